@@ -1,0 +1,76 @@
+# ScrapSeg. `make` alone lists the targets.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+
+PROFILE ?= laptop
+PYTHON ?= python3
+
+PY := .venv/bin/python
+UV := $(PY) -m uv
+RENDER := .venv-render
+READY := .venv/.ready
+# A progress bar on a terminal; in a log, nothing but errors.
+QUIET := $(shell test -t 2 || echo --quiet)
+
+# Notebooks run on the environment's own kernel, whatever kernels the user has registered.
+export JUPYTER_PREFER_ENV_PATH := 1
+export TOKENIZERS_PARALLELISM := false
+export UV_HTTP_TIMEOUT ?= 300
+
+.PHONY: help env lock render tune reproduce paper test verify lab bench clean
+
+help: ## list the targets
+	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@echo "Profiles: $(filter-out tuned,$(notdir $(basename $(wildcard notebooks/profiles/*.yaml)))) smoke"
+
+env: $(READY) ## create .venv with the pinned packages (the other targets do this on first use)
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
+	  echo "ScrapSeg needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is none of them: name one, as in make env PYTHON=python3.12" >&2; exit 1; }
+	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
+	@echo "Setting up .venv from requirements.lock (6.5 GB on disk; on first use it is downloaded)"
+	@$(PY) -m pip install --quiet uv
+	@$(UV) pip sync $(QUIET) --python $(PY) requirements.lock
+	@$(UV) pip install --quiet --python $(PY) --no-deps --editable .
+	@touch $@
+
+lock: $(READY) ## pin the packages anew from pyproject.toml (then bring environment.yml in step)
+	@$(UV) pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
+	  --extra dev --no-header --no-annotate --output-file requirements.lock pyproject.toml
+
+render: $(READY) ## render data/scrapsim with Blender, in its own environment (hours; nobody needs it to use the data)
+	@$(UV) venv --quiet --allow-existing --python 3.11 $(RENDER) || { \
+	  echo "make render needs Python 3.11: Blender's bpy wheel exists for no other" >&2; exit 1; }
+	@$(UV) pip install $(QUIET) --python $(RENDER)/bin/python -r scrapseg/synth/requirements.txt
+	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim
+
+tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (hours)
+	@$(PY) -m scrapseg.tune
+
+reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and the paper; only what changed
+	@$(PY) -m scrapseg.reproduce --profile $(PROFILE)
+
+paper: $(READY) ## build the paper's PDF from results/PROFILE
+	@$(PY) -m scrapseg.paper --profile $(PROFILE)
+
+test: $(READY) ## lint, unit tests, every notebook, the whole pipeline in small
+	@$(PY) -m ruff check .
+	@$(PY) -m ruff format --check .
+	@$(PY) -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+
+verify: $(READY) ## check that the paper's tables and figures follow from the committed runs
+	@$(PY) -m scrapseg.verify --profile $(PROFILE)
+
+lab: $(READY) ## open the notebooks in JupyterLab
+	@$(PY) -m jupyterlab
+
+bench: $(READY) ## measure training and inference speed on this machine
+	@$(PY) -m scrapseg.bench
+
+clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
+	@rm -rf results/smoke results/*/cache results/*/logs .pytest_cache .ruff_cache .hypothesis dist
+	@find scrapseg tests notebooks -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +
