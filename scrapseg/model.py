@@ -1,0 +1,236 @@
+"""ScrapSeg: image stages against class prompts, summed over scales (DESIGN of the method).
+
+For stage s a feature map F_s becomes a joint-space map P_s(F_s); its cosine with a class vector
+t_c, over a learned temperature, is the class's logit at that scale, and a softmax-weighted sum over
+the stages gives the logit of every pixel. Classes are data, not weights: `set_classes` swaps them.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from scrapseg.encoders import ImageEncoder, pocket_image_encoder
+from scrapseg.results import atomic_write
+
+
+class SegOutput(NamedTuple):
+    """logits: (B, C, H, W) per pixel, class 0 normal. image_logits: (B, C) or None."""
+
+    logits: Tensor
+    image_logits: Tensor | None
+
+
+class ModelFileError(Exception):
+    """A saved model is missing, incomplete or of another architecture."""
+
+
+def conv_bn(channels_in: int, channels_out: int, kernel: int) -> nn.Sequential:
+    """Convolution of the same size, batch norm, ReLU."""
+    return nn.Sequential(
+        nn.Conv2d(channels_in, channels_out, kernel, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(channels_out),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Pyramid(nn.Module):
+    """Top-down pyramid (Lin et al. 2017, FPN): coarse stages lend context to fine ones.
+
+    Stage maps (B, C_s, H_s, W_s), fine to coarse, to as many maps (B, width, H_s, W_s).
+    """
+
+    def __init__(self, channels: Sequence[int], width: int) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(conv_bn(c, width, 1) for c in channels)
+        self.smooth = nn.ModuleList(conv_bn(width, width, 3) for _ in channels)
+
+    def forward(self, maps: list[Tensor]) -> list[Tensor]:
+        """Stage maps to pyramid maps, both fine to coarse."""
+        out: list[Tensor] = []
+        above = None
+        for lateral, smooth, features in zip(
+            reversed(self.lateral), reversed(self.smooth), reversed(maps), strict=True
+        ):
+            x = lateral(features)
+            if above is not None:
+                x = x + F.interpolate(above, size=x.shape[-2:], mode="bilinear")
+            above = smooth(x)
+            out.append(above)
+        return out[::-1]
+
+
+class StageProjection(nn.Module):
+    """P_s, a 1x1 projection W to the joint space, and the cosine with class vectors.
+
+    The projected map is never formed: <W h, t> = (t W) h is a 1x1 convolution with C outputs,
+    and |W h|^2 = h' (W'W) h needs only the small Gram matrix W'W. At stride 4 this is a third
+    of the arithmetic and none of the memory of a 384-channel map.
+    """
+
+    def __init__(self, width: int, joint_width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(joint_width, width) / width**0.5)
+
+    def forward(self, features: Tensor, text: Tensor) -> Tensor:
+        """features (B, width, H, W), text (C, joint) of unit length -> cosines (B, C, H, W)."""
+        folded = text @ self.weight
+        gram = self.weight.T @ self.weight
+        dots = F.conv2d(features, folded[:, :, None, None])
+        squared = (features * F.conv2d(features, gram[:, :, None, None])).sum(1, keepdim=True)
+        return dots * torch.rsqrt(squared.clamp_min(1e-8))
+
+
+class ScrapSeg(nn.Module):
+    """Multi-scale open-vocabulary segmenter.
+
+    Args:
+        encoder: image tower as stages.
+        text: class vectors (C, D) of unit length, row 0 the normal class.
+        width: channels of the pyramid.
+        freeze_encoder: keep the image tower as it is (the `vlm-frozen` family): no gradients,
+            and its batch statistics stay those of pre-training.
+        temperature: start value of tau; the logits are cosines / tau.
+    """
+
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        text: Tensor,
+        *,
+        width: int = 128,
+        freeze_encoder: bool = False,
+        temperature: float = 0.07,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pyramid = Pyramid(encoder.channels, width)
+        self.projections = nn.ModuleList(
+            StageProjection(width, encoder.width) for _ in encoder.channels
+        )
+        self.stage_logits = nn.Parameter(torch.zeros(len(encoder.channels)))
+        self.log_scale = nn.Parameter(-torch.tensor(temperature).log())
+        self.image_log_scale = nn.Parameter(-torch.tensor(temperature).log())
+        self.register_buffer("text", text.clone())
+        self.freeze_encoder = freeze_encoder
+        self.encoder.requires_grad_(not freeze_encoder)
+        if freeze_encoder:
+            # The joint-space projection of the pooled token is new, so it is trained even here.
+            self.encoder.visual.head.requires_grad_(True)
+        self.config = {
+            "width": width,
+            "freeze_encoder": freeze_encoder,
+            "temperature": temperature,
+            "classes": text.shape[0],
+        }
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """RGB mean the images must be normalised with."""
+        return self.encoder.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """RGB standard deviation the images must be normalised with."""
+        return self.encoder.std
+
+    def train(self, mode: bool = True) -> ScrapSeg:
+        """As `nn.Module.train`; a frozen encoder stays in eval mode."""
+        super().train(mode)
+        if self.freeze_encoder:
+            self.encoder.eval()
+        return self
+
+    def set_classes(self, text: Tensor) -> None:
+        """Score other classes from now on: unit vectors (C', D), row 0 the normal class."""
+        self.text = text.to(self.text)
+
+    def stage_weights(self) -> Tensor:
+        """w_s, (S,), non-negative, sum 1, fine to coarse."""
+        return self.stage_logits.softmax(0)
+
+    def stage_similarities(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
+        """Cosines per stage, each (B, C, H_s, W_s), and of the pooled token, (B, C)."""
+        stages = self.encoder(images)
+        maps = [
+            project(h, self.text)
+            for project, h in zip(self.projections, self.pyramid(stages.maps), strict=True)
+        ]
+        return maps, F.normalize(stages.pooled, dim=1) @ self.text.T
+
+    def forward(self, images: Tensor) -> SegOutput:
+        """Images (B, 3, H, W), normalised by `mean` and `std`, to `SegOutput` at the same size.
+
+        The stages are summed at the finest stage's size and upsampled once: bilinear
+        upsampling is linear, so this differs from upsampling each only by interpolation twice.
+        """
+        maps, pooled = self.stage_similarities(images)
+        size = maps[0].shape[-2:]
+        total = sum(
+            w * (m if m.shape[-2:] == size else F.interpolate(m, size=size, mode="bilinear"))
+            for w, m in zip(self.stage_weights(), maps, strict=True)
+        )
+        logits = F.interpolate(
+            total * self.log_scale.exp(), size=images.shape[-2:], mode="bilinear"
+        )
+        return SegOutput(logits, pooled * self.image_log_scale.exp())
+
+    def param_groups(self, lr: float, layer_decay: float, encoder_lr: float) -> list[dict]:
+        """Optimiser groups: the tower with layer-wise decay, the head, the few scalars.
+
+        The deepest tower group learns at `encoder_lr`, each earlier one `layer_decay` times the
+        next. Stage weights and temperatures get ten times `lr`: at the head's rate they stay put.
+        """
+        groups = []
+        depth_groups = self.encoder.depth_groups()
+        for depth, parameters in enumerate(reversed(depth_groups)):
+            parameters = [p for p in parameters if p.requires_grad]
+            if parameters:
+                groups.append({"params": parameters, "lr": encoder_lr * layer_decay**depth})
+        head = [*self.pyramid.parameters(), *self.projections.parameters()]
+        groups.append({"params": head, "lr": lr})
+        scalars = [self.stage_logits, self.log_scale, self.image_log_scale]
+        groups.append({"params": scalars, "lr": 10 * lr, "weight_decay": 0.0})
+        return groups
+
+    def save(self, path: str | Path) -> None:
+        """Write `path` (safetensors: every weight and the class vectors) and `path`.json."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial = path.with_suffix(".partial")
+        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial)
+        partial.replace(path)
+        atomic_write(path.with_suffix(".json"), json.dumps(self.config, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> ScrapSeg:
+        """A saved pocket model, bit-equal to the one saved, in eval mode.
+
+        Raises:
+            ModelFileError: the file or its .json is missing, or does not fit this architecture.
+        """
+        path = Path(path)
+        try:
+            config = json.loads(path.with_suffix(".json").read_text())
+            state = load_file(path)
+        except (OSError, ValueError, SafetensorError) as error:
+            raise ModelFileError(f"{path}: cannot read the saved model ({error})") from error
+        model = cls(
+            pocket_image_encoder(),
+            torch.zeros(config.pop("classes"), state["text"].shape[1]),
+            **config,
+        )
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise ModelFileError(f"{path}: weights do not fit this model ({first})") from error
+        return model.eval()

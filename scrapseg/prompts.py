@@ -1,0 +1,78 @@
+"""Prompts: class words in sentence templates, and their embeddings.
+
+A class is described by words ("insulated cable", "wire"), a template puts a word into a
+sentence, and t_c = norm(mean over the sentences of norm(T(sentence))) is the class's place in the
+joint space. Templates named `paper` are the wording of arXiv:2506.13282.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scrapseg import weights
+from scrapseg.classes import CLASSES, ScrapClass
+from scrapseg.encoders import encode_texts
+from scrapseg.results import atomic_write
+
+#: Template name -> (sentence for the normal class, sentence for an impurity).
+TEMPLATES: dict[str, tuple[str, str]] = {
+    "word": ("{}", "{}"),
+    "photo": ("a photo of {}", "a photo of {}"),
+    "scrap": ("{} in a pile of scrap metal", "{} in a pile of scrap metal"),
+    "close-up": ("a close-up of a piece of {}", "a close-up of a piece of {}"),
+    "paper": ("object which is made of {}", "object which is not steel but {}"),
+}
+
+#: The ensemble used unless a notebook says otherwise: every template but the paper's pair, whose
+#: long shared sentence leaves a small sentence encoder little room for the class word.
+DEFAULT_TEMPLATES = ("word", "photo", "scrap", "close-up")
+
+
+def sentences(
+    scrap_class: ScrapClass, templates: Sequence[str], words: int | None = None
+) -> list[str]:
+    """All sentences of a class: each of its first `words` words (all if None) in each template."""
+    part = 0 if scrap_class.index == 0 else 1
+    return [TEMPLATES[t][part].format(w) for t in templates for w in scrap_class.words[:words]]
+
+
+def class_embeddings(
+    classes: Sequence[ScrapClass] = CLASSES,
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+    words: int | None = None,
+    cache_dir: str | Path | None = None,
+) -> Tensor:
+    """Class vectors t_c, float (len(classes), 384), L2-normalised.
+
+    Cached on disk by the hash of the sentences and of the text tower's weights, so that training
+    and prediction need not load the text tower. `cache_dir` defaults to the user's cache folder.
+    """
+    groups = [sentences(c, templates, words) for c in classes]
+    key = hashlib.sha256(json.dumps([weights.MINILM_SHA256, groups]).encode()).hexdigest()[:20]
+    path = Path(cache_dir or pooch.os_cache("scrapseg")) / f"text-{key}.npy"
+    if path.is_file():
+        return torch.from_numpy(np.load(path))
+    vectors = encode_texts([s for group in groups for s in group])
+    parts = vectors.split([len(group) for group in groups])
+    embeddings = F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
+    import io
+
+    buffer = io.BytesIO()
+    np.save(buffer, embeddings.numpy())
+    atomic_write(path, buffer.getvalue())
+    return embeddings
+
+
+def random_embeddings(n: int, seed: int, width: int = 384) -> Tensor:
+    """Random unit vectors (n, width) in place of text: the control for what language brings."""
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(n, width, generator=generator), dim=1)

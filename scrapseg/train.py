@@ -1,0 +1,193 @@
+"""One training loop on Lightning Fabric, shared by our model and every trained baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from lightning.fabric import Fabric
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
+from tqdm.auto import tqdm
+
+from scrapseg.losses import segmentation_loss
+
+
+class TrainingDiverged(Exception):
+    """The loss is no longer a finite number."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """What a training run is made of; written whole into its run record.
+
+    Attributes:
+        steps: optimiser steps. batch_size: images a step, over all devices.
+        crop: side in pixels of the square training crops.
+        lr: peak learning rate of the head. encoder_lr: of the deepest encoder layer.
+        layer_decay: factor from one encoder layer group to the one before it.
+        warmup: share of the steps with a rising rate; the rest falls along a cosine to zero.
+        gamma, dice_weight, image_weight: see `losses.segmentation_loss`.
+        evals: how often to look at val, evenly over the last two thirds of the run.
+        ema: decay of the weight average that is evaluated and kept.
+        freeze_bn: keep the encoder's batch statistics.
+    """
+
+    steps: int = 600
+    batch_size: int = 8
+    crop: int = 256
+    lr: float = 2e-3
+    encoder_lr: float = 1e-3
+    layer_decay: float = 0.9
+    weight_decay: float = 0.02
+    warmup: float = 0.05
+    gamma: float = 0.0
+    dice_weight: float = 1.0
+    image_weight: float = 0.1
+    evals: int = 3
+    ema: float = 0.998
+    seed: int = 0
+    workers: int = 0
+    precision: str = "32-true"
+
+
+class Draws(Dataset):
+    """The whole run's training samples in a fixed order, each with its own augmentation seed.
+
+    Draw i is the same image with the same augmentation whatever the number of workers or
+    devices and wherever a run resumes.
+    """
+
+    def __init__(self, dataset: Dataset, weights: Tensor, n: int, seed: int) -> None:
+        generator = torch.Generator().manual_seed(seed)
+        self.order = torch.multinomial(weights, n, replacement=True, generator=generator)
+        self.dataset, self.seed = dataset, seed
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, draw: int) -> tuple[Tensor, Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed * 1_000_003 + draw)
+            return self.dataset[int(self.order[draw])]
+
+
+def learning_rate_factor(step: int, steps: int, warmup: float) -> float:
+    """Linear warm-up from 0 to 1 over `warmup * steps` steps, then a cosine down to 0."""
+    ramp = max(1, round(warmup * steps))
+    if step < ramp:
+        return (step + 1) / ramp
+    progress = torch.tensor((step - ramp) / max(1, steps - ramp))
+    return float(0.5 * (1 + torch.cos(torch.pi * progress)))
+
+
+def eval_steps(steps: int, evals: int) -> set[int]:
+    """Step counts after which val is looked at: `evals` of them, the last one at the end."""
+    return {round(steps * (1 - k * 2 / (3 * max(1, evals)))) for k in range(evals)} | {steps}
+
+
+def fit(
+    model: nn.Module,
+    train_set: Dataset,
+    weights: Tensor,
+    score: Callable[[nn.Module], float],
+    config: TrainConfig,
+    *,
+    state_path: Path | None = None,
+    fabric: Fabric | None = None,
+    label: str = "train",
+) -> list[dict[str, float]]:
+    """Train `model` in place and leave it with the weights that scored best on val.
+
+    Args:
+        model: images -> `SegOutput`, with `param_groups(lr, layer_decay, encoder_lr)`.
+        train_set: items (image float (3, H, W) normalised, mask int64 (H, W)).
+        weights: chance of each item, (len(train_set),).
+        score: the val metric of a model in eval mode; higher is better.
+        state_path: where to keep the state of an unfinished run; it resumes there, and the file
+            is removed when the run is done.
+
+    Returns:
+        History: a dict per logged step, with step, loss, focal, dice, image and, where val was
+        looked at, val.
+
+    Raises:
+        TrainingDiverged: the loss became nan or infinite.
+    """
+    fabric = fabric or Fabric(accelerator="auto", devices=1, precision=config.precision)
+    fabric.launch()
+    groups = model.param_groups(config.lr, config.layer_decay, config.encoder_lr)
+    for group in groups:
+        group["peak"] = group["lr"]
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    model.to(memory_format=torch.channels_last)
+    wrapped, optimizer = fabric.setup(model, optimizer)
+    ema = ModelEmaV3(model, decay=config.ema, use_warmup=True)
+    state = {"model": model, "ema": ema, "optimizer": optimizer}
+    state |= {"step": 0, "best": -1.0, "best_weights": {}, "history": []}
+    if state_path and state_path.is_file():
+        fabric.load(state_path, state)
+
+    draws = Draws(train_set, weights, config.steps * config.batch_size, config.seed)
+    rest = torch.utils.data.Subset(draws, range(state["step"] * config.batch_size, len(draws)))
+    loader = DataLoader(
+        rest,
+        batch_size=config.batch_size // fabric.world_size,
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+    )
+    loader = fabric.setup_dataloaders(loader)
+    checks = eval_steps(config.steps, config.evals)
+    bar = tqdm(
+        loader,
+        total=config.steps,
+        initial=state["step"],
+        desc=label,
+        mininterval=2,
+        disable=not fabric.is_global_zero,
+    )
+    model.train()
+    for step, (images, labels) in enumerate(bar, start=state["step"]):
+        factor = learning_rate_factor(step, config.steps, config.warmup)
+        for group in optimizer.param_groups:
+            group["lr"] = group["peak"] * factor
+        out = wrapped(images.contiguous(memory_format=torch.channels_last))
+        loss = segmentation_loss(
+            out.logits.float(),
+            out.image_logits,
+            labels,
+            gamma=config.gamma,
+            dice_weight=config.dice_weight,
+            image_weight=config.image_weight,
+        )
+        if not torch.isfinite(loss.total):
+            raise TrainingDiverged(f"{label}: loss is {loss.total.item()} at step {step}; lower lr")
+        optimizer.zero_grad()
+        fabric.backward(loss.total)
+        fabric.clip_gradients(wrapped, optimizer, max_norm=5.0)
+        optimizer.step()
+        ema.update(model, step=step)
+        done = step + 1
+        if done in checks or done % 20 == 0:
+            parts = {k: float(v) for k, v in loss._asdict().items()}
+            row = {"step": done, "loss": parts.pop("total")} | parts
+            state["history"].append(row)
+            bar.set_postfix(loss=f"{row['loss']:.3f}")
+        if done in checks:
+            row["val"] = score(ema.module.eval())
+            if row["val"] > state["best"]:
+                weights_now = {k: v.clone() for k, v in ema.module.state_dict().items()}
+                state |= {"best": row["val"], "best_weights": weights_now}
+            state["step"] = done
+            if state_path and done < config.steps:
+                state_path.parent.mkdir(parents=True, exist_ok=True)
+                fabric.save(state_path.with_suffix(".partial"), state)
+                state_path.with_suffix(".partial").replace(state_path)
+    model.load_state_dict(state["best_weights"])
+    model.eval()
+    if state_path:
+        state_path.unlink(missing_ok=True)
+    return state["history"]

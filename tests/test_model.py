@@ -1,0 +1,116 @@
+"""The method against its equations written out, and the life of a saved model."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from scrapseg.encoders import pocket_image_encoder
+from scrapseg.model import ModelFileError, ScrapSeg, StageProjection
+from scrapseg.prompts import random_embeddings
+
+TEXT = random_embeddings(5, seed=1)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return ScrapSeg(pocket_image_encoder(), TEXT, width=16).eval()
+
+
+def test_folded_projection_equals_cosine_written_out():
+    torch.manual_seed(0)
+    project = StageProjection(16, 384)
+    features = torch.randn(2, 16, 5, 7)
+    joint = torch.einsum("dw,bwij->bdij", project.weight, features)
+    expected = torch.einsum("cd,bdij->bcij", TEXT, F.normalize(joint, dim=1))
+    torch.testing.assert_close(project(features, TEXT), expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.no_grad()
+def test_logits_are_the_weighted_sum_of_stages(model):
+    model.stage_logits.copy_(torch.tensor([0.3, -0.2, 0.9, 0.0]))
+    images = torch.randn(1, 3, 64, 64)
+    maps, pooled = model.stage_similarities(images)
+    weights = torch.tensor([0.3, -0.2, 0.9, 0.0]).exp()
+    weights /= weights.sum()
+    total = torch.zeros(1, 5, 16, 16)
+    for w, m in zip(weights, maps, strict=True):
+        total += w * F.interpolate(m, size=(16, 16), mode="bilinear")
+    out = model(images)
+    expected = F.interpolate(total / 0.07, size=(64, 64), mode="bilinear")
+    torch.testing.assert_close(out.logits, expected, atol=1e-4, rtol=1e-4)
+    assert out.logits.shape == (1, 5, 64, 64)
+    torch.testing.assert_close(out.image_logits, pooled / 0.07, atol=1e-4, rtol=1e-4)
+    assert all(m.abs().max() <= 1 + 1e-5 for m in [*maps, pooled])
+
+
+def test_gradients_reach_every_parameter_when_fine_tuned(model):
+    model.train()
+    out = model(torch.randn(2, 3, 64, 64))
+    (out.logits.square().mean() + out.image_logits.square().mean()).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None]
+    assert without == []
+
+
+def test_frozen_tower_keeps_weights_and_batch_statistics():
+    model = ScrapSeg(pocket_image_encoder(), TEXT, width=16, freeze_encoder=True).train()
+    before = {k: v.clone() for k, v in model.encoder.visual.trunk.state_dict().items()}
+    optimizer = torch.optim.AdamW(model.param_groups(1e-2, 0.9, 1e-2))
+    out = model(torch.randn(2, 3, 64, 64))
+    (out.logits.square().mean() + out.image_logits.square().mean()).backward()
+    optimizer.step()
+    after = model.encoder.visual.trunk.state_dict()
+    assert all(torch.equal(before[k], after[k]) for k in before)
+    assert model.projections[0].weight.grad is not None
+
+
+def test_param_groups_hold_each_trained_parameter_once(model):
+    groups = model.param_groups(1e-3, 0.5, 4e-4)
+    grouped = [id(p) for g in groups for p in g["params"]]
+    trained = [id(p) for p in model.parameters() if p.requires_grad]
+    assert sorted(grouped) == sorted(trained)
+    rate = {id(p): g["lr"] for g in groups for p in g["params"]}
+    trunk = model.encoder.visual.trunk
+    assert rate[id(model.encoder.visual.head.proj.weight)] == 4e-4
+    assert rate[id(trunk.conv_stem.weight)] < rate[id(trunk.blocks[3][0].conv_pw.weight)] < 4e-4
+
+
+def test_saved_and_loaded_is_bit_equal(model, tmp_path):
+    model.train()
+    model(torch.randn(4, 3, 64, 64))  # moves the batch statistics
+    model.eval().save(tmp_path / "m.safetensors")
+    loaded = ScrapSeg.load(tmp_path / "m.safetensors")
+    ours, theirs = model.state_dict(), loaded.state_dict()
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[k], theirs[k]) for k in ours)
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        assert torch.equal(model(images).logits, loaded(images).logits)
+
+
+def test_classes_are_data(model):
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        before = model(images).logits
+        model.set_classes(torch.cat([TEXT, random_embeddings(1, seed=9)]))
+        after = model(images).logits
+    assert after.shape[1] == 6
+    torch.testing.assert_close(after[:, :5], before, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "other shape"])
+def test_a_bad_model_file_is_named(model, tmp_path, damage):
+    path = tmp_path / "m.safetensors"
+    model.save(path)
+    if damage == "missing":
+        path.unlink()
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    else:
+        config = path.with_suffix(".json")
+        config.write_text(config.read_text().replace('"width": 16', '"width": 24'))
+    with pytest.raises(ModelFileError, match=str(path)) as caught:
+        ScrapSeg.load(path)
+    assert "\n" not in str(caught.value)
