@@ -1,0 +1,47 @@
+"""``python -m scrapseg.synth``: render ScrapSim, finish it, look at it."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from . import dataset
+
+
+def main() -> int:
+    """Run one command; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m scrapseg.synth", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    for name, text in (
+        ("render", "render the scenes that are not finished yet, then finish"),
+        ("finish", "gather metadata, checksums, contact sheet; check the targets"),
+        ("crops", "sheets of 60 crops per class, beside the dataset's folder"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--out", type=Path, default=Path("data/scrapsim"))
+        if name == "render":
+            command.add_argument("--scenes", type=int, default=240)
+            command.add_argument(
+                "--jobs", type=int, default=2, help="scenes at a time, a core each"
+            )
+            command.add_argument("--seed", type=int, default=dataset.SEED)
+    given = parser.parse_args()
+    try:
+        if given.command == "render":
+            dataset.render_all(given.out, given.scenes, given.jobs, given.seed)
+        if given.command == "crops":
+            dataset.crops(given.out)
+        else:
+            print(dataset.finish(given.out))
+    except KeyboardInterrupt:
+        print("stopped; finished scenes are kept, run again to go on", file=sys.stderr)
+        return 130
+    except (dataset.TargetsMissed, FileNotFoundError) as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
