@@ -151,8 +151,7 @@ spec = SceneSpec(5, 11, "val", "belt", ("aluminium", "rubber", "spray_can"), ste
 scene = make_scene(spec)
 render.setup(1)
 tracer = render.Tracer(scene)
-camera = render.choose_camera(spec, scene, tracer, spec.rng(1, 0), None)
-ours = tracer.index_map(camera, render.SIZE)
+camera, ours = render.choose_camera(spec, tracer, spec.rng(1, 0), None)
 for i, piece in enumerate(scene.pieces, start=1):
     piece.obj.pass_index = i
 s = bpy.context.scene

@@ -124,13 +124,12 @@ def render_scene(spec: SceneSpec, out: Path, threads: int = 1) -> list[dict]:
     scene = make_scene(spec)
     render.setup(threads)
     tracer = render.Tracer(scene)
+    index_of = {c.slug: c.index for c in CLASSES}
     lines, camera = [], None
     for view in range(VIEWS):
         rng = spec.rng(1, view)
-        camera = render.choose_camera(spec, scene, tracer, rng, camera)
-        label, instances, found = render.label_view(
-            tracer, camera, {c.slug: c.index for c in CLASSES}
-        )
+        camera, index = render.choose_camera(spec, tracer, rng, camera)
+        label, instances, found = render.label_view(tracer, camera, index, index_of)
         image = render.photograph(camera, rng)
         name = f"{spec.scene:04d}_{view}"
         write(out / "images" / f"{name}.jpg", encoded(image, "JPEG", quality=92))

@@ -86,7 +86,7 @@ class Camera:
 
 
 def draw_camera(rng: Generator, setting: str, pieces: list[Piece]) -> Camera:
-    """A random camera on the scrap; it aims between the middle of the pieces given and one of them."""
+    """A random camera, aimed between the middle of the pieces given and one of them."""
     belt = setting == "belt"
     middle = np.mean([p.obj.matrix_world.translation for p in pieces], axis=0)
     pick = np.array(pieces[rng.integers(len(pieces))].obj.matrix_world.translation)
