@@ -14,7 +14,7 @@ import numpy as np
 import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from scrapseg.model import SegOutput
 from scrapseg.weights import EFFICIENTNET, MEAN, STD, efficientnet_lite0_state_dict

@@ -37,7 +37,7 @@ from PIL import Image
 from torch.utils.data import Dataset, WeightedRandomSampler
 from torchvision import tv_tensors
 from torchvision.transforms import v2
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from scrapseg.classes import CLASSES, IMPURITIES, SLUGS, STEEL
 

@@ -7,6 +7,7 @@ weights beside the all-MiniLM-L6-v2 text tower, joined as open_clip's own `Custo
 from __future__ import annotations
 
 from contextlib import contextmanager
+from functools import cache
 from typing import NamedTuple
 
 import open_clip
@@ -116,6 +117,7 @@ def pocket_clip(seed: int = 0) -> CustomTextCLIP:
                 "hf_model_name": minilm,
                 "hf_tokenizer_name": minilm,
                 "hf_pooler_type": "mean_pooler",
+                "hf_proj_type": None,  # open_clip's default is a new, random MLP
             },
         )
     clip.visual.load_state_dict(pocket_image_encoder(seed).visual.state_dict())
@@ -161,6 +163,11 @@ def quiet_transformers():
 @torch.no_grad()
 def encode_texts(texts: list[str]) -> Tensor:
     """Sentences to unit vectors of the joint space (len(texts), 384), by the frozen text tower."""
-    clip = pocket_clip()
-    tokenizer = open_clip.tokenizer.HFTokenizer(str(weights.minilm_dir()), context_length=64)
-    return clip.encode_text(tokenizer(texts), normalize=True)
+    tokenizer = open_clip.tokenizer.HFTokenizer(str(weights.minilm_dir()), context_length=32)
+    return text_tower().encode_text(tokenizer(texts), normalize=True)
+
+
+@cache
+def text_tower() -> CustomTextCLIP:
+    """The pocket model, loaded once per process, for its text side."""
+    return pocket_clip()

@@ -8,6 +8,7 @@ joint space. Templates named `paper` are the wording of arXiv:2506.13282.
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,8 +65,6 @@ def class_embeddings(
     vectors = encode_texts([s for group in groups for s in group])
     parts = vectors.split([len(group) for group in groups])
     embeddings = F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
-    import io
-
     buffer = io.BytesIO()
     np.save(buffer, embeddings.numpy())
     atomic_write(path, buffer.getvalue())

@@ -56,5 +56,5 @@ def test_building_leaves_the_global_random_state_alone():
 def test_text_tower_is_frozen_and_knows_synonyms():
     assert not any(p.requires_grad for p in pocket_clip().text.parameters())
     timber, wood, motor = encode_texts(["a piece of timber", "a piece of wood", "electric motor"])
-    assert timber @ wood > timber @ motor
+    assert timber @ wood > 0.8 > 0.5 > timber @ motor
     assert timber.norm().item() == pytest.approx(1, abs=1e-5)

@@ -1,0 +1,255 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · The method: fine-tuning the image encoder at several scales
+#
+# **Question.** Vision-language models are usually asked to find anomalies with their image encoder
+# *frozen*. Does fine-tuning it, read at several scales, find impurities in scrap that the frozen
+# one misses, and what does each scale contribute?
+#
+# The numbers in the paper come from the `laptop` profile; its executed copy of this notebook is in
+# `results/laptop/notebooks/`. Run as it stands, this notebook trains for a handful of steps on a
+# few images (profile `smoke`): enough to see every step work, not to learn anything.
+
+# %% tags=["parameters"]
+profile = "smoke"
+results_dir = "../results/smoke"
+data_dir = "../data/scrapsim"
+limit = 8  # images per split; None for all
+steps = 4  # optimiser steps
+batch_size = 4
+crop = 128  # side of the training crops in pixels
+seed = 0
+
+# %%
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from IPython.display import Markdown, display
+
+from scrapseg import metrics, plots
+from scrapseg.classes import CLASSES
+from scrapseg.data import SegDataset, eval_transform, train_transform
+from scrapseg.encoders import pocket_image_encoder
+from scrapseg.experiment import Splits, label_stack, load_maps, run, tuned
+from scrapseg.inference import predict, predict_by_stage
+from scrapseg.model import ScrapSeg
+from scrapseg.prompts import class_embeddings, sentences
+from scrapseg.results import save_figure
+from scrapseg.train import TrainConfig
+
+splits = Splits.load(data_dir, limit)
+
+# %% [markdown]
+# ## The idea in one picture
+#
+# An open_clip model has two towers that end in one joint space: an image encoder and a text encoder.
+# The text tower turns a sentence about each class into a vector $t_c$, once, and is never trained.
+# The image encoder is read at four **stages** $F_s$, from fine and local to coarse and global. A
+# small top-down pyramid and a projection $P_s$ take each stage to the joint space, where every
+# place is compared with every class:
+#
+# $$L_s[c] = \langle\,\mathrm{norm}\,P_s(F_s),\; t_c\,\rangle / \tau,\qquad
+#   L=\sum_s w_s\,\mathrm{up}(L_s),\qquad p=\mathrm{softmax}_c\,L,\qquad
+#   \text{anomaly score} = 1-p[\text{steel}].$$
+#
+# The temperature $\tau$ and the weights $w=\mathrm{softmax}(a)$ are learned. Classes are data, not
+# weights: a new class is a new sentence.
+
+# %%
+labels = label_stack(splits.test)
+kinds = [len(np.unique(label)) for label in labels]
+shown = np.argsort(kinds, kind="stable")[::-1][:5]
+example = splits.test[int(shown[0])]
+figure = plots.method_figure(example.image, example.label, (example.label > 0).astype(float))
+save_figure(figure, results_dir, "method")
+figure
+
+# %% [markdown]
+# ## The encoder's stages
+#
+# The `pocket` backbone pairs EfficientNet-lite0 (ImageNet weights) with the MiniLM sentence encoder.
+# It is small enough to fine-tune on a laptop. Each stage halves the resolution of the one before.
+# Stride 4 still sees a cable as a line; at stride 32 a whole motor is one or two cells.
+
+# %% tags=["nbval-check-output"]
+encoder = pocket_image_encoder(seed).eval()
+with torch.no_grad():
+    stages = encoder(torch.zeros(1, 3, 384, 384))
+for stage, features in enumerate(stages.maps, start=1):
+    channels, height, width = features.shape[1:]
+    stride = 384 // height
+    print(
+        f"stage {stage}: stride {stride:2d}, {height:2d} x {width:2d} places, {channels} channels"
+    )
+print(f"joint space: {stages.pooled.shape[1]} dimensions, {len(CLASSES)} class vectors")
+
+# %% [markdown]
+# ## The class vectors
+#
+# Each class is a handful of words in a handful of sentences (notebook 02 asks which). Its vector is
+# the normalised mean of the sentence embeddings. Two of the sentences per class:
+
+# %% tags=["nbval-check-output"]
+text = class_embeddings()
+for scrap_class in CLASSES:
+    wording = sentences(scrap_class, ["photo", "scrap"], words=1)
+    print(f"{scrap_class.slug:12s} {wording[0]!r}, {wording[1]!r}")
+
+# %% [markdown]
+# ## What the trainer sees
+#
+# Impurities are a few per cent of the pixels and some classes are rarer than others, so images are
+# drawn with every class equally likely and half of the crops look at an impurity on purpose. Image
+# and mask go through the same flips, turns and rescaling; hue is hardly touched, because hue is
+# what tells copper from rust.
+
+# %%
+transform = train_transform(crop, encoder.mean, encoder.std)
+view = SegDataset(splits.train, splits.train.ids, transform)
+torch.manual_seed(seed)
+with_impurity = [i for i, k in enumerate(splits.train.ids) if splits.train.meta[k]["instances"]]
+tiles = []
+for i in with_impurity[:6]:
+    image, mask = view[i]
+    rgb = (
+        image * torch.tensor(encoder.std)[:, None, None] + torch.tensor(encoder.mean)[:, None, None]
+    )
+    rgb = (255 * rgb.clip(0, 1)).byte().permute(1, 2, 0).numpy()
+    tiles.append((rgb, plots.overlay(rgb, mask.numpy())))
+images, overlays = zip(*tiles, strict=True)
+plots.panel(images, {"with mask": overlays})
+
+# %% [markdown]
+# ## Training
+#
+# The loss is cross-entropy per pixel plus Dice over the impurity classes (so that a rare class
+# counts as much as a common one), plus a small image-level term on the pooled token: *does this
+# image hold an impurity?* All of the image tower learns, earlier layers more slowly (layer-wise
+# decay), with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val.
+
+# %%
+config = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, **tuned("scrapseg"))
+ours = run("scrapseg", splits, config, results_dir, seed=seed)
+history = json.loads((Path(results_dir) / "cache" / ours.name() / "history.json").read_text())
+plots.training_curves(pd.DataFrame(history))
+
+# %% [markdown]
+# ## The same model with the encoder frozen
+#
+# Everything else stays: the same stages, pyramid, projections, text, loss, images and steps. Only
+# the image tower keeps its ImageNet weights.
+
+# %%
+config = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, **tuned("scrapseg-frozen"))
+frozen = run("scrapseg-frozen", splits, config, results_dir, seed=seed)
+records = {"fine-tuned": ours, "frozen": frozen}
+names = ["ap", "auroc", "f1_max", "aupro_30", "miou_binary", "miou", "miou_impurity"]
+table = pd.DataFrame({k: pd.Series(r.metrics)[names] for k, r in records.items()}).T
+table["object recall"] = [r.metrics["object_recall_1fa"] for r in records.values()]
+table.round(3)
+
+# %% [markdown]
+# `ap` is the average precision over pixels, `miou_impurity` the mean IoU over the eight impurities:
+# these two and the object recall are the hard ones. Area under ROC and mIoU with steel in it look
+# good early, because nearly everything *is* steel.
+#
+# ## What each scale contributes
+#
+# The trained model can be asked what a single stage alone would have said. First on val, with the
+# learned weights beside it:
+
+# %%
+model = ScrapSeg.load(Path(results_dir) / "cache" / ours.name() / "model.safetensors")
+val_set = SegDataset(splits.val, splits.val.ids, eval_transform(model.mean, model.std))
+val_labels = label_stack(splits.val)
+by_stage = dict(enumerate(predict_by_stage(model, val_set), start=1)) | {
+    "all": predict(model, val_set)
+}
+rows = []
+for stage, predictions in by_stage.items():
+    counts = metrics.confusion(predictions.labels, val_labels, len(CLASSES)).sum(0)
+    ap = metrics.average_precision(metrics.rank(predictions.score_maps, val_labels > 0))
+    miou = metrics.class_metrics(counts)["miou_impurity"]
+    rows.append({"stage": stage, "val AP": ap, "val impurity mIoU": miou})
+alone = pd.DataFrame(rows).set_index("stage")
+alone.round(3)
+
+# %%
+plots.stage_weights(model.stage_weights().tolist(), names=[f"stride {s}" for s in (4, 8, 16, 32)])
+
+# %% [markdown]
+# And on one test image, the anomaly score of each stage and of their sum:
+
+# %%
+test_set = SegDataset(splits.test, [example.id], eval_transform(model.mean, model.std))
+single = predict_by_stage(model, test_set) + [predict(model, test_set)]
+titles = ["stride 4", "stride 8", "stride 16", "stride 32", "sum"]
+plots.panel(
+    [plots.overlay(example.image, example.label)] * 5,
+    {"score": [p.score_maps[0] for p in single]},
+    titles=titles,
+)
+
+# %% [markdown]
+# Coarse stages know *what* is there, fine stages know *where it ends*.
+#
+# ## Fine-tuned and frozen, side by side
+#
+# The test images with the most classes in them:
+
+# %%
+maps = {name: load_maps(results_dir, record.name()) for name, record in records.items()}
+chosen = [int(i) for i in shown]
+plots.panel(
+    [splits.test[i].image for i in chosen],
+    {"truth": [labels[i] for i in chosen]}
+    | {name: [m.labels[i] for i in chosen] for name, m in maps.items()}
+    | {"score": [maps["fine-tuned"].score_maps[i].astype(float) for i in chosen]},
+)
+
+# %%
+per_class = pd.DataFrame(
+    {
+        name: {c.name: record.metrics[f"iou/{c.slug}"] for c in CLASSES}
+        for name, record in records.items()
+    }
+)
+per_class["difference"] = per_class["fine-tuned"] - per_class["frozen"]
+per_class.sort_values("fine-tuned", ascending=False).round(3)
+
+# %% [markdown]
+# ## The answer
+
+# %%
+gain = {
+    k: ours.metrics[k] - frozen.metrics[k] for k in ("ap", "miou_impurity", "object_recall_1fa")
+}
+best_stage = alone.drop(index="all")["val AP"].idxmax()
+alone_ap, sum_ap = alone["val AP"].drop(index="all").max(), alone.loc["all", "val AP"]
+display(
+    Markdown(
+        f"In this `{profile}` run ({len(splits.train)} training images, {steps} steps), fine-tuning "
+        f"the image encoder changes pixel AP by **{100 * gain['ap']:+.1f} points** (to "
+        f"{ours.metrics['ap']:.3f}), impurity mIoU by **{100 * gain['miou_impurity']:+.1f}** (to "
+        f"{ours.metrics['miou_impurity']:.3f}) and object recall at one false alarm per image by "
+        f"**{100 * gain['object_recall_1fa']:+.1f}** (to {ours.metrics['object_recall_1fa']:.3f}) "
+        f"against the frozen encoder. The best single stage on val is stage {best_stage} with AP "
+        f"{alone_ap:.3f}; all four together reach {sum_ap:.3f}. Hardest class: "
+        f"{per_class['fine-tuned'].drop('steel scrap').idxmin()}."
+    )
+)

@@ -1,0 +1,311 @@
+"""One run of one method: train on train, choose on val, report on test, keep a record.
+
+A run is done when its record and its local cache (weights, maps) carry the same key: a hash of
+configuration, data and the sources that a result depends on. So a rerun repeats only what changed,
+a killed series goes on where it stopped, and a fresh clone, which has no cache, runs everything.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from scrapseg import metrics
+from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
+from scrapseg.classes import CLASSES
+from scrapseg.data import (
+    ScrapSim,
+    SegDataset,
+    balanced_weights,
+    eval_transform,
+    few_shot_ids,
+    normal_ids,
+    train_transform,
+)
+from scrapseg.encoders import pocket_image_encoder
+from scrapseg.inference import Predictions, predict
+from scrapseg.model import ScrapSeg
+from scrapseg.prompts import class_embeddings, random_embeddings
+from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
+from scrapseg.train import TrainConfig, fit
+
+DATASET = "scrapsim"
+
+#: Training settings chosen on val by `python -m scrapseg.tune`, per method.
+TUNED = Path(__file__).parent.parent / "notebooks" / "profiles" / "tuned.yaml"
+
+FAMILIES = {
+    "scrapseg": "ours",
+    "scrapseg-frozen": "vlm-frozen",
+    "scrapseg-random": "ours",
+    "unet": "supervised",
+    "patchcore": "unsupervised",
+}
+
+#: Files of this package that no result depends on.
+NOT_RESULTS = {
+    f"{room}.py" for room in ("plots", "tables", "paper", "verify", "reproduce", "bench", "tune")
+}
+
+
+@dataclass(frozen=True)
+class Splits:
+    """The three splits of one dataset, of which test is looked at once per run."""
+
+    train: ScrapSim
+    val: ScrapSim
+    test: ScrapSim
+
+    @classmethod
+    def load(cls, root: str | Path, limit: int | None = None) -> Splits:
+        """ScrapSim's splits; `limit` keeps the first images of each, for a quick look."""
+        return cls(*(ScrapSim(root, s, limit=limit) for s in ("train", "val", "test")))
+
+
+def build(method: str, seed: int) -> nn.Module:
+    """A fresh model of a trained method, its new weights drawn from `seed`.
+
+    Raises:
+        ValueError: no such method.
+    """
+    torch.manual_seed(seed)
+    if method == "unet":
+        return UNet(len(CLASSES))
+    if method not in FAMILIES or method == "patchcore":
+        raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
+    text = random_embeddings(len(CLASSES), seed) if "random" in method else class_embeddings()
+    return ScrapSeg(pocket_image_encoder(seed), text, freeze_encoder="frozen" in method)
+
+
+def run(
+    method: str,
+    splits: Splits,
+    config: TrainConfig,
+    results_dir: str | Path,
+    *,
+    shots: int | str = "all",
+    seed: int = 0,
+) -> RunRecord:
+    """Train and test one method, or return the record if that very run is already done.
+
+    Writes the run record and per-image statistics to `results_dir`/runs, and weights, history and
+    test maps to `results_dir`/cache/<run>.
+
+    Args:
+        method: a key of `FAMILIES`.
+        config: training configuration (its seed is replaced by `seed`); PatchCore has its own
+            grid of candidates and ignores it.
+        shots: labelled scenes per impurity class, or "all".
+    """
+    results_dir = Path(results_dir)
+    config = replace(config, seed=seed)
+    settings = asdict(config) if method != "patchcore" else {"grid": list(PATCHCORE_GRID)}
+    record = RunRecord(
+        method,
+        FAMILIES[method],
+        "pocket",
+        DATASET,
+        "test",
+        shots,
+        seed,
+        metrics={},
+        config=settings,
+    )
+    record_path = results_dir / "runs" / f"{record.name()}.json"
+    cache = results_dir / "cache" / record.name()
+    key = run_key(method, splits, settings, shots, seed)
+    if (cache / "key").is_file() and (cache / "key").read_text() == key and record_path.is_file():
+        return read_run(record_path)
+
+    started, clock = datetime.now(UTC), time.perf_counter()
+    cache.mkdir(parents=True, exist_ok=True)
+    if method == "patchcore":
+        maps, val_maps, costs, chosen = _patchcore(splits, seed)
+    else:
+        maps, val_maps, costs, chosen = _trained(method, splits, config, cache, key, shots)
+    labels, instances = label_stack(splits.test), np.stack([s.instances for s in splits.test])
+    threshold = metrics.best_threshold(val_maps.score_maps, label_stack(splits.val) > 0)
+    values = metrics.evaluate(maps.score_maps, maps.labels, labels, instances, threshold=threshold)
+    stats = metrics.image_stats(
+        maps.score_maps, maps.labels, labels, threshold=threshold, ids=splits.test.ids
+    )
+    # Views of one scene are alike, so intervals and paired differences draw scenes.
+    stats = stats.grouped([splits.test.meta[i]["scene"] for i in splits.test.ids])
+    record.metrics = values | metrics.bootstrap_intervals(stats) | costs
+    record.config = settings | chosen | {"threshold": threshold, "key": key}
+    record.provenance = provenance(
+        time.perf_counter() - clock, splits.test.sha256, device_name(method), started
+    )
+    save_maps(cache / "maps.npz", maps)
+    write_run(record, results_dir)
+    stats.save(record_path.with_suffix(".npz"))
+    atomic_write(cache / "key", key)
+    return record
+
+
+def run_key(method: str, splits: Splits, settings: dict, shots: int | str, seed: int) -> str:
+    """Hash of everything a run's numbers depend on: settings, data, sources, machine aside."""
+    sources = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name not in NOT_RESULTS)
+    code = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+    ids = [split.ids for split in (splits.train, splits.val, splits.test)]
+    parts = [method, settings, shots, seed, splits.test.sha256, ids, code]
+    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+
+
+def train(
+    method: str,
+    splits: Splits,
+    config: TrainConfig,
+    *,
+    shots: int | str = "all",
+    state_path: Path | None = None,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
+
+    Returns:
+        The model in eval mode, and the history of `train.fit`.
+    """
+    model = build(method, config.seed)
+    ids = few_shot_ids(splits.train, shots, config.seed)
+    transform = train_transform(config.crop, model.mean, model.std)
+    val_set = whole_images(splits.val, model)
+    val_labels = label_stack(splits.val)
+
+    def val_score(candidate: nn.Module) -> float:
+        labels = predict(candidate, val_set).labels
+        table = metrics.confusion(labels, val_labels, len(CLASSES)).sum(0)
+        return metrics.class_metrics(table)["miou_impurity"]
+
+    history = fit(
+        model,
+        SegDataset(splits.train, ids, transform),
+        balanced_weights(splits.train, ids),
+        val_score,
+        config,
+        state_path=state_path,
+        label=f"{method}, {shots} shots, seed {config.seed}",
+    )
+    return model, history
+
+
+def best_look(history: list[dict[str, float]]) -> dict[str, float]:
+    """The row of a history with the best val score."""
+    return max((row for row in history if "val" in row), key=lambda row: row["val"])
+
+
+def whole_images(split: ScrapSim, model: nn.Module) -> SegDataset:
+    """Every image of a split at its own size, normalised for `model`."""
+    return SegDataset(split, split.ids, eval_transform(model.mean, model.std))
+
+
+def _trained(
+    method: str, splits: Splits, config: TrainConfig, cache: Path, key: str, shots: int | str
+) -> tuple[Predictions, Predictions, dict[str, float], dict]:
+    """Fit a trained method; predictions on test and val, their cost, and what val chose."""
+    started = time.perf_counter()
+    model, history = train(method, splits, config, shots=shots, state_path=cache / f"{key}.state")
+    train_s = time.perf_counter() - started
+    if isinstance(model, ScrapSeg):
+        model.save(cache / "model.safetensors")
+    else:
+        torch.save(model.state_dict(), cache / "model.pt")
+    atomic_write(cache / "history.json", json.dumps(history))
+    test_set = whole_images(splits.test, model)
+    test_maps = predict(model, test_set, progress=True)
+    val_maps = predict(model, whole_images(splits.val, model))
+    costs = {
+        "train_s": train_s,
+        "ms_per_image": milliseconds_per_image(partial(predict_one, model), test_set),
+        "params_m": sum(p.numel() for p in model.parameters()) / 1e6,
+    }
+    look = best_look(history)
+    return test_maps, val_maps, costs, {"best_step": look["step"], "val": look["val"]}
+
+
+def _patchcore(splits: Splits, seed: int) -> tuple[Predictions, Predictions, dict, dict]:
+    """As `_trained` for PatchCore: the candidate with the best val AP scores test."""
+    started = time.perf_counter()
+    normal = [splits.train.sample(i).image for i in normal_ids(splits.train)]
+    val_images = [s.image for s in splits.val]
+    val_mask = label_stack(splits.val) > 0
+    best = None
+    for candidate in PATCHCORE_GRID:
+        model = PatchCore(**candidate, seed=seed).fit(normal)
+        scores = model.score_maps(val_images)
+        ap = metrics.average_precision(metrics.rank(scores, val_mask))
+        if best is None or ap > best[0]:
+            best = (ap, candidate, model, scores)
+    train_s = time.perf_counter() - started
+    _, candidate, model, val_scores = best
+    images = [s.image for s in splits.test]
+    costs = {
+        "train_s": train_s,
+        "ms_per_image": milliseconds_per_image(lambda x: model.score_maps([x]), images),
+        "params_m": sum(p.numel() for p in model.model.parameters()) / 1e6,
+    }
+    scores = model.score_maps(images)
+    return Predictions(scores, None), Predictions(val_scores, None), costs, {"chosen": candidate}
+
+
+def label_stack(split: ScrapSim) -> np.ndarray:
+    """All label images of a split, uint8 (N, H, W)."""
+    return np.stack([s.label for s in split])
+
+
+def predict_one(model: nn.Module, item: tuple[Tensor, Tensor]) -> Tensor:
+    """Class logits of one dataset item, back on the CPU."""
+    return model(item[0][None].to(next(model.parameters()).device)).logits.cpu()
+
+
+@torch.inference_mode()
+def milliseconds_per_image(one: Callable, items: Sequence | Dataset, n: int = 8) -> float:
+    """Median wall time of one image at a time over `n` images, after two to warm up."""
+    times = []
+    for i in range(min(n + 2, len(items))):
+        item = items[i]
+        start = time.perf_counter()
+        one(item)
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times[2:] or times)
+
+
+def device_name(method: str) -> str:
+    """Where a run computes: Fabric takes the GPU when there is one, PatchCore stays on CPU."""
+    on_gpu = torch.cuda.is_available() and method != "patchcore"
+    return torch.cuda.get_device_name() if on_gpu else "cpu"
+
+
+def save_maps(path: Path, maps: Predictions) -> None:
+    """Test maps for pictures: scores as float16 (N, H, W), labels as uint8 or absent."""
+    arrays = {"score_maps": maps.score_maps.astype(np.float16)}
+    if maps.labels is not None:
+        arrays["labels"] = maps.labels
+    np.savez(path, **arrays)
+
+
+def load_maps(results_dir: str | Path, name: str) -> Predictions:
+    """Test maps of a finished run, as `save_maps` wrote them."""
+    with np.load(Path(results_dir) / "cache" / name / "maps.npz") as arrays:
+        return Predictions(arrays["score_maps"], arrays.get("labels"))
+
+
+def tuned(method: str) -> dict[str, float]:
+    """Learning rates chosen on val, from `notebooks/profiles/tuned.yaml`.
+
+    The variants of ours (frozen, random vectors) take ours' choice, so that they differ from it in
+    one thing only. PatchCore has none: it chooses among its own settings in every run.
+    """
+    return yaml.safe_load(TUNED.read_text()).get(method.split("-")[0], {})

@@ -1,0 +1,438 @@
+"""Every table of the paper and the README, computed from `metrics.csv` alone.
+
+    python -m scrapseg.tables --results results/laptop      # writes tables/*.csv
+    python -m scrapseg.tables --readme                      # and brings README.md up to date
+
+`TABLES` maps a table's name to the function that makes it from the tidy metrics; `data_tables`
+counts the dataset itself. Values are fractions of 1 (costs in their own units), means over seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from scrapseg import results
+from scrapseg.classes import SLUGS, STEEL
+
+ROOT = Path(__file__).resolve().parent.parent
+DATASET = "scrapsim"
+OURS = "scrapseg"
+
+METHOD_LABELS = {
+    "scrapseg": "ScrapSeg (ours)",
+    "scrapseg-random": "ours, random vectors",
+    "scrapseg-frozen": "ours, frozen encoder",
+    "unet": "U-Net",
+    "patchcore": "PatchCore",
+}
+METRIC_LABELS = {
+    "ap": "pixel AP",
+    "auroc": "pixel AUROC",
+    "f1_max": "F1-max",
+    "aupro_30": "AUPRO@0.3",
+    "miou_binary": "binary mIoU",
+    "miou": "mIoU",
+    "miou_impurity": "impurity mIoU",
+    "object_recall_1fa": "object recall at 1 FA/image",
+    "image_auroc": "image AUROC",
+    "train_s": "training time (s)",
+    "ms_per_image": "time per image (ms)",
+    "params_m": "parameters (millions)",
+}
+QUALITY = tuple(m for m in METRIC_LABELS if m not in ("train_s", "ms_per_image", "params_m"))
+COSTS = ("train_s", "ms_per_image", "params_m")
+HEADLINE = ("ap", "miou_binary", "miou", "miou_impurity", "object_recall_1fa")
+WITH_INTERVAL = ("ap", "miou_binary", "miou", "miou_impurity")
+SIZES = ("small", "medium", "large")
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A figure that the reference paper is said to report. It is theirs, never ours.
+
+    Attributes:
+        quantity: what is reported, in words.
+        source: where the figure stands.
+        bound: "=" or "<".
+        value: fraction of 1 (a difference of mIoU in fractions of 1 for points).
+        method, minus, metric: our number beside it is this metric of `method`, less that of
+            `minus` where one is named.
+    """
+
+    quantity: str
+    source: str
+    bound: str
+    value: float
+    method: str
+    metric: str
+    minus: str = ""
+
+
+ABSTRACT = "abstract of arXiv:2506.13282"
+SUMMARY = "machine-written summary, not checked against the paper"
+#: The one place for numbers that are not ours (Tanaka et al. 2025, other data).
+REFERENCE = (
+    Reported("pixel AP, encoder fine-tuned", ABSTRACT, "=", 0.286, OURS, "ap"),
+    Reported("pixel AP, encoder frozen", ABSTRACT, "<", 0.01, "scrapseg-frozen", "ap"),
+    Reported("mIoU", SUMMARY, "=", 0.923, OURS, "miou"),
+    Reported(
+        "mIoU above an industrial inspection model",
+        SUMMARY,
+        "=",
+        0.117,
+        OURS,
+        "miou_binary",
+        minus="patchcore",
+    ),
+)
+
+
+class TableError(Exception):
+    """A table cannot be made or placed; the message is one line and names the file."""
+
+
+# ------------------------------------------------------------------------------ choosing rows
+
+
+def method_order(slugs: Iterable[str]) -> list[str]:
+    """The methods in the order of every table and legend: ours first, unknown ones last by name."""
+    known = list(METHOD_LABELS)
+    return sorted(set(slugs), key=lambda s: (known.index(s) if s in known else len(known), s))
+
+
+def shots_order(shots: Iterable) -> list[str]:
+    """Shot counts in order, as text, "all" last."""
+    return sorted({str(s) for s in shots}, key=lambda s: math.inf if s == "all" else float(s))
+
+
+def main_runs(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
+    """Rows of one dataset without ablations, `shots` as text.
+
+    A run that differs from its method's usual settings carries a tag at the end of its name
+    (`RunRecord.name`); it must not be averaged with the others.
+    """
+    rows = metrics[metrics["dataset"] == dataset].assign(shots=lambda d: d["shots"].astype(str))
+    backbone = rows["backbone"].map(lambda b: re.sub(r"[^A-Za-z0-9.-]+", "-", b))
+    stem = rows["shots"] + "shots_s" + rows["seed"].astype(str)
+    plain = [
+        run.endswith(f"_{s}") or run.endswith(f"_{s}_{b}")
+        for run, s, b in zip(rows["run"], stem, backbone, strict=True)
+    ]
+    return rows[pd.Series(plain, index=rows.index, dtype=bool)]
+
+
+def _mean(metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False) -> pd.DataFrame:
+    """One row per method (and shots): method, label, family, [shots,] seeds, then the metrics.
+
+    A metric that a method has no value for is nan.
+    """
+    rows = main_runs(metrics)
+    if not by_shots:
+        rows = rows[rows["shots"] == "all"]
+    out = []
+    for method in method_order(rows["method"]):
+        of_method = rows[rows["method"] == method]
+        for shots in shots_order(of_method["shots"]):
+            of_shots = of_method[of_method["shots"] == shots]
+            mean = of_shots.groupby("metric")["value"].mean()
+            out.append(
+                {
+                    "method": method,
+                    "label": METHOD_LABELS.get(method, method),
+                    "family": of_shots["family"].iloc[0],
+                    "shots": shots,
+                    "seeds": of_shots["seed"].nunique(),
+                    **{name: mean.get(name, math.nan) for name in names},
+                }
+            )
+    table = pd.DataFrame(out, columns=["method", "label", "family", "shots", "seeds", *names])
+    return table if by_shots else table.drop(columns="shots")
+
+
+# ------------------------------------------------------------------------------------- tables
+
+
+def methods(metrics: pd.DataFrame) -> pd.DataFrame:
+    """All methods trained on everything, all common metrics, and what they cost."""
+    return _mean(metrics, [*QUALITY, *COSTS])
+
+
+def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
+    """95 % bootstrap intervals (over scenes) of the headline metrics at shots=all.
+
+    Bounds are means over seeds of each seed's bounds.
+    """
+    columns = [f"{m}{end}" for m in WITH_INTERVAL for end in ("", "_lo", "_hi")]
+    return _mean(metrics, columns)
+
+
+def fewshot(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Quality by labelled scenes per impurity class; the range is over seeds."""
+    names = ("ap", "miou_impurity", "miou")
+    table = _mean(metrics, names, by_shots=True)
+    rows = main_runs(metrics)
+    for name in names[:2]:
+        ends = (
+            rows[rows["metric"] == name].groupby(["method", "shots"])["value"].agg(["min", "max"])
+        )
+        ends = ends.reindex(pd.MultiIndex.from_frame(table[["method", "shots"]]))
+        table[f"{name}_min"], table[f"{name}_max"] = ends["min"].to_numpy(), ends["max"].to_numpy()
+    return table
+
+
+def per_class(metrics: pd.DataFrame) -> pd.DataFrame:
+    """IoU of every class, for the methods that name classes."""
+    table = _mean(metrics, [f"iou/{slug}" for slug in SLUGS])
+    table.columns = [c.removeprefix("iou/") for c in table.columns]
+    return table[table[list(SLUGS)].notna().any(axis=1)].reset_index(drop=True)
+
+
+def recall_by_size(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Object recall at one false alarm per image, for small, medium and large objects."""
+    table = _mean(metrics, ["object_recall_1fa", *(f"object_recall_1fa/{s}" for s in SIZES)])
+    table.columns = [c.removeprefix("object_recall_1fa/") for c in table.columns]
+    return table.rename(columns={"object_recall_1fa": "all"})
+
+
+def differences(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Ours minus every other method at the same shots, in fractions of 1."""
+    table = _mean(metrics, HEADLINE, by_shots=True)
+    ours = table[table["method"] == OURS].set_index("shots")
+    others = table[(table["method"] != OURS) & table["shots"].isin(ours.index)].copy()
+    for name in HEADLINE:
+        others[name] = others["shots"].map(ours[name]) - others[name]
+    return others.drop(columns=["family", "seeds"]).reset_index(drop=True)
+
+
+def reference(metrics: pd.DataFrame) -> pd.DataFrame:
+    """What the reference paper is said to report, and the same quantity of ours on our data."""
+    mean = _mean(metrics, QUALITY).set_index("method")
+    rows = []
+    for r in REFERENCE:
+        ours = mean[r.metric].get(r.method, math.nan)
+        if r.minus:
+            ours -= mean[r.metric].get(r.minus, math.nan)
+        rows.append((r.quantity, r.source, r.bound, r.value, r.metric, ours))
+    return pd.DataFrame(rows, columns=["quantity", "source", "bound", "theirs", "metric", "ours"])
+
+
+TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
+    "methods": methods,
+    "intervals": intervals,
+    "fewshot": fewshot,
+    "per_class": per_class,
+    "recall_by_size": recall_by_size,
+    "differences": differences,
+    "reference": reference,
+}
+
+
+def paired(results_dir: Path | str) -> pd.DataFrame:
+    """Ours minus every other method on the same test scenes, all labels, with 95 % intervals.
+
+    Unlike the others this table needs more than `metrics.csv`: the statistics per image that each
+    run leaves beside its record (`runs/<run>.npz`). The lowest seed of each method counts.
+
+    Returns:
+        Columns "scrapseg minus" (method), metric, value, lo, hi; see `metrics.paired_difference`.
+    """
+    from scrapseg.metrics import ImageStats, paired_difference
+
+    results_dir = Path(results_dir)
+    runs = main_runs(results.read_metrics(results_dir))
+    runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
+    stats = {}
+    for method, run in zip(runs["method"], runs["run"], strict=True):
+        path = results_dir / "runs" / f"{run}.npz"
+        if path.is_file():
+            of_images = ImageStats.load(path)
+            # An image's id is <scene>_<view>; the views of a scene are drawn together.
+            stats[method] = of_images.grouped([int(i.split("_")[0]) for i in of_images.ids])
+    rows = []
+    for method in method_order(stats.keys() - {OURS}) if OURS in stats else ():
+        for metric in WITH_INTERVAL:
+            if stats[method].classes is not None or metric in ("ap", "miou_binary"):
+                d = paired_difference(stats[OURS], stats[method], metric)
+                rows.append((method, metric, *d))
+    return pd.DataFrame(rows, columns=["scrapseg minus", "metric", "value", "lo", "hi"])
+
+
+def dataset_counts(datasets: Iterable) -> pd.DataFrame:
+    """Per split: scenes, images, images that hold an impurity, instances, share of their pixels.
+
+    Args:
+        datasets: splits of `data.ScrapSim`.
+    """
+    from scrapseg.data import composition
+
+    rows = []
+    for data in datasets:
+        table = composition([data]).set_index("class")
+        mixed = sum(any(k["pixels"] > 0 for k in data.meta[i]["instances"]) for i in data.ids)
+        rows.append(
+            {
+                "split": data.split,
+                "scenes": len({data.meta[i]["scene"] for i in data.ids}),
+                "images": len(data.ids),
+                "images_with_impurities": mixed,
+                "images_without": len(data.ids) - mixed,
+                "instances": int(table["instances"].sum()),
+                "impurity_pixel_share": 1 - table.loc[STEEL.slug, "pixel_share"],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def data_tables(data_dir: Path | str) -> dict[str, pd.DataFrame]:
+    """The tables that count the dataset itself: `composition` (by class) and `dataset` (by split).
+
+    Raises:
+        DataError: see `data.ScrapSim`.
+    """
+    from scrapseg.data import SPLITS, ScrapSim, composition
+
+    splits = [ScrapSim(data_dir, split) for split in SPLITS]
+    return {"composition": composition(splits), "dataset": dataset_counts(splits)}
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """The bytes that `results.save_table` writes, as text."""
+    with tempfile.TemporaryDirectory() as folder:
+        return results.save_table(table, folder, "table").read_text(encoding="utf-8")
+
+
+def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> list[Path]:
+    """Write `tables/<name>.csv` for every table; return the paths.
+
+    Args:
+        results_dir: holds `metrics.csv`.
+        data_dir: ScrapSim's folder; without it the tables that count the dataset are left alone.
+
+    Raises:
+        BrokenRecord: no readable `metrics.csv`.
+        WriteFailed: a table could not be written.
+    """
+    metrics = results.read_metrics(results_dir)
+    made = {name: make(metrics) for name, make in TABLES.items()}
+    if data_dir is not None:
+        made |= data_tables(data_dir)
+    return [results.save_table(table, results_dir, name) for name, table in made.items()]
+
+
+# ------------------------------------------------------------------------------------- README
+
+
+def percent(value: float) -> str:
+    """A fraction of 1 as per cent with one digit; a dash for nan."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def markdown_methods(metrics: pd.DataFrame) -> str:
+    """The `methods` table for the README: per cent, the best of each column in bold."""
+    table = methods(metrics)
+    head = ["method", *(METRIC_LABELS[m] for m in QUALITY), "training", "per image", "parameters"]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    for _, row in table.iterrows():
+        cells = [row["label"]]
+        for name in QUALITY:
+            text = percent(row[name])
+            best = text != "–" and text == percent(table[name].max())
+            cells.append(f"**{text}**" if best else text)
+        units = (("train_s", 60, "{:.1f} min"), ("ms_per_image", 1, "{:.0f} ms"))
+        units += (("params_m", 1, "{:.1f} M"),)
+        for name, scale, form in units:
+            cells.append("–" if math.isnan(row[name]) else form.format(row[name] / scale))
+        lines.append("| " + " | ".join(cells) + " |")
+    seeds = sorted(set(table["seeds"]))
+    note = f"{seeds[0]}" if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]}"
+    unit = "seed" if seeds == [1] else "seeds"
+    lines += [
+        "",
+        f"In per cent (the last three columns apart), mean over {note} {unit}; bold: best.",
+    ]
+    return "\n".join(lines)
+
+
+def markdown_times(path: Path) -> str:
+    """The table of measured times from `times.json`; says so where nothing was measured yet.
+
+    `times.json`: `{"reproduce_first_s", "reproduce_second_s", "test_s": seconds, "machine": text}`.
+
+    Raises:
+        TableError: the file is there but cannot be read.
+    """
+    if not path.is_file():
+        return "Not measured yet."
+    try:
+        times = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            ("`make reproduce`, first time, after set-up", times["reproduce_first_s"]),
+            ("`make reproduce`, nothing changed", times["reproduce_second_s"]),
+            ("`make test`, after set-up", times["test_s"]),
+        ]
+        machine = times["machine"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise TableError(f"{path}: not a readable table of times ({error!r})") from error
+    lines = [f"| command | time on {machine} |", "|---|---:|"]
+    for name, seconds in rows:
+        text = f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+        lines.append(f"| {name} | {text} |")
+    return "\n".join(lines)
+
+
+def fresh_readme(text: str, results_dir: Path) -> str:
+    """README text with the blocks between `<!-- NAME:begin -->` and `<!-- NAME:end -->` made anew.
+
+    Raises:
+        TableError: a block's markers are missing.
+        BrokenRecord: no readable `metrics.csv`.
+    """
+    blocks = {
+        "results": markdown_methods(results.read_metrics(results_dir)),
+        "times": markdown_times(results_dir / "times.json"),
+    }
+    for name, block in blocks.items():
+        pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
+        text, count = re.subn(
+            pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL
+        )
+        if count != 1:
+            raise TableError(f"README.md: needs the marks <!-- {name}:begin --> and :end once")
+    return text
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scrapseg.tables", description="Make the tables."
+    )
+    parser.add_argument("--results", type=Path, default=ROOT / "results/laptop")
+    parser.add_argument("--data", type=Path, default=ROOT / "data/scrapsim")
+    parser.add_argument("--readme", action="store_true", help="bring README.md up to date too")
+    options = parser.parse_args(arguments)
+    from scrapseg.data import DataError
+
+    try:
+        build_all(options.results, options.data)
+        if options.readme:
+            readme = ROOT / "README.md"
+            text = fresh_readme(readme.read_text(encoding="utf-8"), options.results)
+            results.atomic_write(readme, text)
+    except (results.ResultsError, TableError, DataError) as error:
+        print(f"tables: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

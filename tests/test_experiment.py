@@ -1,0 +1,80 @@
+"""One run end to end on a small drawn dataset: record, cache, skip and repeat."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from scrapseg import experiment
+from scrapseg.experiment import Splits, load_maps, run, tuned
+from scrapseg.model import ScrapSeg
+from scrapseg.train import TrainConfig
+
+CONFIG = TrainConfig(steps=2, batch_size=2, crop=64, evals=1)
+
+
+@pytest.fixture(scope="module")
+def splits(tiny_scrapsim):
+    return Splits.load(tiny_scrapsim)
+
+
+def test_a_run_leaves_record_weights_and_maps(splits, tmp_path):
+    record = run("scrapseg", splits, CONFIG, tmp_path, shots=1, seed=3)
+    on_disk = json.loads((tmp_path / "runs" / f"{record.name()}.json").read_text())
+    assert (on_disk["shots"], on_disk["seed"], on_disk["family"]) == (1, 3, "ours")
+    assert on_disk["config"]["seed"] == 3
+    assert on_disk["provenance"]["data_sha256"] == splits.test.sha256
+    assert {"ap", "miou_impurity", "ap_lo", "object_recall_1fa", "train_s", "ms_per_image"} <= set(
+        on_disk["metrics"]
+    )
+    maps = load_maps(tmp_path, record.name())
+    assert maps.score_maps.shape == maps.labels.shape == (len(splits.test), 64, 64)
+    model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
+    assert model.text.shape == (9, 384)
+
+
+def test_a_finished_run_is_read_back_until_something_changes(splits, tmp_path, monkeypatch):
+    fits = []
+
+    def counting(*args, **kwargs):
+        fits.append(1)
+        return real(*args, **kwargs)
+
+    real = experiment.fit
+    monkeypatch.setattr(experiment, "fit", counting)
+    first = run("scrapseg-random", splits, CONFIG, tmp_path)
+    again = run("scrapseg-random", splits, CONFIG, tmp_path)
+    assert len(fits) == 1
+    assert again.metrics == pytest.approx(first.metrics, nan_ok=True)
+    assert again.provenance == first.provenance
+    run("scrapseg-random", splits, TrainConfig(steps=1, batch_size=2, crop=64), tmp_path)
+    assert len(fits) == 2
+
+
+def test_the_same_seed_gives_the_same_numbers(splits, tmp_path):
+    a, b = (run("unet", splits, CONFIG, tmp_path / f) for f in "ab")
+    costs = {"train_s", "ms_per_image"}
+    for name in a.metrics.keys() - costs:
+        np.testing.assert_equal(a.metrics[name], b.metrics[name], err_msg=name)
+
+
+def test_frozen_and_fine_tuned_start_from_the_same_weights():
+    a, b = experiment.build("scrapseg", 5), experiment.build("scrapseg-frozen", 5)
+    assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    c = experiment.build("scrapseg-random", 5)
+    different = [k for k, v in a.state_dict().items() if not torch.equal(v, c.state_dict()[k])]
+    assert different == ["text"]
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'resnet'"):
+        experiment.build("resnet", 0)
+
+
+def test_every_trained_method_has_its_chosen_rates():
+    for method in experiment.FAMILIES.keys() - {"patchcore"}:
+        TrainConfig(**tuned(method))
+        assert tuned(method).keys() == {"lr", "encoder_lr"}

@@ -1,0 +1,66 @@
+"""The whole pipeline in small, to a folder of its own: notebooks, tables, figures, paper."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from scrapseg.reproduce import DEPENDS
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def reproduce(results: Path) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", "scrapseg.reproduce", "--profile", "smoke"]
+        + ["--results", str(results)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    )
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("smoke")
+    done = reproduce(folder)
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+def test_all_notebooks_ran(results):
+    assert {p.stem for p in (results / "notebooks").glob("*.ipynb")} == set(DEPENDS)
+
+
+def test_every_method_has_finite_metrics_and_a_run_record(results):
+    with (results / "metrics.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["method"] for row in rows} >= {"scrapseg", "scrapseg-frozen", "unet", "patchcore"}
+    runs = {p.stem for p in (results / "runs").glob("*.json")}
+    assert {Path(row["run"]).stem for row in rows} == runs
+    for row in rows:
+        if row["metric"] in ("ap", "auroc", "miou_binary"):
+            assert 0 <= float(row["value"]) <= 1, row
+
+
+def test_figures_tables_and_paper_are_there(results):
+    figures = {p.suffix for p in (results / "figures").iterdir()}
+    assert {".pdf", ".png"} <= figures
+    assert list((results / "tables").glob("*.csv"))
+    pdf = (results / "paper.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+
+
+def test_a_second_run_takes_seconds_and_changes_nothing(results):
+    before = {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()}
+    start = time.perf_counter()
+    done = reproduce(results)
+    assert done.returncode == 0, done.stderr
+    assert time.perf_counter() - start < 10
+    assert done.stdout.count("unchanged") == len(DEPENDS) + 1  # the notebooks and the paper
+    assert {p: p.stat().st_mtime_ns for p in results.rglob("*") if p.is_file()} == before
