@@ -48,7 +48,7 @@ render: $(READY) ## render data/scrapsim with Blender, in its own environment (h
 	@$(UV) pip install $(QUIET) --python $(RENDER)/bin/python -r scrapseg/synth/requirements.txt
 	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim
 
-tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (hours)
+tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (half an hour)
 	@$(PY) -m scrapseg.tune
 
 reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and the paper; only what changed

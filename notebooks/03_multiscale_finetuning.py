@@ -64,11 +64,11 @@ splits = Splits.load(data_dir, limit)
 # place is compared with every class:
 #
 # $$L_s[c] = \langle\,\mathrm{norm}\,P_s(F_s),\; t_c\,\rangle / \tau,\qquad
-#   L=\sum_s w_s\,\mathrm{up}(L_s),\qquad p=\mathrm{softmax}_c\,L,\qquad
+#   L=\sum_s w_s\,\mathrm{up}(L_s)+b\,e_0,\qquad p=\mathrm{softmax}_c\,L,\qquad
 #   \text{anomaly score} = 1-p[\text{steel}].$$
 #
-# The temperature $\tau$ and the weights $w=\mathrm{softmax}(a)$ are learned. Classes are data, not
-# weights: a new class is a new sentence.
+# The temperature $\tau$, the weights $w=\mathrm{softmax}(a)$ and one offset $b$ of the normal class are
+# learned. Classes are data, not weights: a new class is a new sentence.
 
 # %%
 labels = label_stack(splits.test)

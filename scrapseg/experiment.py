@@ -1,13 +1,12 @@
 """One run of one method: train on train, choose on val, report on test, keep a record.
 
 A run is done when its record and its local cache (weights, maps) carry the same key: a hash of
-configuration, data and the sources that a result depends on. So a rerun repeats only what changed,
+configuration, data and the code that a result depends on. So a rerun repeats only what changed,
 a killed series goes on where it stopped, and a fresh clone, which has no cache, runs everything.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +39,7 @@ from scrapseg.inference import Predictions, predict
 from scrapseg.model import ScrapSeg
 from scrapseg.prompts import class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
+from scrapseg.sources import digest, hash_code, imported_modules
 from scrapseg.train import TrainConfig, fit
 
 DATASET = "scrapsim"
@@ -53,11 +53,6 @@ FAMILIES = {
     "scrapseg-random": "ours",
     "unet": "supervised",
     "patchcore": "unsupervised",
-}
-
-#: Files of this package that no result depends on.
-NOT_RESULTS = {
-    f"{room}.py" for room in ("plots", "tables", "paper", "verify", "reproduce", "bench", "tune")
 }
 
 
@@ -158,11 +153,11 @@ def run(
 
 def run_key(method: str, splits: Splits, settings: dict, shots: int | str, seed: int) -> str:
     """Hash of everything a run's numbers depend on: settings, data, sources, machine aside."""
-    sources = sorted(p for p in Path(__file__).parent.glob("*.py") if p.name not in NOT_RESULTS)
-    code = hashlib.sha256(b"".join(p.read_bytes() for p in sources)).hexdigest()
+    root = Path(__file__).parent.parent
+    code = hash_code(imported_modules(["import scrapseg.experiment"], root), root)
     ids = [split.ids for split in (splits.train, splits.val, splits.test)]
     parts = [method, settings, shots, seed, splits.test.sha256, ids, code]
-    return hashlib.sha256(json.dumps(parts, default=str).encode()).hexdigest()[:16]
+    return digest(json.loads(json.dumps(parts)))[:16]
 
 
 def train(

@@ -2,7 +2,8 @@
 
 For stage s a feature map F_s becomes a joint-space map P_s(F_s); its cosine with a class vector
 t_c, over a learned temperature, is the class's logit at that scale, and a softmax-weighted sum over
-the stages gives the logit of every pixel. Classes are data, not weights: `set_classes` swaps them.
+the stages gives the logit of every pixel; the normal class has one learned offset, since most of
+the world is steel. Classes are data, not weights: `set_classes` swaps them.
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ from torch.nn import functional as F
 
 from scrapseg.encoders import ImageEncoder, pocket_image_encoder
 from scrapseg.results import atomic_write
+
+#: Start value of the normal class's offset: about the log-odds of steel among pixels. Without it
+#: the first steps are spent on the imbalance alone (Lin et al. 2017, section 4.1).
+NORMAL_LOG_ODDS = 3.0
 
 
 class SegOutput(NamedTuple):
@@ -119,6 +124,7 @@ class ScrapSeg(nn.Module):
         self.stage_logits = nn.Parameter(torch.zeros(len(encoder.channels)))
         self.log_scale = nn.Parameter(-torch.tensor(temperature).log())
         self.image_log_scale = nn.Parameter(-torch.tensor(temperature).log())
+        self.normal_bias = nn.Parameter(torch.tensor(NORMAL_LOG_ODDS))
         self.register_buffer("text", text.clone())
         self.freeze_encoder = freeze_encoder
         self.encoder.requires_grad_(not freeze_encoder)
@@ -178,9 +184,9 @@ class ScrapSeg(nn.Module):
             w * (m if m.shape[-2:] == size else F.interpolate(m, size=size, mode="bilinear"))
             for w, m in zip(self.stage_weights(), maps, strict=True)
         )
-        logits = F.interpolate(
-            total * self.log_scale.exp(), size=images.shape[-2:], mode="bilinear"
-        )
+        total = total * self.log_scale.exp()
+        total = torch.cat([total[:, :1] + self.normal_bias, total[:, 1:]], dim=1)
+        logits = F.interpolate(total, size=images.shape[-2:], mode="bilinear")
         return SegOutput(logits, pooled * self.image_log_scale.exp())
 
     def param_groups(self, lr: float, layer_decay: float, encoder_lr: float) -> list[dict]:
@@ -197,7 +203,7 @@ class ScrapSeg(nn.Module):
                 groups.append({"params": parameters, "lr": encoder_lr * layer_decay**depth})
         head = [*self.pyramid.parameters(), *self.projections.parameters()]
         groups.append({"params": head, "lr": lr})
-        scalars = [self.stage_logits, self.log_scale, self.image_log_scale]
+        scalars = [self.stage_logits, self.log_scale, self.image_log_scale, self.normal_bias]
         groups.append({"params": scalars, "lr": 10 * lr, "weight_decay": 0.0})
         return groups
 

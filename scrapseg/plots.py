@@ -1196,7 +1196,7 @@ def data_figure(samples: Sequence, composition: pd.DataFrame, instances: pd.Data
             start = start + part
         axes.set_xlabel(f"{column} with the class" if column == "images" else "objects")
         axes.invert_yaxis()
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=5))
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, prune="upper"))
     middle.set_yticks([])
     greys = [
         Patch(facecolor=(0.2, 0.2, 0.2, shade), label=split)

@@ -37,10 +37,10 @@ class TrainConfig:
     """
 
     steps: int = 600
-    batch_size: int = 8
+    batch_size: int = 4
     crop: int = 256
-    lr: float = 2e-3
-    encoder_lr: float = 1e-3
+    lr: float = 4e-3
+    encoder_lr: float = 2e-3
     layer_decay: float = 0.9
     weight_decay: float = 0.02
     warmup: float = 0.05

@@ -20,7 +20,7 @@ from scrapseg.results import atomic_write
 from scrapseg.train import TrainConfig
 
 #: (rate of the head, rate of the deepest encoder layer)
-CANDIDATES = ((0.001, 0.0005), (0.002, 0.001), (0.004, 0.002))
+CANDIDATES = ((0.001, 0.0005), (0.002, 0.001), (0.004, 0.002), (0.008, 0.004))
 METHODS = ("scrapseg", "unet")
 HEADER = "# Learning rates per method, chosen on val among the same candidates (`make tune`).\n"
 
@@ -34,7 +34,7 @@ def tune(data_dir: Path, out: Path, steps: int) -> pd.DataFrame:
         for lr, encoder_lr in CANDIDATES:
             if (method, lr, steps) in done:
                 continue
-            config = TrainConfig(steps=steps, lr=lr, encoder_lr=encoder_lr, evals=2)
+            config = TrainConfig(steps=steps, lr=lr, encoder_lr=encoder_lr, evals=1)
             look = best_look(train(method, splits, config)[1])
             trial = {"method": method, "lr": lr, "encoder_lr": encoder_lr, "steps": steps}
             trials.append(trial | {"val": look["val"], "best_step": look["step"]})
@@ -56,7 +56,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scrapseg.tune", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
     parser.add_argument("--out", type=Path, default=Path("results/tuning/tuning.csv"))
-    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--steps", type=int, default=200)
     given = parser.parse_args()
     trials = tune(given.data, given.out, given.steps)
     atomic_write(TUNED, HEADER + yaml.safe_dump(choose(trials), default_flow_style=None))

@@ -39,7 +39,9 @@ def test_logits_are_the_weighted_sum_of_stages(model):
     for w, m in zip(weights, maps, strict=True):
         total += w * F.interpolate(m, size=(16, 16), mode="bilinear")
     out = model(images)
-    expected = F.interpolate(total / 0.07, size=(64, 64), mode="bilinear")
+    total /= 0.07
+    total[:, 0] += model.normal_bias
+    expected = F.interpolate(total, size=(64, 64), mode="bilinear")
     torch.testing.assert_close(out.logits, expected, atol=1e-4, rtol=1e-4)
     assert out.logits.shape == (1, 5, 64, 64)
     torch.testing.assert_close(out.image_logits, pooled / 0.07, atol=1e-4, rtol=1e-4)
