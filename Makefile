@@ -19,7 +19,7 @@ export JUPYTER_PREFER_ENV_PATH := 1
 export TOKENIZERS_PARALLELISM := false
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help env lock render tune reproduce paper test verify lab bench clean
+.PHONY: help env lock render tune reproduce notebooks paper test verify lab bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -53,6 +53,9 @@ tune: $(READY) ## choose each trained method's learning rates on val, with equal
 
 reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and the paper; only what changed
 	@$(PY) -m scrapseg.reproduce --profile $(PROFILE)
+
+notebooks: $(READY) ## save the notebooks with the outputs of a smoke run, to be read on the web
+	@$(PY) -m scrapseg.reproduce --refresh
 
 paper: $(READY) ## build the paper's PDF from results/PROFILE
 	@$(PY) -m scrapseg.paper --profile $(PROFILE)

@@ -386,6 +386,22 @@ def execute(project: Project, plan: Plan, bar: tqdm) -> None:
     working.unlink()
 
 
+def refresh(project: Project) -> None:
+    """Run every notebook in place at its smoke defaults, so that it can be read with its pictures.
+
+    What is saved is cleaned like an executed copy. The results go to ``results/smoke``.
+    """
+    import nbformat
+    from nbclient import NotebookClient
+
+    folder = project.root / "notebooks"
+    for stem in tqdm(project.depends, unit="notebook"):
+        sync(project.notebook(stem))
+        notebook = nbformat.read(project.notebook(stem), as_version=4)
+        NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}).execute()
+        write_atomic(project.notebook(stem), clean(nbformat.writes(notebook), project.root))
+
+
 def clock(seconds: float) -> str:
     """Minutes and seconds, as in ``3:07``."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
@@ -542,15 +558,21 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m scrapseg.reproduce", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="laptop", help="laptop, full, clip or smoke")
+    parser.add_argument("--profile", default="laptop", help="laptop, full or smoke")
     parser.add_argument("--results", type=Path, help="results folder (results/<profile>)")
     parser.add_argument("--only", metavar="NN", help="bring this notebook alone up to date")
     parser.add_argument("--force", action="store_true", help="run though nothing changed")
+    parser.add_argument(
+        "--refresh", action="store_true", help="save the notebooks themselves with smoke outputs"
+    )
     options = parser.parse_args(arguments)
     results = (options.results or ROOT / "results" / options.profile).resolve()
     project = Project(ROOT, results, options.profile, DEPENDS)
     start = time.perf_counter()
     try:
+        if options.refresh:
+            refresh(project)
+            return 0
         reproduce(project, only=options.only, force=options.force)
     except (ReproduceError, OSError) as error:  # OSError: a full disk, a folder without permission
         print(f"reproduce: {error}", file=sys.stderr)

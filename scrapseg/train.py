@@ -33,7 +33,7 @@ class TrainConfig:
         gamma, dice_weight, image_weight: see `losses.segmentation_loss`.
         evals: how often to look at val, evenly over the last two thirds of the run.
         ema: decay of the weight average that is evaluated and kept.
-        freeze_bn: keep the encoder's batch statistics.
+        workers: processes that load images. precision: of Fabric, such as "bf16-mixed".
     """
 
     steps: int = 600
