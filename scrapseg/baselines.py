@@ -25,19 +25,12 @@ with warnings.catch_warnings():
     from anomalib.models.components import KCenterGreedy
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
 
-UNET_GRID: tuple[dict, ...] = (
-    {"lr": 2e-3, "encoder_lr": 1e-3},
-    {"lr": 1e-3, "encoder_lr": 5e-4},
-    {"lr": 5e-4, "encoder_lr": 2.5e-4},
-)
-"""Candidates (overrides of the training configuration) to choose from on val."""
-
 PATCHCORE_GRID: tuple[dict, ...] = (
     {"layers": ("blocks.2", "blocks.4"), "coreset": 1000},
     {"layers": ("blocks.2", "blocks.4"), "coreset": 4000},
     {"layers": ("blocks.4", "blocks.6"), "coreset": 4000},
 )
-"""Candidates (arguments of `PatchCore`) to choose from on val; as many as U-Net gets."""
+"""Candidates (arguments of `PatchCore`) to choose from on val."""
 
 
 class UNet(nn.Module):

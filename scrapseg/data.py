@@ -34,12 +34,13 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from torch.utils.data import Dataset, WeightedRandomSampler
+from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm import tqdm
 
 from scrapseg.classes import CLASSES, IMPURITIES, SLUGS, STEEL
+from scrapseg.results import WriteFailed, atomic_write
 
 SPLITS = ("train", "val", "test")
 MIN_PIXELS = 60
@@ -139,8 +140,8 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
         )
     if missing:
         raise MissingFile(f"{root}: files are missing: {', '.join(missing)}; {_RESTORE}")
-    with contextlib.suppress(OSError):  # a read-only data set is fine, only slower to open
-        _write_atomically(stamp, json.dumps(mark))
+    with contextlib.suppress(WriteFailed):  # a read-only data set is fine, only slower to open
+        atomic_write(stamp, json.dumps(mark))
     return digest
 
 
@@ -154,15 +155,6 @@ def _fingerprint(root: Path, names: Iterable[str]) -> str:
         except FileNotFoundError:
             seen.update(f"{name} missing\n".encode())
     return seen.hexdigest()
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        part.write_text(text)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read_text(path: Path) -> str:
@@ -553,21 +545,6 @@ def balanced_weights(dataset: LabelledImages, ids: Sequence[str]) -> torch.Tenso
     sizes = Counter(c for held in groups for c in held)
     weights = [sum(1 / sizes[c] for c in held) / len(sizes) for held in groups]
     return torch.tensor(weights, dtype=torch.float64)
-
-
-def balanced_sampler(
-    dataset: LabelledImages, ids: Sequence[str], n: int, seed: int
-) -> WeightedRandomSampler:
-    """A sampler of ``n`` positions in ``ids`` with ``balanced_weights``, with replacement.
-
-    It has its own generator seeded with ``seed``: the same seed draws the same order, and each
-    pass over the sampler goes on in the generator's stream.
-    """
-    return WeightedRandomSampler(
-        balanced_weights(dataset, ids).tolist(),
-        n,
-        generator=torch.Generator().manual_seed(seed),
-    )
 
 
 # --- for torch --------------------------------------------------------------------------------

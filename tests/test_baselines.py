@@ -5,9 +5,8 @@ import pytest
 import timm
 import torch
 
-from scrapseg.baselines import PATCHCORE_GRID, UNET_GRID, PatchCore, UNet
+from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
 from scrapseg.losses import segmentation_loss
-from scrapseg.train import TrainConfig
 from scrapseg.weights import efficientnet_lite0_state_dict
 
 torch.set_num_threads(1)
@@ -94,12 +93,6 @@ def test_unet_learns_one_image_with_gradient_everywhere(unet):
     assert losses[-1] < losses[0] / 2
     without = [n for n, p in unet.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
-
-
-def test_grids_have_equal_budget_and_valid_keys():
-    assert len(UNET_GRID) == len(PATCHCORE_GRID) == 3
-    for candidate in UNET_GRID:
-        TrainConfig(**candidate)
 
 
 def textures(n: int, seed: int, size: int = 96) -> list[np.ndarray]:
