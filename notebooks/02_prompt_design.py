@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -36,7 +38,7 @@ from IPython.display import Markdown
 from torch.nn.functional import normalize, one_hot
 from torch.utils.data import DataLoader
 
-from scrapseg import data, metrics, plots
+from scrapseg import augment, data, metrics, plots
 from scrapseg.classes import CLASSES, SLUGS
 from scrapseg.encoders import encode_texts, pocket_image_encoder
 from scrapseg.model import ScrapSeg
@@ -148,7 +150,9 @@ Markdown(
 prompts = classes | {"random vectors": random_embeddings(len(CLASSES), seed=0)}
 val = data.ScrapSim(data_dir, "val", limit=limit)
 encoder = pocket_image_encoder()
-loader = DataLoader(data.SegDataset(val, transform=data.eval_transform(encoder.mean, encoder.std)))
+loader = DataLoader(
+    data.SegDataset(val, transform=augment.eval_transform(encoder.mean, encoder.std))
+)
 masks = np.stack([s.label[::2, ::2] > 0 for s in val])  # every fourth pixel is plenty
 
 

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -42,12 +44,14 @@ import torch
 from IPython.display import Markdown, display
 
 from scrapseg import metrics, plots
+from scrapseg.augment import eval_transform, train_transform
 from scrapseg.classes import CLASSES
-from scrapseg.data import SegDataset, eval_transform, train_transform
+from scrapseg.data import SegDataset
 from scrapseg.encoders import pocket_image_encoder
 from scrapseg.experiment import Splits, label_stack, load_maps, run, tuned
 from scrapseg.inference import predict, predict_by_stage
 from scrapseg.model import ScrapSeg
+from scrapseg.paste import cutouts
 from scrapseg.prompts import class_embeddings, sentences
 from scrapseg.results import save_figure
 from scrapseg.train import TrainConfig
@@ -114,12 +118,15 @@ for scrap_class in CLASSES:
 # ## What the trainer sees
 #
 # Impurities are a few per cent of the pixels and some classes are rarer than others, so images are
-# drawn with every class equally likely and half of the crops look at an impurity on purpose. Image
-# and mask go through the same flips, turns and rescaling; hue is hardly touched, because hue is
-# what tells copper from rust.
+# drawn with every class equally likely, half of the crops look at an impurity on purpose, and pieces
+# cut out of other training images are pasted in (copy-paste augmentation, Ghiasi et al.,
+# arXiv:2012.07177). A third of the pasted pieces is steel, so that a cut edge gives nothing away.
+# Image and mask go through the same flips, turns and rescaling; hue is hardly touched, because hue
+# is what tells copper from rust.
 
 # %%
-transform = train_transform(crop, encoder.mean, encoder.std)
+pieces = cutouts(splits.train, splits.train.ids)
+transform = train_transform(crop, encoder.mean, encoder.std, pieces, paste=4)
 view = SegDataset(splits.train, splits.train.ids, transform)
 torch.manual_seed(seed)
 with_impurity = [i for i, k in enumerate(splits.train.ids) if splits.train.meta[k]["instances"]]

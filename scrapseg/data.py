@@ -2,8 +2,8 @@
 
 From top to bottom: named errors; the checksum check; ``Sample`` and ``ScrapSim``, which read a
 data set from disk; ``composition`` and ``instances_table``, which count it; ``few_shot_ids`` and
-``normal_ids``, which choose images; and last the torch side, ``SegDataset`` with its transforms
-and the class-balanced sampler.
+``normal_ids``, which choose images; and last the torch side, the weights of class-balanced drawing
+and ``SegDataset``.
 
 On disk, a ScrapSim folder holds ``images/<id>.jpg``, ``labels/<id>.png`` (palette image whose
 values are the class indices of ``scrapseg.classes``), ``instances/<id>.png`` (0 is no impurity,
@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -36,7 +35,6 @@ import torch
 from PIL import Image
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
-from torchvision.transforms import v2
 from tqdm import tqdm
 
 from scrapseg.classes import CLASSES, IMPURITIES, SLUGS, STEEL
@@ -554,8 +552,8 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """Images and labels of a data set as tensors, decoded once and kept in memory.
 
     Item ``i`` is ``(image, mask)`` of ``ids[i]``: a uint8 ``tv_tensors.Image`` (3, H, W) and a
-    uint8 ``tv_tensors.Mask`` (H, W), passed together through ``transform``. After
-    ``train_transform`` or ``eval_transform`` they are a normalised float32 (3, H, W) and an int64
+    uint8 ``tv_tensors.Mask`` (H, W), passed together through ``transform``. After either
+    transform of ``scrapseg.augment`` they are a normalised float32 (3, H, W) and an int64
     (H, W). Memory: 0.6 MB per image of 384 x 384.
 
     Args:
@@ -595,140 +593,3 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         # Clones, so that nobody can write into the cache.
         pair = tv_tensors.Image(image.clone()), tv_tensors.Mask(mask.clone())
         return self.transform(*pair) if self.transform else pair
-
-
-class ImpurityCrop(v2.Transform):
-    """Random resized crop that often looks at an impurity.
-
-    Impurities cover a few per cent of an image, so a blind crop misses most of them. With
-    probability ``p`` this one draws one of the impurity classes in the mask, all alike, then one
-    of its pixels, and places the window around it, off centre by up to a third of its size;
-    otherwise, and in images without impurity, it places the window anywhere. The window is kept
-    inside the image. The image is resized bilinearly with antialiasing, the mask by nearest
-    neighbour.
-
-    Args:
-        size: height and width of the crop in pixels.
-        scale: bounds of the magnification, drawn log-uniformly; 1 is native scale. A window
-            larger than the image is cut to the image.
-        ratio: bounds of height over width of the window, drawn log-uniformly.
-        p: probability of looking at an impurity, 0..1.
-    """
-
-    def __init__(
-        self,
-        size: int,
-        scale: tuple[float, float] = (0.6, 1.6),
-        ratio: tuple[float, float] = (0.8, 1.25),
-        p: float = 0.5,
-    ) -> None:
-        super().__init__()
-        self.size, self.scale, self.ratio, self.p = size, scale, ratio, p
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, int]:
-        """Draw the window: its top left corner and size in pixels of the image."""
-        height, width = flat_inputs[0].shape[-2:]
-        side = self.size / _log_uniform(*self.scale)
-        stretch = math.sqrt(_log_uniform(*self.ratio))
-        h = min(height, max(1, round(side * stretch)))
-        w = min(width, max(1, round(side / stretch)))
-        centre = self._impurity_pixel(flat_inputs) if _uniform(0, 1) < self.p else None
-        if centre is None:
-            top, left = round(_uniform(0, height - h)), round(_uniform(0, width - w))
-        else:
-            top = round(centre[0] + h * _uniform(-1 / 3, 1 / 3) - h / 2)
-            left = round(centre[1] + w * _uniform(-1 / 3, 1 / 3) - w / 2)
-            top, left = min(max(top, 0), height - h), min(max(left, 0), width - w)
-        return {"top": top, "left": left, "height": h, "width": w}
-
-    def _impurity_pixel(self, flat_inputs: list[Any]) -> tuple[int, int] | None:
-        """Row and column of a random pixel of a random impurity class; none if there is none."""
-        for mask in flat_inputs:
-            if isinstance(mask, tv_tensors.Mask):
-                present = mask.unique()
-                present = present[present > 0]
-                if len(present) == 0:
-                    return None
-                pixels = (mask == present[torch.randint(len(present), ())]).nonzero()
-                row, column = pixels[torch.randint(len(pixels), ())].tolist()
-                return row, column
-        return None
-
-    def transform(self, inpt: Any, params: dict[str, int]) -> Any:
-        """Cut the window out of image or mask and resize it to the crop."""
-        return self._call_kernel(
-            v2.functional.resized_crop, inpt, **params, size=[self.size, self.size], antialias=True
-        )
-
-
-class RandomQuarterTurn(v2.Transform):
-    """Turn image and mask together by 0, 90, 180 or 270 degrees, all alike."""
-
-    def make_params(self, flat_inputs: list[Any]) -> dict[str, int]:
-        """Draw the number of quarter turns, 0..3."""
-        return {"turns": int(torch.randint(4, ()))}
-
-    def transform(self, inpt: Any, params: dict[str, int]) -> Any:
-        """Turn image or mask."""
-        return tv_tensors.wrap(torch.rot90(inpt, params["turns"], (-2, -1)), like=inpt)
-
-
-def _uniform(low: float, high: float) -> float:
-    """One draw from torch's global generator, which ``torch.manual_seed`` controls."""
-    return low + (high - low) * float(torch.rand(()))
-
-
-def _log_uniform(low: float, high: float) -> float:
-    return math.exp(_uniform(math.log(low), math.log(high)))
-
-
-def train_transform(
-    crop: int, mean: Sequence[float], std: Sequence[float], impurity_p: float = 0.5
-) -> v2.Compose:
-    """Augmentation for training: geometry on image and mask together, colour on the image.
-
-    A crop near native scale (``ImpurityCrop``), flips and quarter turns, since scrap has no up;
-    brightness, contrast and saturation by up to 30 %; hue by only 2 %, because hue is what tells
-    copper from rust and aluminium from steel; now and then blur or noise. The network's
-    normalisation comes last. Random numbers come from torch's global generator.
-
-    Args:
-        crop: height and width of the result in pixels.
-        mean, std: normalisation of the encoder, per channel, for images in 0..1.
-        impurity_p: probability that the crop looks at an impurity.
-
-    Returns:
-        ``transform(image, mask)`` from uint8 ``tv_tensors`` to a float32 (3, crop, crop) and an
-        int64 (crop, crop).
-    """
-    return v2.Compose(
-        [
-            ImpurityCrop(crop, p=impurity_p),
-            v2.RandomHorizontalFlip(),
-            RandomQuarterTurn(),  # with the flip: all eight symmetries of the square, all alike
-            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3, hue=0.02),
-            v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.2))], p=0.15),
-            _to_float(),
-            v2.RandomApply([v2.GaussianNoise(sigma=0.03)], p=0.15),
-            v2.Normalize(list(mean), list(std)),
-            v2.ToPureTensor(),
-        ]
-    )
-
-
-def eval_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
-    """Whole image at its own size, normalised; nothing random.
-
-    Args:
-        mean, std: normalisation of the encoder, per channel, for images in 0..1.
-
-    Returns:
-        ``transform(image, mask)`` from uint8 ``tv_tensors`` to a float32 (3, H, W) and an int64
-        (H, W).
-    """
-    return v2.Compose([_to_float(), v2.Normalize(list(mean), list(std)), v2.ToPureTensor()])
-
-
-def _to_float() -> v2.ToDtype:
-    """Image to float32 in 0..1, mask to int64, its values untouched."""
-    return v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64}, scale=True)

@@ -23,20 +23,20 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from scrapseg import metrics
+from scrapseg.augment import eval_transform, train_transform
 from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
 from scrapseg.classes import CLASSES
 from scrapseg.data import (
     ScrapSim,
     SegDataset,
     balanced_weights,
-    eval_transform,
     few_shot_ids,
     normal_ids,
-    train_transform,
 )
 from scrapseg.encoders import pocket_image_encoder
 from scrapseg.inference import Predictions, predict
 from scrapseg.model import ScrapSeg
+from scrapseg.paste import cutouts
 from scrapseg.prompts import class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
 from scrapseg.sources import digest, hash_code, imported_modules
@@ -175,7 +175,8 @@ def train(
     """
     model = build(method, config.seed)
     ids = few_shot_ids(splits.train, shots, config.seed)
-    transform = train_transform(config.crop, model.mean, model.std)
+    pieces = cutouts(splits.train, ids) if config.paste else ()
+    transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
     val_set = whole_images(splits.val, model)
     val_labels = label_stack(splits.val)
 

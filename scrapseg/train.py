@@ -27,6 +27,7 @@ class TrainConfig:
     Attributes:
         steps: optimiser steps. batch_size: images a step, over all devices.
         crop: side in pixels of the square training crops.
+        paste: at most how many pieces of other images are pasted into a crop.
         lr: peak learning rate of the head. encoder_lr: of the deepest encoder layer.
         layer_decay: factor from one encoder layer group to the one before it.
         warmup: share of the steps with a rising rate; the rest falls along a cosine to zero.
@@ -39,6 +40,7 @@ class TrainConfig:
     steps: int = 600
     batch_size: int = 4
     crop: int = 256
+    paste: int = 4
     lr: float = 4e-3
     encoder_lr: float = 2e-3
     layer_decay: float = 0.9
@@ -47,7 +49,7 @@ class TrainConfig:
     gamma: float = 0.0
     dice_weight: float = 1.0
     image_weight: float = 0.1
-    evals: int = 3
+    evals: int = 2
     ema: float = 0.998
     seed: int = 0
     workers: int = 0

@@ -4,7 +4,8 @@
 
 Short runs on all training images; the candidate with the best impurity mIoU on val is written to
 `notebooks/profiles/tuned.yaml`, every trial to `results/tuning/tuning.csv`. Test is not touched. A
-stopped series goes on with the trials that are missing from that file.
+stopped series goes on with the trials that are missing from that file; a trial made by other code
+is made again.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import yaml
 
 from scrapseg.experiment import TUNED, Splits, best_look, train
 from scrapseg.results import atomic_write
+from scrapseg.sources import hash_code, imported_modules
 from scrapseg.train import TrainConfig
 
 #: (rate of the head, rate of the deepest encoder layer)
@@ -26,9 +28,12 @@ HEADER = "# Learning rates per method, chosen on val among the same candidates (
 
 
 def tune(data_dir: Path, out: Path, steps: int) -> pd.DataFrame:
-    """All trials, a row each: method, lr, encoder_lr, steps, val (impurity mIoU), best_step."""
+    """All trials, a row each; val is the impurity mIoU, code a hash of the sources."""
     splits = Splits.load(data_dir)
+    root = Path(__file__).parent.parent
+    code = hash_code(imported_modules(["import scrapseg.experiment"], root), root)[:12]
     trials = pd.read_csv(out).to_dict("records") if out.is_file() else []
+    trials = [t for t in trials if t.get("code") == code]
     done = {(t["method"], t["lr"], t["steps"]) for t in trials}
     for method in METHODS:
         for lr, encoder_lr in CANDIDATES:
@@ -37,7 +42,7 @@ def tune(data_dir: Path, out: Path, steps: int) -> pd.DataFrame:
             config = TrainConfig(steps=steps, lr=lr, encoder_lr=encoder_lr, evals=1)
             look = best_look(train(method, splits, config)[1])
             trial = {"method": method, "lr": lr, "encoder_lr": encoder_lr, "steps": steps}
-            trials.append(trial | {"val": look["val"], "best_step": look["step"]})
+            trials.append(trial | {"val": look["val"], "best_step": look["step"], "code": code})
             atomic_write(out, pd.DataFrame(trials).to_csv(index=False))
     return pd.DataFrame(trials)
 

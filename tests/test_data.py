@@ -19,6 +19,12 @@ from PIL import Image
 from torchvision import tv_tensors
 
 from scrapseg import data
+from scrapseg.augment import (
+    ImpurityCrop,
+    RandomQuarterTurn,
+    eval_transform,
+    train_transform,
+)
 from scrapseg.classes import CLASSES, IMPURITIES, SLUGS, palette
 from scrapseg.data import (
     MIN_PIXELS,
@@ -26,21 +32,17 @@ from scrapseg.data import (
     ChecksumMismatch,
     DataError,
     EmptySplit,
-    ImpurityCrop,
     MissingFile,
     NotEnoughShots,
-    RandomQuarterTurn,
     ScrapSim,
     SegDataset,
     SizeMismatch,
     UnknownLabel,
     balanced_weights,
     composition,
-    eval_transform,
     few_shot_ids,
     instances_table,
     normal_ids,
-    train_transform,
     verify_checksums,
 )
 
