@@ -23,11 +23,11 @@ export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help env lock render tune reproduce notebooks paper test verify lab bench clean
+.PHONY: help env lock render render-studio tune reproduce notebooks paper test verify lab bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 	@echo "Profiles: $(filter-out tuned,$(notdir $(basename $(wildcard notebooks/profiles/*.yaml)))) smoke"
 
 env: $(READY) ## create .venv with the pinned packages (the other targets do this on first use)
@@ -46,11 +46,18 @@ lock: $(READY) ## pin the packages anew from pyproject.toml (then bring environm
 	@$(UV) pip compile --quiet --upgrade --universal --fork-strategy fewest --python-version 3.11 \
 	  --extra dev --no-header --no-annotate --output-file requirements.lock pyproject.toml
 
-render: $(READY) ## render data/scrapsim with Blender, in its own environment (hours; nobody needs it to use the data)
+# Blender's packages, in an environment of their own.
+$(RENDER)/.ready: scrapseg/synth/requirements.txt | $(READY)
 	@$(UV) venv --quiet --allow-existing --python 3.11 $(RENDER) || { \
-	  echo "make render needs Python 3.11: Blender's bpy wheel exists for no other" >&2; exit 1; }
-	@$(UV) pip install $(QUIET) --python $(RENDER)/bin/python -r scrapseg/synth/requirements.txt
+	  echo "rendering needs Python 3.11: Blender's bpy wheel exists for no other" >&2; exit 1; }
+	@$(UV) pip install $(QUIET) --python $(RENDER)/bin/python -r $<
+	@touch $@
+
+render: $(RENDER)/.ready ## render data/scrapsim with Blender, in its own environment (hours; nobody needs it to use the data)
 	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim
+
+render-studio: $(RENDER)/.ready ## render the 8,000 captioned images of data/studio, likewise (an hour or two; needed only to align the model anew)
+	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth studio --out data/studio
 
 tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (half an hour)
 	@$(PY) -m scrapseg.tune

@@ -1,4 +1,4 @@
-"""``python -m scrapseg.synth``: render ScrapSim, finish it, look at it."""
+"""``python -m scrapseg.synth``: render ScrapSim or the studio set, finish it, look at it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import dataset
+from . import dataset, studio
 
 
 def main() -> int:
@@ -26,16 +26,32 @@ def main() -> int:
                 "--jobs", type=int, default=2, help="scenes at a time, a core each"
             )
             command.add_argument("--seed", type=int, default=dataset.SEED)
+    for name, text in (
+        ("studio", "render the studio images that are not finished yet, then finish"),
+        ("studio-finish", "gather the studio set's metadata and contact sheet"),
+    ):
+        command = commands.add_parser(name, help=text)
+        command.add_argument("--out", type=Path, default=Path("data/studio"))
+        if name == "studio":
+            command.add_argument("--images", type=int, default=8000)
+            command.add_argument(
+                "--jobs", type=int, default=2, help="processes at a time, a core each"
+            )
+            command.add_argument("--seed", type=int, default=studio.SEED)
     given = parser.parse_args()
     try:
         if given.command == "render":
             dataset.render_all(given.out, given.scenes, given.jobs, given.seed)
+        if given.command == "studio":
+            studio.render_all(given.out, given.images, given.jobs, given.seed)
         if given.command == "crops":
             dataset.crops(given.out)
+        elif given.command.startswith("studio"):
+            print(studio.finish(given.out))
         else:
             print(dataset.finish(given.out))
     except KeyboardInterrupt:
-        print("stopped; finished scenes are kept, run again to go on", file=sys.stderr)
+        print("stopped; what is finished is kept, run again to go on", file=sys.stderr)
         return 130
     except (dataset.TargetsMissed, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
