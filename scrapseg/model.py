@@ -172,6 +172,15 @@ class ScrapSeg(nn.Module):
         ]
         return maps, F.normalize(stages.pooled, dim=1) @ self.text.T
 
+    def fuse(self, maps: list[Tensor]) -> Tensor:
+        """Cosines per stage, fine to coarse, to logits (B, C, H_1, W_1) at the finest stage."""
+        size = maps[0].shape[-2:]
+        total = sum(
+            w * (m if m.shape[-2:] == size else F.interpolate(m, size=size, mode="bilinear"))
+            for w, m in zip(self.stage_weights(), maps, strict=True)
+        )
+        return total * self.log_scale.exp()
+
     def forward(self, images: Tensor) -> SegOutput:
         """Images (B, 3, H, W), normalised by `mean` and `std`, to `SegOutput` at the same size.
 
@@ -179,12 +188,7 @@ class ScrapSeg(nn.Module):
         upsampling is linear, so this differs from upsampling each only by interpolation twice.
         """
         maps, pooled = self.stage_similarities(images)
-        size = maps[0].shape[-2:]
-        total = sum(
-            w * (m if m.shape[-2:] == size else F.interpolate(m, size=size, mode="bilinear"))
-            for w, m in zip(self.stage_weights(), maps, strict=True)
-        )
-        total = total * self.log_scale.exp()
+        total = self.fuse(maps)
         total = torch.cat([total[:, :1] + self.normal_bias, total[:, 1:]], dim=1)
         logits = F.interpolate(total, size=images.shape[-2:], mode="bilinear")
         return SegOutput(logits, pooled * self.image_log_scale.exp())
