@@ -56,7 +56,7 @@ $(RENDER)/.ready: scrapseg/synth/requirements.txt | $(READY)
 render: $(RENDER)/.ready ## render data/scrapsim with Blender, in its own environment (hours; nobody needs it to use the data)
 	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim
 
-render-studio: $(RENDER)/.ready ## render the 8,000 captioned images of data/studio, likewise (an hour or two; needed only to align the model anew)
+render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
 	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth studio --out data/studio
 
 tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (half an hour)

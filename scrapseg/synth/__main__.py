@@ -33,7 +33,7 @@ def main() -> int:
         command = commands.add_parser(name, help=text)
         command.add_argument("--out", type=Path, default=Path("data/studio"))
         if name == "studio":
-            command.add_argument("--images", type=int, default=8000)
+            command.add_argument("--images", type=int, default=6000)
             command.add_argument(
                 "--jobs", type=int, default=2, help="processes at a time, a core each"
             )
