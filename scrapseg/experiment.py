@@ -25,7 +25,9 @@ from torch.utils.data import Dataset
 from scrapseg import metrics
 from scrapseg.augment import eval_transform, train_transform
 from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
+from scrapseg.budget import announce
 from scrapseg.classes import CLASSES
+from scrapseg.clip import load_clip
 from scrapseg.data import (
     ScrapSim,
     SegDataset,
@@ -33,7 +35,7 @@ from scrapseg.data import (
     few_shot_ids,
     normal_ids,
 )
-from scrapseg.encoders import pocket_image_encoder
+from scrapseg.encoders import image_encoder, pocket_image_encoder
 from scrapseg.inference import Predictions, predict
 from scrapseg.model import ScrapSeg
 from scrapseg.paste import cutouts
@@ -70,19 +72,50 @@ class Splits:
         return cls(*(ScrapSim(root, s, limit=limit) for s in ("train", "val", "test")))
 
 
-def build(method: str, seed: int) -> nn.Module:
+@dataclass(frozen=True)
+class Backbone:
+    """Which image and text towers ours and its variants stand on.
+
+    Attributes:
+        name: "pocket", or open_clip's name of a model, such as ViT-L-14-336.
+        tag: whose weights, such as openai; with neither tag nor file they are random.
+        weights_path: a local weight file.
+        grad_checkpointing: recompute activations in the backward pass: less memory, more time.
+    """
+
+    name: str = "pocket"
+    tag: str | None = None
+    weights_path: str | None = None
+    grad_checkpointing: bool = False
+
+
+POCKET = Backbone()
+
+
+def build(method: str, seed: int, backbone: Backbone = POCKET) -> nn.Module:
     """A fresh model of a trained method, its new weights drawn from `seed`.
+
+    `backbone` is for ours and its variants; the baselines have the pocket model's image tower.
 
     Raises:
         ValueError: no such method.
+        weights.WeightsError, clip.ClipError: see `load_clip`.
     """
     torch.manual_seed(seed)
     if method == "unet":
         return UNet(len(CLASSES))
     if method not in FAMILIES or method == "patchcore":
         raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
-    text = random_embeddings(len(CLASSES), seed) if "random" in method else class_embeddings()
-    return ScrapSeg(pocket_image_encoder(seed), text, freeze_encoder="frozen" in method)
+    if backbone == POCKET:
+        clip, encoder = None, pocket_image_encoder(seed)
+    else:
+        clip = load_clip(backbone.name, backbone.tag, weights_path=backbone.weights_path)
+        encoder = image_encoder(clip, grad_checkpointing=backbone.grad_checkpointing)
+    if "random" in method:
+        text = random_embeddings(len(CLASSES), seed, encoder.width)
+    else:
+        text = class_embeddings(clip=clip)
+    return ScrapSeg(encoder, text, freeze_encoder="frozen" in method)
 
 
 def run(
@@ -93,6 +126,7 @@ def run(
     *,
     shots: int | str = "all",
     seed: int = 0,
+    backbone: Backbone = POCKET,
 ) -> RunRecord:
     """Train and test one method, or return the record if that very run is already done.
 
@@ -104,14 +138,21 @@ def run(
         config: training configuration (its seed is replaced by `seed`); PatchCore has its own
             grid of candidates and ignores it.
         shots: labelled scenes per impurity class, or "all".
+        backbone: of ours and its variants.
+
+    Raises:
+        BudgetError: another backbone than the pocket one, and no GPU that is large enough.
     """
     results_dir = Path(results_dir)
     config = replace(config, seed=seed)
+    backbone = backbone if method.startswith("scrapseg") else POCKET
     settings = asdict(config) if method != "patchcore" else {"grid": list(PATCHCORE_GRID)}
+    if backbone != POCKET:
+        settings["backbone"] = asdict(backbone)
     record = RunRecord(
         method,
         FAMILIES[method],
-        "pocket",
+        backbone.name,
         DATASET,
         "test",
         shots,
@@ -130,7 +171,9 @@ def run(
     if method == "patchcore":
         maps, val_maps, costs, chosen = _patchcore(splits, seed)
     else:
-        maps, val_maps, costs, chosen = _trained(method, splits, config, cache, key, shots)
+        maps, val_maps, costs, chosen = _trained(
+            method, splits, config, cache, key, shots, backbone
+        )
     labels, instances = label_stack(splits.test), np.stack([s.instances for s in splits.test])
     threshold = metrics.best_threshold(val_maps.score_maps, label_stack(splits.val) > 0)
     values = metrics.evaluate(maps.score_maps, maps.labels, labels, instances, threshold=threshold)
@@ -166,14 +209,19 @@ def train(
     config: TrainConfig,
     *,
     shots: int | str = "all",
+    backbone: Backbone = POCKET,
     state_path: Path | None = None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
+    With another backbone than the pocket one, what the run will need is printed first.
+
     Returns:
         The model in eval mode, and the history of `train.fit`.
     """
-    model = build(method, config.seed)
+    model = build(method, config.seed, backbone)
+    if backbone != POCKET:
+        announce(model.train(), config)
     ids = few_shot_ids(splits.train, shots, config.seed)
     pieces = cutouts(splits.train, ids) if config.paste else ()
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
@@ -208,11 +256,19 @@ def whole_images(split: ScrapSim, model: nn.Module) -> SegDataset:
 
 
 def _trained(
-    method: str, splits: Splits, config: TrainConfig, cache: Path, key: str, shots: int | str
+    method: str,
+    splits: Splits,
+    config: TrainConfig,
+    cache: Path,
+    key: str,
+    shots: int | str,
+    backbone: Backbone,
 ) -> tuple[Predictions, Predictions, dict[str, float], dict]:
     """Fit a trained method; predictions on test and val, their cost, and what val chose."""
     started = time.perf_counter()
-    model, history = train(method, splits, config, shots=shots, state_path=cache / f"{key}.state")
+    model, history = train(
+        method, splits, config, shots=shots, backbone=backbone, state_path=cache / f"{key}.state"
+    )
     train_s = time.perf_counter() - started
     if isinstance(model, ScrapSeg):
         model.save(cache / "model.safetensors")

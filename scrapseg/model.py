@@ -1,9 +1,10 @@
 """ScrapSeg: image stages against class prompts, summed over scales (DESIGN of the method).
 
-For stage s a feature map F_s becomes a joint-space map P_s(F_s); its cosine with a class vector
-t_c, over a learned temperature, is the class's logit at that scale, and a softmax-weighted sum over
-the stages gives the logit of every pixel; the normal class has one learned offset, since most of
-the world is steel. Classes are data, not weights: `set_classes` swaps them.
+For stage s a feature map F_s becomes a joint-space map P_s(F_s): by a pyramid and projections for
+convolutional towers, by the tower's own head for transformers. Its cosine with a class vector t_c,
+over a learned temperature, is the class's logit at that scale, and a softmax-weighted sum over the
+stages gives the logit of every pixel; the normal class has one learned offset, since most of the
+world is steel. Classes are data, not weights: `set_classes` swaps them.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scrapseg.encoders import ImageEncoder, pocket_image_encoder
+from scrapseg.clip import ClipError
+from scrapseg.encoders import ImageEncoder, Stages, TokenEncoder, encoder_from_spec
 from scrapseg.results import atomic_write
 
 #: Start value of the normal class's offset: about the log-odds of steel among pixels. Without it
@@ -94,16 +96,40 @@ class StageProjection(nn.Module):
         return dots * torch.rsqrt(squared.clamp_min(1e-8))
 
 
+class TokenNeck(nn.Module):
+    """P_s of a ViT: the tower's own projection plus a linear residual per stage, zero at first.
+
+    So an untrained model gives CLIP's own zero-shot maps, and training lets each stage, which the
+    tower's head was not made for but at the last, find its own way to the joint space (a learned
+    linear layer per stage: APRIL-GAN, Chen et al., arXiv:2305.17382).
+    """
+
+    def __init__(self, channels: Sequence[int], joint_width: int) -> None:
+        super().__init__()
+        self.residuals = nn.ModuleList(nn.Conv2d(c, joint_width, 1, bias=False) for c in channels)
+        for residual in self.residuals:
+            nn.init.zeros_(residual.weight)
+
+    def forward(self, stages: Stages, text: Tensor) -> list[Tensor]:
+        """Stages with `joint`, text (C, joint) of unit length -> cosines (B, C, H_s, W_s) each."""
+        return [
+            F.conv2d(F.normalize(joint + residual(tokens), dim=1), text[:, :, None, None])
+            for residual, tokens, joint in zip(
+                self.residuals, stages.maps, stages.joint, strict=True
+            )
+        ]
+
+
 class ScrapSeg(nn.Module):
     """Multi-scale open-vocabulary segmenter.
 
     Args:
-        encoder: image tower as stages.
+        encoder: image tower as stages; its kind chooses the way to the joint space.
         text: class vectors (C, D) of unit length, row 0 the normal class.
-        width: channels of the pyramid.
+        width: channels of the pyramid (of convolutional towers; a `TokenNeck` has none).
         freeze_encoder: keep the image tower as it is (the `vlm-frozen` family): no gradients,
             and its batch statistics stay those of pre-training.
-        temperature: start value of tau; the logits are cosines / tau.
+        temperature: start value of tau; the logits are cosines / tau. By default the encoder's.
     """
 
     def __init__(
@@ -113,14 +139,18 @@ class ScrapSeg(nn.Module):
         *,
         width: int = 128,
         freeze_encoder: bool = False,
-        temperature: float = 0.07,
+        temperature: float | None = None,
     ) -> None:
         super().__init__()
+        temperature = temperature or encoder.temperature
         self.encoder = encoder
-        self.pyramid = Pyramid(encoder.channels, width)
-        self.projections = nn.ModuleList(
-            StageProjection(width, encoder.width) for _ in encoder.channels
-        )
+        if isinstance(encoder, TokenEncoder):
+            self.neck = TokenNeck(encoder.channels, encoder.width)
+        else:
+            self.pyramid = Pyramid(encoder.channels, width)
+            self.projections = nn.ModuleList(
+                StageProjection(width, encoder.width) for _ in encoder.channels
+            )
         self.stage_logits = nn.Parameter(torch.zeros(len(encoder.channels)))
         self.log_scale = nn.Parameter(-torch.tensor(temperature).log())
         self.image_log_scale = nn.Parameter(-torch.tensor(temperature).log())
@@ -128,14 +158,15 @@ class ScrapSeg(nn.Module):
         self.register_buffer("text", text.clone())
         self.freeze_encoder = freeze_encoder
         self.encoder.requires_grad_(not freeze_encoder)
-        if freeze_encoder:
-            # The joint-space projection of the pooled token is new, so it is trained even here.
+        if encoder.new_head:
+            # The joint-space projection of the pooled token is new, so it is trained even frozen.
             self.encoder.visual.head.requires_grad_(True)
         self.config = {
             "width": width,
             "freeze_encoder": freeze_encoder,
             "temperature": temperature,
             "classes": text.shape[0],
+            "encoder": encoder.spec,
         }
 
     @property
@@ -166,10 +197,13 @@ class ScrapSeg(nn.Module):
     def stage_similarities(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Cosines per stage, each (B, C, H_s, W_s), and of the pooled token, (B, C)."""
         stages = self.encoder(images)
-        maps = [
-            project(h, self.text)
-            for project, h in zip(self.projections, self.pyramid(stages.maps), strict=True)
-        ]
+        if isinstance(self.encoder, TokenEncoder):
+            maps = self.neck(stages, self.text)
+        else:
+            maps = [
+                project(h, self.text)
+                for project, h in zip(self.projections, self.pyramid(stages.maps), strict=True)
+            ]
         return maps, F.normalize(stages.pooled, dim=1) @ self.text.T
 
     def fuse(self, maps: list[Tensor]) -> Tensor:
@@ -205,9 +239,10 @@ class ScrapSeg(nn.Module):
             parameters = [p for p in parameters if p.requires_grad]
             if parameters:
                 groups.append({"params": parameters, "lr": encoder_lr * layer_decay**depth})
-        head = [*self.pyramid.parameters(), *self.projections.parameters()]
-        groups.append({"params": head, "lr": lr})
         scalars = [self.stage_logits, self.log_scale, self.image_log_scale, self.normal_bias]
+        others = {id(p) for p in [*self.encoder.parameters(), *scalars]}
+        head = [p for p in self.parameters() if id(p) not in others]
+        groups.append({"params": head, "lr": lr})
         groups.append({"params": scalars, "lr": 10 * lr, "weight_decay": 0.0})
         return groups
 
@@ -222,7 +257,7 @@ class ScrapSeg(nn.Module):
 
     @classmethod
     def load(cls, path: str | Path) -> ScrapSeg:
-        """A saved pocket model, bit-equal to the one saved, in eval mode.
+        """A saved model on any encoder, bit-equal to the one saved, in eval mode.
 
         Raises:
             ModelFileError: the file or its .json is missing, or does not fit this architecture.
@@ -233,11 +268,13 @@ class ScrapSeg(nn.Module):
             state = load_file(path)
         except (OSError, ValueError, SafetensorError) as error:
             raise ModelFileError(f"{path}: cannot read the saved model ({error})") from error
-        model = cls(
-            pocket_image_encoder(),
-            torch.zeros(config.pop("classes"), state["text"].shape[1]),
-            **config,
-        )
+        try:
+            # Files of before there was a choice hold a pocket model and do not say so.
+            encoder = encoder_from_spec(config.pop("encoder", {"model": "pocket"}))
+            text = torch.zeros(config.pop("classes"), encoder.width)
+            model = cls(encoder, text, **config)
+        except (ClipError, KeyError, TypeError) as error:
+            raise ModelFileError(f"{path}: cannot build the saved model ({error})") from error
         try:
             model.load_state_dict(state)
         except RuntimeError as error:

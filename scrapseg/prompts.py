@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from scrapseg import weights
 from scrapseg.classes import CLASSES, ScrapClass
+from scrapseg.clip import Clip
 from scrapseg.encoders import encode_texts
 from scrapseg.results import atomic_write
 
@@ -51,18 +52,25 @@ def class_embeddings(
     templates: Sequence[str] = DEFAULT_TEMPLATES,
     words: int | None = None,
     cache_dir: str | Path | None = None,
+    clip: Clip | None = None,
 ) -> Tensor:
-    """Class vectors t_c, float (len(classes), 384), L2-normalised.
+    """Class vectors t_c, float (len(classes), D), L2-normalised.
 
     Cached on disk by the hash of the sentences and of the text tower's weights, so that training
-    and prediction need not load the text tower. `cache_dir` defaults to the user's cache folder.
+    and prediction with the pocket model need not load its text tower. `cache_dir` defaults to the
+    user's cache folder. `clip` is the model whose text tower is asked, by default the pocket one.
+
+    Raises:
+        weights.WeightsMissing: weights or tokenizer of the text tower are not on this machine.
     """
     groups = [sentences(c, templates, words) for c in classes]
-    key = hashlib.sha256(json.dumps([weights.MINILM_SHA256, groups]).encode()).hexdigest()[:20]
+    identity = clip.text_identity if clip else weights.MINILM_SHA256
+    key = hashlib.sha256(json.dumps([identity, groups]).encode()).hexdigest()[:20]
     path = Path(cache_dir or pooch.os_cache("scrapseg")) / f"text-{key}.npy"
     if path.is_file():
         return torch.from_numpy(np.load(path))
-    vectors = encode_texts([s for group in groups for s in group])
+    encode = clip.encode_texts if clip else encode_texts
+    vectors = encode([s for group in groups for s in group])
     parts = vectors.split([len(group) for group in groups])
     embeddings = F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
     buffer = io.BytesIO()

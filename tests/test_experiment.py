@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 
 from scrapseg import experiment
-from scrapseg.experiment import Splits, load_maps, run, tuned
+from scrapseg.budget import BudgetError
+from scrapseg.encoders import TokenEncoder
+from scrapseg.experiment import Backbone, Splits, build, load_maps, run, tuned
 from scrapseg.model import ScrapSeg
 from scrapseg.train import TrainConfig
 
@@ -78,3 +81,44 @@ def test_every_trained_method_has_its_chosen_rates():
     for method in experiment.FAMILIES.keys() - {"patchcore"}:
         TrainConfig(**tuned(method))
         assert tuned(method).keys() == {"lr", "encoder_lr"}
+
+
+@pytest.fixture(scope="module")
+def small_vit(tmp_path_factory) -> Backbone:
+    """A narrow ViT of four layers with random weights, known to open_clip."""
+    config = open_clip.get_model_config("ViT-B-16")
+    config["vision_cfg"] |= {"layers": 4, "width": 128, "image_size": 64}
+    config["text_cfg"] |= {"layers": 1}
+    path = tmp_path_factory.mktemp("configs") / "small-ViT-B-16.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
+    return Backbone(path.stem)
+
+
+def test_another_backbone_brings_its_own_towers(small_vit):
+    model = build("scrapseg", 0, small_vit)
+    assert isinstance(model.encoder, TokenEncoder)
+    assert model.text.shape == (9, 512)
+    torch.testing.assert_close(model.text.norm(dim=1), torch.ones(9))
+    assert not torch.equal(build("scrapseg-random", 0, small_vit).text, model.text)
+    assert not build("scrapseg-frozen", 0, small_vit).encoder.visual.proj.requires_grad
+
+
+def test_another_backbone_without_a_gpu_stops_before_it_trains(
+    small_vit, splits, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BudgetError, match="needs a GPU"):
+        run("scrapseg", splits, CONFIG, tmp_path, backbone=small_vit)
+    assert "GB of GPU memory" in capsys.readouterr().out
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_run_on_another_backbone_says_so(small_vit, splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "announce", lambda model, config: None)
+    record = run("scrapseg", splits, CONFIG, tmp_path, backbone=small_vit)
+    assert record.backbone == small_vit.name
+    assert record.config["backbone"]["tag"] is None
+    model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
+    assert isinstance(model.encoder, TokenEncoder)
+    assert run("patchcore", splits, CONFIG, tmp_path, backbone=small_vit).backbone == "pocket"
