@@ -389,13 +389,15 @@ def execute(project: Project, plan: Plan, bar: tqdm) -> None:
 def refresh(project: Project) -> None:
     """Run every notebook in place at its smoke defaults, so that it can be read with its pictures.
 
-    What is saved is cleaned like an executed copy. The results go to ``results/smoke``.
+    The appendices (a1, a2, ...), which belong to no profile's run, are among them. What is saved is
+    cleaned like an executed copy. The results go to ``results/smoke``.
     """
     import nbformat
     from nbclient import NotebookClient
 
     folder = project.root / "notebooks"
-    for stem in tqdm(project.depends, unit="notebook"):
+    appendices = sorted(path.stem for path in folder.glob("a[0-9]*.ipynb"))
+    for stem in tqdm([*project.depends, *appendices], unit="notebook"):
         sync(project.notebook(stem))
         notebook = nbformat.read(project.notebook(stem), as_version=4)
         NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}).execute()
