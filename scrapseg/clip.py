@@ -99,7 +99,7 @@ class Clip:
         for key, value in sorted(self.model.state_dict().items()):
             if not key.startswith(("visual.", "logit_")):
                 found.update(f"{key} {value.dtype} {tuple(value.shape)}".encode())
-                found.update(value.contiguous().view(-1).view(torch.uint8).numpy())
+                found.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
         return found.hexdigest()
 
 

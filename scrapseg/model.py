@@ -189,6 +189,7 @@ class ScrapSeg(nn.Module):
     def set_classes(self, text: Tensor) -> None:
         """Score other classes from now on: unit vectors (C', D), row 0 the normal class."""
         self.text = text.to(self.text)
+        self.config["classes"] = text.shape[0]
 
     def stage_weights(self) -> Tensor:
         """w_s, (S,), non-negative, sum 1, fine to coarse."""
@@ -271,8 +272,8 @@ class ScrapSeg(nn.Module):
         try:
             # Files of before there was a choice hold a pocket model and do not say so.
             encoder = encoder_from_spec(config.pop("encoder", {"model": "pocket"}))
-            text = torch.zeros(config.pop("classes"), encoder.width)
-            model = cls(encoder, text, **config)
+            del config["classes"]  # for the reader: the vectors themselves say how many
+            model = cls(encoder, state["text"], **config)
         except (ClipError, KeyError, TypeError) as error:
             raise ModelFileError(f"{path}: cannot build the saved model ({error})") from error
         try:

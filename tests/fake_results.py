@@ -27,6 +27,7 @@ CONFIG = {
     "steps": 600,
     "batch_size": 8,
     "crop": 256,
+    "paste": 4,
     "lr": 2e-3,
     "encoder_lr": 1e-3,
     "layer_decay": 0.9,
