@@ -225,7 +225,11 @@ def test_an_interrupt_leaves_no_half_written_copy(project):
         "rp.run_notebooks(p)\n"
     )
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(project.root)], stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, str(project.root)],
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background jobs, in which the tests may run, are started deaf to interrupts.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     log = project.log("01_a")
     deadline = time.monotonic() + 60
