@@ -44,14 +44,21 @@ class UNet(nn.Module):
         normal_prior: share of pixels, in (0, 1), that class 0 is given before any training.
             Starting at the classes' true imbalance keeps the first steps from spending
             themselves on it (Lin et al., arXiv:1708.02002, section 4.1).
+        tower: weights of the encoder, a state dict of timm's tf_efficientnet_lite0 without its
+            classifier; ImageNet's by default.
     """
 
     mean, std = MEAN, STD
 
-    def __init__(self, num_classes: int = 9, normal_prior: float = 0.97) -> None:
+    def __init__(
+        self,
+        num_classes: int = 9,
+        normal_prior: float = 0.97,
+        tower: dict[str, Tensor] | None = None,
+    ) -> None:
         super().__init__()
         self.net = smp.Unet(f"tu-{EFFICIENTNET}", encoder_weights=None, classes=num_classes)
-        _load_encoder(self.net.encoder.model)
+        _load_encoder(self.net.encoder.model, tower)
         prior = torch.full((num_classes,), (1 - normal_prior) / (num_classes - 1))
         prior[0] = normal_prior
         self.net.segmentation_head[0].bias.data = prior.log()
@@ -187,7 +194,7 @@ class PatchCore:
             yield (batch - mean) / std
 
 
-def _load_encoder(encoder: nn.Module) -> None:
-    """Load the ImageNet weights into a timm `features_only` EfficientNet-lite0 (no classifier)."""
-    weights = efficientnet_lite0_state_dict()
+def _load_encoder(encoder: nn.Module, weights: dict[str, Tensor] | None = None) -> None:
+    """Load a timm `features_only` EfficientNet-lite0 (no classifier), by default ImageNet's."""
+    weights = weights or efficientnet_lite0_state_dict()
     encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})

@@ -21,12 +21,13 @@ import torch
 import yaml
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+from torchvision.transforms import v2
 
 from scrapseg import metrics
 from scrapseg.augment import eval_transform, train_transform
 from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
 from scrapseg.budget import announce
-from scrapseg.classes import CLASSES
+from scrapseg.classes import CLASSES, IMPURITIES, by_slug
 from scrapseg.clip import load_clip
 from scrapseg.data import (
     ScrapSim,
@@ -35,10 +36,12 @@ from scrapseg.data import (
     few_shot_ids,
     normal_ids,
 )
-from scrapseg.encoders import image_encoder, pocket_image_encoder
+from scrapseg.encoders import ImageEncoder, image_encoder, pocket_image_encoder
 from scrapseg.inference import Predictions, predict
+from scrapseg.losses import IGNORED
 from scrapseg.model import ScrapSeg
 from scrapseg.paste import cutouts
+from scrapseg.pocket import load_aligned
 from scrapseg.prompts import class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
 from scrapseg.sources import digest, hash_code, imported_modules
@@ -53,7 +56,9 @@ FAMILIES = {
     "scrapseg": "ours",
     "scrapseg-frozen": "vlm-frozen",
     "scrapseg-random": "ours",
+    "scrapseg-imagenet": "ours",
     "unet": "supervised",
+    "unet-aligned": "supervised",
     "patchcore": "unsupervised",
 }
 
@@ -92,30 +97,67 @@ class Backbone:
 POCKET = Backbone()
 
 
-def build(method: str, seed: int, backbone: Backbone = POCKET) -> nn.Module:
+@dataclass(frozen=True)
+class Variant:
+    """What an ablation changes in ours; the fields are options of `ScrapSeg`."""
+
+    trained: str = "all"
+    stages: int | None = None
+    fusion: str = "learned"
+    top_down: bool = True
+    scale: float = 1.0
+
+
+OURS = Variant()
+
+
+def build(
+    method: str, seed: int, backbone: Backbone = POCKET, variant: Variant = OURS
+) -> nn.Module:
     """A fresh model of a trained method, its new weights drawn from `seed`.
 
-    `backbone` is for ours and its variants; the baselines have the pocket model's image tower.
+    On the pocket backbone ours starts from the aligned weights, and `scrapseg-imagenet` from
+    ImageNet's with a head drawn anew, as U-Net does; `unet-aligned` has the aligned image tower.
+    `backbone` and `variant` are for ours; the baselines have the pocket model's image tower.
 
     Raises:
-        ValueError: no such method.
-        weights.WeightsError, clip.ClipError: see `load_clip`.
+        ValueError: no such method, or no such variant.
+        weights.WeightsError, clip.ClipError: see `load_clip` and `load_aligned`.
     """
     torch.manual_seed(seed)
-    if method == "unet":
-        return UNet(len(CLASSES))
     if method not in FAMILIES or method == "patchcore":
         raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
+    if method.startswith("unet"):
+        tower = aligned_tower().visual.trunk.state_dict() if method == "unet-aligned" else None
+        return UNet(len(CLASSES), tower=tower)
     if backbone == POCKET:
         clip, encoder = None, pocket_image_encoder(seed)
     else:
         clip = load_clip(backbone.name, backbone.tag, weights_path=backbone.weights_path)
         encoder = image_encoder(clip, grad_checkpointing=backbone.grad_checkpointing)
-    if "random" in method:
+    if method == "scrapseg-random":
         text = random_embeddings(len(CLASSES), seed, encoder.width)
     else:
         text = class_embeddings(clip=clip)
-    return ScrapSeg(encoder, text, freeze_encoder="frozen" in method)
+    options = asdict(variant)
+    if method == "scrapseg-frozen":
+        options["trained"] = "head"
+    model = ScrapSeg(encoder, text, **options)
+    if backbone == POCKET and method != "scrapseg-imagenet":
+        if variant.top_down:
+            load_aligned(model)
+        else:  # The aligned head is that of a top-down pyramid.
+            encoder.load_state_dict(aligned_tower().state_dict())
+        if variant.fusion == "mean":
+            nn.init.zeros_(model.stage_logits)
+    return model
+
+
+def aligned_tower() -> ImageEncoder:
+    """The pocket model's image tower with the aligned weights."""
+    encoder = pocket_image_encoder()
+    load_aligned(ScrapSeg(encoder, random_embeddings(1, 0)))
+    return encoder
 
 
 def run(
@@ -127,18 +169,24 @@ def run(
     shots: int | str = "all",
     seed: int = 0,
     backbone: Backbone = POCKET,
+    variant: Variant = OURS,
+    split: str = "test",
+    tag: str = "",
 ) -> RunRecord:
     """Train and test one method, or return the record if that very run is already done.
 
     Writes the run record and per-image statistics to `results_dir`/runs, and weights, history and
-    test maps to `results_dir`/cache/<run>.
+    maps to `results_dir`/cache/<run>.
 
     Args:
         method: a key of `FAMILIES`.
         config: training configuration (its seed is replaced by `seed`); PatchCore has its own
             grid of candidates and ignores it.
         shots: labelled scenes per impurity class, or "all".
-        backbone: of ours and its variants.
+        backbone, variant: of ours.
+        split: "test", or "val" where runs are compared to choose among them.
+        tag: ends the run's name; whatever is no plain run of its method needs one, so that tables
+            do not average it with those that are.
 
     Raises:
         BudgetError: another backbone than the pocket one, and no GPU that is large enough.
@@ -149,57 +197,62 @@ def run(
     settings = asdict(config) if method != "patchcore" else {"grid": list(PATCHCORE_GRID)}
     if backbone != POCKET:
         settings["backbone"] = asdict(backbone)
+    if method.startswith("scrapseg"):
+        settings["variant"] = asdict(variant)
     record = RunRecord(
         method,
         FAMILIES[method],
         backbone.name,
         DATASET,
-        "test",
+        split,
         shots,
         seed,
         metrics={},
         config=settings,
     )
-    record_path = results_dir / "runs" / f"{record.name()}.json"
-    cache = results_dir / "cache" / record.name()
-    key = run_key(method, splits, settings, shots, seed)
+    record_path = results_dir / "runs" / f"{record.name(tag)}.json"
+    cache = results_dir / "cache" / record.name(tag)
+    key = run_key(method, splits, settings, shots, seed, split)
     if (cache / "key").is_file() and (cache / "key").read_text() == key and record_path.is_file():
         return read_run(record_path)
 
     started, clock = datetime.now(UTC), time.perf_counter()
     cache.mkdir(parents=True, exist_ok=True)
+    scored: ScrapSim = getattr(splits, split)
     if method == "patchcore":
-        maps, val_maps, costs, chosen = _patchcore(splits, seed)
+        maps, val_maps, costs, chosen = _patchcore(splits, scored, seed)
     else:
         maps, val_maps, costs, chosen = _trained(
-            method, splits, config, cache, key, shots, backbone
+            method, splits, scored, config, cache, key, shots, backbone, variant
         )
-    labels, instances = label_stack(splits.test), np.stack([s.instances for s in splits.test])
+    labels, instances = label_stack(scored), np.stack([s.instances for s in scored])
     threshold = metrics.best_threshold(val_maps.score_maps, label_stack(splits.val) > 0)
     values = metrics.evaluate(maps.score_maps, maps.labels, labels, instances, threshold=threshold)
     stats = metrics.image_stats(
-        maps.score_maps, maps.labels, labels, threshold=threshold, ids=splits.test.ids
+        maps.score_maps, maps.labels, labels, threshold=threshold, ids=scored.ids
     )
     # Views of one scene are alike, so intervals and paired differences draw scenes.
-    stats = stats.grouped([splits.test.meta[i]["scene"] for i in splits.test.ids])
+    stats = stats.grouped([scored.meta[i]["scene"] for i in scored.ids])
     record.metrics = values | metrics.bootstrap_intervals(stats) | costs
     record.config = settings | chosen | {"threshold": threshold, "key": key}
     record.provenance = provenance(
-        time.perf_counter() - clock, splits.test.sha256, device_name(method), started
+        time.perf_counter() - clock, scored.sha256, device_name(method), started
     )
     save_maps(cache / "maps.npz", maps)
-    write_run(record, results_dir)
+    write_run(record, results_dir, tag)
     stats.save(record_path.with_suffix(".npz"))
     atomic_write(cache / "key", key)
     return record
 
 
-def run_key(method: str, splits: Splits, settings: dict, shots: int | str, seed: int) -> str:
+def run_key(
+    method: str, splits: Splits, settings: dict, shots: int | str, seed: int, split: str
+) -> str:
     """Hash of everything a run's numbers depend on: settings, data, sources, machine aside."""
     root = Path(__file__).parent.parent
     code = hash_code(imported_modules(["import scrapseg.experiment"], root), root)
-    ids = [split.ids for split in (splits.train, splits.val, splits.test)]
-    parts = [method, settings, shots, seed, splits.test.sha256, ids, code]
+    ids = [part.ids for part in (splits.train, splits.val, splits.test)]
+    parts = [method, settings, shots, seed, split, splits.test.sha256, ids, code]
     return digest(json.loads(json.dumps(parts)))[:16]
 
 
@@ -210,6 +263,7 @@ def train(
     *,
     shots: int | str = "all",
     backbone: Backbone = POCKET,
+    variant: Variant = OURS,
     state_path: Path | None = None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
@@ -219,19 +273,28 @@ def train(
     Returns:
         The model in eval mode, and the history of `train.fit`.
     """
-    model = build(method, config.seed, backbone)
+    model = build(method, config.seed, backbone, variant)
     if backbone != POCKET:
         announce(model.train(), config)
     ids = few_shot_ids(splits.train, shots, config.seed)
     pieces = cutouts(splits.train, ids) if config.paste else ()
+    if config.without:
+        pieces = [piece for piece in pieces if piece.label != by_slug(config.without).index]
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
+    if config.without:
+        transform = v2.Compose(
+            [transform, partial(unlabelled, index=by_slug(config.without).index)]
+        )
     val_set = whole_images(splits.val, model)
     val_labels = label_stack(splits.val)
 
     def val_score(candidate: nn.Module) -> float:
         labels = predict(candidate, val_set).labels
         table = metrics.confusion(labels, val_labels, len(CLASSES)).sum(0)
-        return metrics.class_metrics(table)["miou_impurity"]
+        values = metrics.class_metrics(table)
+        # A class that is not to be learned has no say in what is kept either.
+        kept = [values[f"iou/{c.slug}"] for c in IMPURITIES if c.slug != config.without]
+        return float(np.nanmean(kept))
 
     history = fit(
         model,
@@ -243,6 +306,11 @@ def train(
         label=f"{method}, {shots} shots, seed {config.seed}",
     )
     return model, history
+
+
+def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:
+    """The pair with the pixels of class `index` without a label."""
+    return image, mask.masked_fill(mask == index, IGNORED)
 
 
 def best_look(history: list[dict[str, float]]) -> dict[str, float]:
@@ -258,16 +326,24 @@ def whole_images(split: ScrapSim, model: nn.Module) -> SegDataset:
 def _trained(
     method: str,
     splits: Splits,
+    scored: ScrapSim,
     config: TrainConfig,
     cache: Path,
     key: str,
     shots: int | str,
     backbone: Backbone,
+    variant: Variant,
 ) -> tuple[Predictions, Predictions, dict[str, float], dict]:
-    """Fit a trained method; predictions on test and val, their cost, and what val chose."""
+    """Fit a trained method; predictions on `scored` and val, their cost, and what val chose."""
     started = time.perf_counter()
     model, history = train(
-        method, splits, config, shots=shots, backbone=backbone, state_path=cache / f"{key}.state"
+        method,
+        splits,
+        config,
+        shots=shots,
+        backbone=backbone,
+        variant=variant,
+        state_path=cache / f"{key}.state",
     )
     train_s = time.perf_counter() - started
     if isinstance(model, ScrapSeg):
@@ -275,20 +351,24 @@ def _trained(
     else:
         torch.save(model.state_dict(), cache / "model.pt")
     atomic_write(cache / "history.json", json.dumps(history))
-    test_set = whole_images(splits.test, model)
-    test_maps = predict(model, test_set, progress=True)
-    val_maps = predict(model, whole_images(splits.val, model))
+    dataset = whole_images(scored, model)
+    maps = predict(model, dataset, progress=True)
+    val_maps = maps
+    if scored is not splits.val:
+        val_maps = predict(model, whole_images(splits.val, model))
     costs = {
         "train_s": train_s,
-        "ms_per_image": milliseconds_per_image(partial(predict_one, model), test_set),
+        "ms_per_image": milliseconds_per_image(partial(predict_one, model), dataset),
         "params_m": sum(p.numel() for p in model.parameters()) / 1e6,
     }
     look = best_look(history)
-    return test_maps, val_maps, costs, {"best_step": look["step"], "val": look["val"]}
+    return maps, val_maps, costs, {"best_step": look["step"], "val": look["val"]}
 
 
-def _patchcore(splits: Splits, seed: int) -> tuple[Predictions, Predictions, dict, dict]:
-    """As `_trained` for PatchCore: the candidate with the best val AP scores test."""
+def _patchcore(
+    splits: Splits, scored: ScrapSim, seed: int
+) -> tuple[Predictions, Predictions, dict, dict]:
+    """As `_trained` for PatchCore: the candidate with the best val AP scores `scored`."""
     started = time.perf_counter()
     normal = [splits.train.sample(i).image for i in normal_ids(splits.train)]
     val_images = [s.image for s in splits.val]
@@ -302,7 +382,7 @@ def _patchcore(splits: Splits, seed: int) -> tuple[Predictions, Predictions, dic
             best = (ap, candidate, model, scores)
     train_s = time.perf_counter() - started
     _, candidate, model, val_scores = best
-    images = [s.image for s in splits.test]
+    images = [s.image for s in scored]
     costs = {
         "train_s": train_s,
         "ms_per_image": milliseconds_per_image(lambda x: model.score_maps([x]), images),

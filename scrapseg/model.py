@@ -24,6 +24,10 @@ from scrapseg.clip import ClipError
 from scrapseg.encoders import ImageEncoder, Stages, TokenEncoder, encoder_from_spec
 from scrapseg.results import atomic_write
 
+#: What may learn, the most first: everything; the last quarter of the image tower and what follows
+#: it; what follows the tower; the projections to the joint space and the scalars alone.
+TRAINED = ("all", "last stage", "head", "projections")
+
 #: Start value of the normal class's offset: about the log-odds of steel among pixels. Without it
 #: the first steps are spent on the imbalance alone (Lin et al. 2017, section 4.1).
 NORMAL_LOG_ODDS = 3.0
@@ -53,19 +57,26 @@ class Pyramid(nn.Module):
     """Top-down pyramid (Lin et al. 2017, FPN): coarse stages lend context to fine ones.
 
     Stage maps (B, C_s, H_s, W_s), fine to coarse, to as many maps (B, width, H_s, W_s).
+
+    Args:
+        channels: of the stages. width: of the result.
+        top_down: without it every stage goes its own way, by a 1x1 convolution alone.
     """
 
-    def __init__(self, channels: Sequence[int], width: int) -> None:
+    def __init__(self, channels: Sequence[int], width: int, top_down: bool = True) -> None:
         super().__init__()
         self.lateral = nn.ModuleList(conv_bn(c, width, 1) for c in channels)
-        self.smooth = nn.ModuleList(conv_bn(width, width, 3) for _ in channels)
+        self.smooth = nn.ModuleList(conv_bn(width, width, 3) for _ in channels if top_down)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
-        """Stage maps to pyramid maps, both fine to coarse."""
+        """Stage maps to pyramid maps, both fine to coarse; the last ones if there are fewer."""
+        laterals, smooths = self.lateral[-len(maps) :], self.smooth[-len(maps) :]
+        if not smooths:
+            return [lateral(features) for lateral, features in zip(laterals, maps, strict=True)]
         out: list[Tensor] = []
         above = None
         for lateral, smooth, features in zip(
-            reversed(self.lateral), reversed(self.smooth), reversed(maps), strict=True
+            reversed(laterals), reversed(smooths), reversed(maps), strict=True
         ):
             x = lateral(features)
             if above is not None:
@@ -127,9 +138,16 @@ class ScrapSeg(nn.Module):
         encoder: image tower as stages; its kind chooses the way to the joint space.
         text: class vectors (C, D) of unit length, row 0 the normal class.
         width: channels of the pyramid (of convolutional towers; a `TokenNeck` has none).
-        freeze_encoder: keep the image tower as it is (the `vlm-frozen` family): no gradients,
-            and its batch statistics stay those of pre-training.
         temperature: start value of tau; the logits are cosines / tau. By default the encoder's.
+        trained: which of `TRAINED` learns. What does not gets no gradients, and its batch
+            statistics stay as they are.
+        stages: how many of the encoder's stages are read, from the coarsest; None for all.
+        fusion: "learned" stage weights, or their "mean".
+        top_down: see `Pyramid` (convolutional towers).
+        scale: images are resized by this factor before the encoder sees them.
+
+    Raises:
+        ValueError: an option has none of its values.
     """
 
     def __init__(
@@ -138,16 +156,26 @@ class ScrapSeg(nn.Module):
         text: Tensor,
         *,
         width: int = 128,
-        freeze_encoder: bool = False,
         temperature: float | None = None,
+        trained: str = "all",
+        stages: int | None = None,
+        fusion: str = "learned",
+        top_down: bool = True,
+        scale: float = 1.0,
     ) -> None:
         super().__init__()
         temperature = temperature or encoder.temperature
+        stages = stages or len(encoder.channels)
+        if trained not in TRAINED or fusion not in ("learned", "mean"):
+            raise ValueError(f"trained is {trained!r}, fusion {fusion!r}: see ScrapSeg")
+        if not 1 <= stages <= len(encoder.channels) or scale <= 0:
+            raise ValueError(f"stages is {stages}, scale {scale}: see ScrapSeg")
         self.encoder = encoder
+        self.stages, self.scale = stages, scale
         if isinstance(encoder, TokenEncoder):
             self.neck = TokenNeck(encoder.channels, encoder.width)
         else:
-            self.pyramid = Pyramid(encoder.channels, width)
+            self.pyramid = Pyramid(encoder.channels, width, top_down)
             self.projections = nn.ModuleList(
                 StageProjection(width, encoder.width) for _ in encoder.channels
             )
@@ -156,15 +184,17 @@ class ScrapSeg(nn.Module):
         self.image_log_scale = nn.Parameter(-torch.tensor(temperature).log())
         self.normal_bias = nn.Parameter(torch.tensor(NORMAL_LOG_ODDS))
         self.register_buffer("text", text.clone())
-        self.freeze_encoder = freeze_encoder
-        self.encoder.requires_grad_(not freeze_encoder)
-        if encoder.new_head:
-            # The joint-space projection of the pooled token is new, so it is trained even frozen.
-            self.encoder.visual.head.requires_grad_(True)
+        self._hold_back(trained)
+        if fusion == "mean":
+            self.stage_logits.requires_grad_(False)
         self.config = {
             "width": width,
-            "freeze_encoder": freeze_encoder,
             "temperature": temperature,
+            "trained": trained,
+            "stages": stages,
+            "fusion": fusion,
+            "top_down": top_down,
+            "scale": scale,
             "classes": text.shape[0],
             "encoder": encoder.spec,
         }
@@ -179,11 +209,25 @@ class ScrapSeg(nn.Module):
         """RGB standard deviation the images must be normalised with."""
         return self.encoder.std
 
+    def _hold_back(self, trained: str) -> None:
+        """Leave gradients to the parts that `trained` names."""
+        groups = self.encoder.depth_groups()
+        held = {"all": 0, "last stage": len(groups) - len(groups) // 4}.get(trained, len(groups))
+        for parameter in (p for group in groups[:held] for p in group):
+            parameter.requires_grad_(False)
+        if self.encoder.new_head:
+            # The joint-space projection of the pooled token is new, so it is trained even frozen.
+            self.encoder.visual.head.requires_grad_(True)
+        if trained == "projections" and hasattr(self, "pyramid"):
+            self.pyramid.requires_grad_(False)
+
     def train(self, mode: bool = True) -> ScrapSeg:
-        """As `nn.Module.train`; a frozen encoder stays in eval mode."""
+        """As `nn.Module.train`; what is not trained stays in eval mode."""
         super().train(mode)
-        if self.freeze_encoder:
-            self.encoder.eval()
+        for module in self.modules():
+            own = list(module.parameters())
+            if own and not any(p.requires_grad for p in own):
+                module.eval()
         return self
 
     def set_classes(self, text: Tensor) -> None:
@@ -192,18 +236,22 @@ class ScrapSeg(nn.Module):
         self.config["classes"] = text.shape[0]
 
     def stage_weights(self) -> Tensor:
-        """w_s, (S,), non-negative, sum 1, fine to coarse."""
-        return self.stage_logits.softmax(0)
+        """w_s of the stages that are read, non-negative, sum 1, fine to coarse."""
+        return self.stage_logits[-self.stages :].softmax(0)
 
     def stage_similarities(self, images: Tensor) -> tuple[list[Tensor], Tensor]:
         """Cosines per stage, each (B, C, H_s, W_s), and of the pooled token, (B, C)."""
-        stages = self.encoder(images)
+        if self.scale != 1:
+            images = F.interpolate(images, scale_factor=self.scale, mode="bilinear", antialias=True)
+        stages, n = self.encoder(images), self.stages
         if isinstance(self.encoder, TokenEncoder):
-            maps = self.neck(stages, self.text)
+            maps = self.neck(stages, self.text)[-n:]
         else:
             maps = [
                 project(h, self.text)
-                for project, h in zip(self.projections, self.pyramid(stages.maps), strict=True)
+                for project, h in zip(
+                    self.projections[-n:], self.pyramid(stages.maps[-n:]), strict=True
+                )
             ]
         return maps, F.normalize(stages.pooled, dim=1) @ self.text.T
 
@@ -242,7 +290,8 @@ class ScrapSeg(nn.Module):
                 groups.append({"params": parameters, "lr": encoder_lr * layer_decay**depth})
         scalars = [self.stage_logits, self.log_scale, self.image_log_scale, self.normal_bias]
         others = {id(p) for p in [*self.encoder.parameters(), *scalars]}
-        head = [p for p in self.parameters() if id(p) not in others]
+        head = [p for p in self.parameters() if id(p) not in others and p.requires_grad]
+        scalars = [p for p in scalars if p.requires_grad]
         groups.append({"params": head, "lr": lr})
         groups.append({"params": scalars, "lr": 10 * lr, "weight_decay": 0.0})
         return groups

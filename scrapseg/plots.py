@@ -61,19 +61,23 @@ STYLE = {
 METHOD_COLOURS = {
     "scrapseg": "#0072B2",
     "scrapseg-random": "#CC79A7",
+    "scrapseg-imagenet": "#E69F00",
     "scrapseg-frozen": "#56B4E9",
     "unet": "#D55E00",
+    "unet-aligned": "#7A3300",
     "patchcore": "#009E73",
 }
 METHOD_MARKERS = {
     "scrapseg": "o",
     "scrapseg-random": "v",
+    "scrapseg-imagenet": "P",
     "scrapseg-frozen": "s",
     "unet": "^",
+    "unet-aligned": "<",
     "patchcore": "D",
 }
 # What remains of Okabe-Ito, for methods a user adds.
-_SPARE_COLOURS = ("#E69F00", "#000000", "#F0E442")
+_SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
 
 
 class Figure(_Figure):
@@ -117,7 +121,7 @@ def method_style(slug: str) -> dict:
     return {
         "label": METHOD_LABELS.get(slug, slug),
         "color": METHOD_COLOURS.get(slug, spare),
-        "marker": METHOD_MARKERS.get(slug, "P"),
+        "marker": METHOD_MARKERS.get(slug, "X"),
     }
 
 

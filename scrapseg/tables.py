@@ -31,8 +31,10 @@ OURS = "scrapseg"
 METHOD_LABELS = {
     "scrapseg": "ScrapSeg (ours)",
     "scrapseg-random": "ours, random vectors",
+    "scrapseg-imagenet": "ours, not aligned",
     "scrapseg-frozen": "ours, frozen encoder",
     "unet": "U-Net",
+    "unet-aligned": "U-Net, aligned tower",
     "patchcore": "PatchCore",
 }
 METRIC_LABELS = {

@@ -61,7 +61,8 @@ class TrainConfig(LoopConfig):
     Attributes:
         crop: side in pixels of the square training crops.
         paste: at most how many pieces of other images are pasted into a crop.
-        gamma, dice_weight, image_weight: see `losses.segmentation_loss`.
+        gamma, dice_weight, image_weight, binary: see `losses.segmentation_loss`.
+        without: slug of an impurity class whose pixels carry no label in training.
     """
 
     crop: int = 256
@@ -69,6 +70,8 @@ class TrainConfig(LoopConfig):
     gamma: float = 0.0
     dice_weight: float = 1.0
     image_weight: float = 0.1
+    binary: bool = False
+    without: str | None = None
 
 
 class Draws(Dataset):
@@ -154,6 +157,7 @@ def fit(
             gamma=config.gamma,
             dice_weight=config.dice_weight,
             image_weight=config.image_weight,
+            binary=config.binary,
         )
 
     return optimise(

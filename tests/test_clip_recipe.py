@@ -136,7 +136,7 @@ def test_checkpointing_and_freezing_need_less(small):
     saving = budget.counted(segmenter(small, grad_checkpointing=True), config)
     small.model.visual.set_grad_checkpointing(False)
     text = prompts.random_embeddings(9, seed=0, width=small.width)
-    frozen = ScrapSeg(image_encoder(small), text, freeze_encoder=True).train()
+    frozen = ScrapSeg(image_encoder(small), text, trained="head").train()
     frozen = budget.counted(frozen, config)
     small.model.visual.requires_grad_(True)
     assert saving.step_bytes < 0.9 * plain.step_bytes

@@ -437,7 +437,7 @@ def test_value_attention_of_timm_towers(shorter):
 @torch.no_grad()
 def test_an_untrained_frozen_vit_gives_clips_own_zero_shot_maps(small):
     text = prompts.random_embeddings(4, seed=2, width=small.width)
-    model = ScrapSeg(image_encoder(small), text, freeze_encoder=True).eval()
+    model = ScrapSeg(image_encoder(small), text, trained="head").eval()
     images = noise(2, 3, 32, 32)
     visual = small.model.visual
     last = visual.ln_post(visual.transformer(visual._embeds(images)))[:, 1:] @ visual.proj
@@ -451,7 +451,7 @@ def test_an_untrained_frozen_vit_gives_clips_own_zero_shot_maps(small):
 
 def test_a_frozen_vit_trains_residuals_only(small):
     text = prompts.random_embeddings(4, seed=2, width=small.width)
-    model = ScrapSeg(image_encoder(small), text, freeze_encoder=True).train()
+    model = ScrapSeg(image_encoder(small), text, trained="head").train()
     trained = {n for n, p in model.named_parameters() if p.requires_grad}
     scalars = {"stage_logits", "log_scale", "image_log_scale", "normal_bias"}
     assert trained == scalars | {f"neck.residuals.{i}.weight" for i in range(4)}

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import open_clip
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from scrapseg import experiment
+from scrapseg import experiment, weights
 from scrapseg.budget import BudgetError
+from scrapseg.classes import by_slug
 from scrapseg.encoders import TokenEncoder
-from scrapseg.experiment import Backbone, Splits, build, load_maps, run, tuned
+from scrapseg.experiment import Backbone, Splits, Variant, build, load_maps, run, tuned
 from scrapseg.model import ScrapSeg
+from scrapseg.pocket import ALIGNED
+from scrapseg.results import collect
+from scrapseg.tables import main_runs
 from scrapseg.train import TrainConfig
 
 CONFIG = TrainConfig(steps=2, batch_size=2, crop=64, evals=1)
@@ -70,6 +76,60 @@ def test_frozen_and_fine_tuned_start_from_the_same_weights():
     c = experiment.build("scrapseg-random", 5)
     different = [k for k, v in a.state_dict().items() if not torch.equal(v, c.state_dict()[k])]
     assert different == ["text"]
+
+
+def test_ours_starts_aligned_and_the_control_from_imagenet():
+    aligned, imagenet = build("scrapseg", 0), build("scrapseg-imagenet", 0)
+    shipped = load_file(ALIGNED)
+    stem = "encoder.visual.trunk.conv_stem.weight"
+    assert torch.equal(aligned.state_dict()[stem], shipped[stem].float())
+    tower = weights.efficientnet_lite0_state_dict()
+    assert torch.equal(imagenet.state_dict()[stem], tower["conv_stem.weight"])
+    unet, control = build("unet", 0), build("unet-aligned", 0)
+    assert torch.equal(unet.net.encoder.model.conv_stem.weight, tower["conv_stem.weight"])
+    assert torch.equal(control.net.encoder.model.conv_stem.weight, shipped[stem].float())
+
+
+def test_variants_of_ours_keep_the_aligned_weights_they_can():
+    aligned = build("scrapseg", 0)
+    mean = build("scrapseg", 0, variant=Variant(fusion="mean", stages=3))
+    torch.testing.assert_close(mean.stage_weights(), torch.full((3,), 1 / 3))
+    assert torch.equal(mean.pyramid.lateral[0][0].weight, aligned.pyramid.lateral[0][0].weight)
+    plain = build("scrapseg", 0, variant=Variant(top_down=False))
+    stem = "visual.trunk.conv_stem.weight"
+    assert torch.equal(plain.encoder.state_dict()[stem], aligned.encoder.state_dict()[stem])
+
+
+def test_a_tagged_run_on_val_stays_apart(splits, tmp_path):
+    record = run(
+        "scrapseg", splits, CONFIG, tmp_path, variant=Variant(stages=2), split="val", tag="stages-2"
+    )
+    path = tmp_path / "runs" / "scrapseg_scrapsim_allshots_s0_stages-2.json"
+    on_disk = json.loads(path.read_text())
+    assert (on_disk["split"], on_disk["config"]["variant"]["stages"]) == ("val", 2)
+    cache = tmp_path / "cache" / path.stem
+    with np.load(cache / "maps.npz") as maps:
+        assert len(maps["labels"]) == len(splits.val)
+    assert ScrapSeg.load(cache / "model.safetensors").stages == 2
+    assert len(main_runs(collect(tmp_path))) == 0
+    again = run(
+        "scrapseg", splits, CONFIG, tmp_path, variant=Variant(stages=2), split="val", tag="stages-2"
+    )
+    assert again.provenance == record.provenance
+
+
+def test_a_class_without_labels_is_not_trained(splits, monkeypatch):
+    seen = []
+
+    def looking(model, train_set, *args, **kwargs):
+        seen.extend(train_set[i][1].unique().tolist() for i in range(len(train_set)))
+        return [{"step": 1, "val": 0.0}]
+
+    monkeypatch.setattr(experiment, "fit", looking)
+    experiment.train("scrapseg", splits, replace(CONFIG, without="cable"))
+    cable, ignored = by_slug("cable").index, experiment.IGNORED
+    held = {label for labels in seen for label in labels}
+    assert cable not in held and ignored in held
 
 
 def test_unknown_method_is_named():

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapseg.losses import focal_loss, image_loss, segmentation_loss
+from scrapseg.losses import IGNORED, focal_loss, image_loss, segmentation_loss
 
 
 def logits_of(probabilities: list[list[float]]) -> torch.Tensor:
@@ -67,3 +67,31 @@ def test_perfect_prediction_costs_nothing():
     logits = 50 * torch.nn.functional.one_hot(labels, 3).permute(0, 3, 1, 2).float()
     image_logits = torch.tensor([[-50.0, 50, 0]]).expand(2, 3)
     assert segmentation_loss(logits, image_logits, labels).total.item() < 1e-4
+
+
+def test_ignored_pixels_do_not_count():
+    torch.manual_seed(0)
+    logits, image_logits = torch.randn(2, 3, 6, 6), torch.randn(2, 3)
+    labels = torch.randint(1, 3, (2, 6, 6))
+    labels[:, 3:] = IGNORED
+    parts = segmentation_loss(logits, image_logits, labels)
+    upper = segmentation_loss(logits[:, :, :3], image_logits, labels[:, :3])
+    torch.testing.assert_close(parts.total, upper.total)
+
+
+def test_an_image_with_only_unlabelled_things_is_no_clean_image():
+    image_logits = torch.tensor([[0.6, 0.3, 0.1], [0.2, 0.7, 0.1]]).log()
+    labels = torch.zeros(2, 2, 2, dtype=torch.int64)
+    labels[1, 0, 0] = IGNORED
+    assert image_loss(image_logits, labels).item() == pytest.approx(-math.log(0.6), rel=1e-5)
+    assert image_loss(image_logits[1:], labels[1:]).item() == 0
+
+
+def test_binary_supervision_leaves_the_kind_of_impurity_open():
+    p = [[0.7, 0.2, 0.1], [0.3, 0.5, 0.2]]
+    labels = torch.tensor([[[0, 2]]])
+    parts = segmentation_loss(logits_of(p), None, labels, binary=True)
+    assert parts.focal.item() == pytest.approx(-(math.log(0.7) + math.log(0.7)) / 2, rel=1e-5)
+    assert parts.dice.item() == pytest.approx(1 - 2 * 0.7 / (0.3 + 0.7 + 1), rel=1e-3)
+    swapped = segmentation_loss(logits_of([[a, c, b] for a, b, c in p]), None, labels, binary=True)
+    assert swapped.total.item() == pytest.approx(parts.total.item(), rel=1e-5)

@@ -57,7 +57,7 @@ def test_gradients_reach_every_parameter_when_fine_tuned(model):
 
 
 def test_frozen_tower_keeps_weights_and_batch_statistics():
-    model = ScrapSeg(pocket_image_encoder(), TEXT, width=16, freeze_encoder=True).train()
+    model = ScrapSeg(pocket_image_encoder(), TEXT, width=16, trained="head").train()
     before = {k: v.clone() for k, v in model.encoder.visual.trunk.state_dict().items()}
     optimizer = torch.optim.AdamW(model.param_groups(1e-2, 0.9, 1e-2))
     out = model(torch.randn(2, 3, 64, 64))
@@ -116,3 +116,77 @@ def test_a_bad_model_file_is_named(model, tmp_path, damage):
     with pytest.raises(ModelFileError, match=str(path)) as caught:
         ScrapSeg.load(path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_fewer_stages_are_the_coarse_ones_of_all(model, n):
+    few = ScrapSeg(pocket_image_encoder(), TEXT, width=16, stages=n).eval()
+    few.load_state_dict(model.state_dict())
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        every, pooled = model.stage_similarities(images)
+        maps, same = few.stage_similarities(images)
+    assert len(maps) == len(few.stage_weights()) == n
+    assert few.stage_weights().sum().item() == pytest.approx(1)
+    for a, b in zip(maps, every[-n:], strict=True):
+        torch.testing.assert_close(a, b)
+    torch.testing.assert_close(pooled, same)
+
+
+def test_without_a_pyramid_a_stage_knows_nothing_of_the_others():
+    model = ScrapSeg(pocket_image_encoder(), TEXT, width=16, top_down=False).eval()
+    maps = [torch.randn(1, c, 8, 8) for c in model.encoder.channels]
+    alone = model.pyramid(maps)
+    changed = model.pyramid([maps[0], *[m + 1 for m in maps[1:]]])
+    assert torch.equal(alone[0], changed[0]) and not torch.equal(alone[1], changed[1])
+
+
+def test_the_scale_is_that_of_the_image(model):
+    images = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        small = F.interpolate(images, size=(96, 96), mode="bilinear", antialias=True)
+        expected = F.interpolate(model(small).logits, size=(64, 64), mode="bilinear")
+        model.scale = 1.5
+        found = model(images).logits
+    assert found.shape == (1, 5, 64, 64)
+    # Upsampled once, not twice: the same but for interpolation.
+    assert (found - expected).abs().mean() < 0.1 * expected.std()
+
+
+@pytest.mark.parametrize(
+    "trained, learning",
+    [
+        ("all", {"stem", "last block", "pyramid", "projections"}),
+        ("last stage", {"last block", "pyramid", "projections"}),
+        ("head", {"pyramid", "projections"}),
+        ("projections", {"projections"}),
+    ],
+)
+def test_only_the_named_part_learns(trained, learning):
+    model = ScrapSeg(pocket_image_encoder(), TEXT, width=16, trained=trained).train()
+    parts = {
+        "stem": model.encoder.visual.trunk.conv_stem,
+        "last block": model.encoder.visual.trunk.blocks[-1],
+        "pyramid": model.pyramid,
+        "projections": model.projections,
+    }
+    before = {k: {n: v.clone() for n, v in m.state_dict().items()} for k, m in parts.items()}
+    optimizer = torch.optim.AdamW(model.param_groups(1e-2, 0.9, 1e-2))
+    out = model(torch.randn(2, 3, 64, 64))
+    (out.logits.square().mean() + out.image_logits.square().mean()).backward()
+    optimizer.step()
+    # Batch statistics are part of it: what does not learn must not drift.
+    moved = {
+        k
+        for k, m in parts.items()
+        if any(not torch.equal(v, before[k][n]) for n, v in m.state_dict().items())
+    }
+    assert moved == learning
+
+
+@pytest.mark.parametrize(
+    "option", [{"trained": "half"}, {"fusion": "max"}, {"stages": 5}, {"scale": 0}]
+)
+def test_an_unknown_option_is_named(option):
+    with pytest.raises(ValueError, match=str(next(iter(option.values())))):
+        ScrapSeg(pocket_image_encoder(), TEXT, width=16, **option)
