@@ -41,6 +41,7 @@ from scrapseg.classes import IMPURITIES
 from scrapseg.collage import Batch, Batches, CollageConfig, whole_images
 from scrapseg.data import DataError, ScrapSim, SegDataset
 from scrapseg.encoders import pocket_image_encoder
+from scrapseg.inference import log_odds
 from scrapseg.model import ScrapSeg
 from scrapseg.pocket import ALIGNED, load_aligned, save_aligned
 from scrapseg.prompts import class_embeddings
@@ -334,9 +335,7 @@ def class_log_odds(model: ScrapSeg, split: ScrapSim, *, batch_size: int = 4) -> 
     images = SegDataset(split, split.ids, eval_transform(model.mean, model.std))
     parts = []
     for batch, _ in tqdm(DataLoader(images, batch_size), desc="zero-shot", mininterval=2):
-        log_p = model(batch.to(device)).logits.float().log_softmax(1)
-        rest = torch.log(-torch.expm1(log_p.clamp_max(-1e-6)))
-        parts.append((log_p - rest).half().cpu().numpy())
+        parts.append(log_odds(model(batch.to(device)).logits.float()).half().cpu().numpy())
     return np.concatenate(parts).swapaxes(0, 1)
 
 

@@ -37,7 +37,7 @@ from scrapseg.data import (
     normal_ids,
 )
 from scrapseg.encoders import ImageEncoder, image_encoder, pocket_image_encoder
-from scrapseg.inference import Predictions, predict
+from scrapseg.inference import CLASS_STRIDE, Predictions, predict
 from scrapseg.losses import IGNORED
 from scrapseg.model import ScrapSeg
 from scrapseg.paste import cutouts
@@ -233,6 +233,8 @@ def run(
     )
     # Views of one scene are alike, so intervals and paired differences draw scenes.
     stats = stats.grouped([scored.meta[i]["scene"] for i in scored.ids])
+    if maps.class_scores is not None:
+        values |= class_precision(maps.class_scores, labels)
     record.metrics = values | metrics.bootstrap_intervals(stats) | costs
     record.config = settings | chosen | {"threshold": threshold, "key": key}
     record.provenance = provenance(
@@ -352,7 +354,7 @@ def _trained(
         torch.save(model.state_dict(), cache / "model.pt")
     atomic_write(cache / "history.json", json.dumps(history))
     dataset = whole_images(scored, model)
-    maps = predict(model, dataset, progress=True)
+    maps = predict(model, dataset, progress=True, class_scores=True)
     val_maps = maps
     if scored is not splits.val:
         val_maps = predict(model, whole_images(splits.val, model))
@@ -390,6 +392,25 @@ def _patchcore(
     }
     scores = model.score_maps(images)
     return Predictions(scores, None), Predictions(val_scores, None), costs, {"chosen": candidate}
+
+
+def class_precision(class_scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """How well each impurity class is found among everything else, whatever it is taken for.
+
+    Args:
+        class_scores: see `Predictions`. labels: (N, H, W).
+
+    Returns:
+        class_ap/<slug>: pixel AP of the class's own score; class_prior/<slug>: its share of the
+        pixels, which is the AP of a random score.
+    """
+    labels = labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
+    found = {}
+    for c in IMPURITIES:
+        ranking = metrics.rank(class_scores[c.index].astype(np.float32), labels == c.index)
+        found[f"class_ap/{c.slug}"] = metrics.average_precision(ranking)
+        found[f"class_prior/{c.slug}"] = float((labels == c.index).mean())
+    return found
 
 
 def label_stack(split: ScrapSim) -> np.ndarray:
@@ -437,7 +458,14 @@ def load_maps(results_dir: str | Path, name: str) -> Predictions:
 def tuned(method: str) -> dict[str, float]:
     """Learning rates chosen on val, from `notebooks/profiles/tuned.yaml`.
 
-    The variants of ours (frozen, random vectors) take ours' choice, so that they differ from it in
-    one thing only. PatchCore has none: it chooses among its own settings in every run.
+    The variants of a method (frozen, random vectors, other starting weights) take its choice, so
+    that they differ from it in one thing only. PatchCore has none: it chooses among its own
+    settings in every run.
     """
     return yaml.safe_load(TUNED.read_text()).get(method.split("-")[0], {})
+
+
+def rates(method: str, lr: float | None = None, encoder_lr: float | None = None) -> dict:
+    """Learning rates of a method: `tuned`, or those given if it is ours (another backbone's)."""
+    given = {"lr": lr, "encoder_lr": encoder_lr}
+    return given if lr and method.startswith("scrapseg") else tuned(method)

@@ -503,21 +503,33 @@ class Difference(NamedTuple):
 
 
 def paired_difference(
-    a: ImageStats, b: ImageStats, metric: str, *, resamples: int = 1000, seed: int = 0
+    a: ImageStats | Sequence[ImageStats],
+    b: ImageStats | Sequence[ImageStats],
+    metric: str,
+    *,
+    resamples: int = 1000,
+    seed: int = 0,
 ) -> Difference:
     """Difference of two methods on the same images, which are drawn together.
 
+    Several training seeds: the mean over the pairs of runs. The interval is that of the images;
+    the seeds are not drawn, since three of them say little about all others.
+
     Args:
-        a, b: of the same images, in the same order.
+        a, b: of the same images, in the same order; or one each per training seed.
         metric: ap, miou_binary, miou or miou_impurity.
 
     Raises:
         ValueError: other images or another order, an unknown metric, or no classes named.
     """
-    if a.ids != b.ids:
+    pairs = list(zip(*([s] if isinstance(s, ImageStats) else s for s in (a, b)), strict=True))
+    if any(stats.ids != pairs[0][0].ids for pair in pairs for stats in pair):
         raise ValueError("the two methods were not evaluated on the same images in the same order")
     if metric not in ("ap", "miou_binary", "miou", "miou_impurity"):
         raise ValueError(f"no paired difference for metric {metric!r}")
-    draws = np.vstack([np.ones(len(a.ids)), _draws(len(a.ids), resamples, seed)])
-    values = _resampled(a, metric, draws) - _resampled(b, metric, draws)
+    n = len(pairs[0][0].ids)
+    draws = np.vstack([np.ones(n), _draws(n, resamples, seed)])
+    values = np.mean(
+        [_resampled(x, metric, draws) - _resampled(y, metric, draws) for x, y in pairs], axis=0
+    )
     return Difference(float(values[0]), *_interval(values[1:]))

@@ -5,12 +5,13 @@
 Short runs on all training images; the candidate with the best impurity mIoU on val is written to
 `notebooks/profiles/tuned.yaml`, every trial to `results/tuning/tuning.csv`. Test is not touched. A
 stopped series goes on with the trials that are missing from that file; a trial made by other code
-is made again.
+is made again. `--methods` leaves those of the others, and what was chosen by them, as they are.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -27,15 +28,15 @@ METHODS = ("scrapseg", "unet")
 HEADER = "# Learning rates per method, chosen on val among the same candidates (`make tune`).\n"
 
 
-def tune(data_dir: Path, out: Path, steps: int) -> pd.DataFrame:
+def tune(data_dir: Path, out: Path, steps: int, methods: Sequence[str] = METHODS) -> pd.DataFrame:
     """All trials, a row each; val is the impurity mIoU, code a hash of the sources."""
     splits = Splits.load(data_dir)
     root = Path(__file__).parent.parent
     code = hash_code(imported_modules(["import scrapseg.experiment"], root), root)[:12]
     trials = pd.read_csv(out).to_dict("records") if out.is_file() else []
-    trials = [t for t in trials if t.get("code") == code]
+    trials = [t for t in trials if t.get("code") == code or t["method"] not in methods]
     done = {(t["method"], t["lr"], t["steps"]) for t in trials}
-    for method in METHODS:
+    for method in methods:
         for lr, encoder_lr in CANDIDATES:
             if (method, lr, steps) in done:
                 continue
@@ -62,8 +63,9 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
     parser.add_argument("--out", type=Path, default=Path("results/tuning/tuning.csv"))
     parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
     given = parser.parse_args()
-    trials = tune(given.data, given.out, given.steps)
+    trials = tune(given.data, given.out, given.steps, given.methods)
     atomic_write(TUNED, HEADER + yaml.safe_dump(choose(trials), default_flow_style=None))
     print(trials.to_string(index=False))
 

@@ -10,6 +10,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file
+from sklearn.metrics import average_precision_score
 
 from scrapseg import experiment, weights
 from scrapseg.budget import BudgetError
@@ -182,3 +183,15 @@ def test_a_run_on_another_backbone_says_so(small_vit, splits, tmp_path, monkeypa
     model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
     assert isinstance(model.encoder, TokenEncoder)
     assert run("patchcore", splits, CONFIG, tmp_path, backbone=small_vit).backbone == "pocket"
+
+
+def test_class_precision_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 9, (3, 16, 16))
+    scores = rng.normal(size=(9, 3, 8, 8)).astype(np.float16)
+    found = experiment.class_precision(scores, labels)
+    seen = labels[:, ::2, ::2] == 4
+    expected = average_precision_score(seen.ravel(), scores[4].ravel())
+    slug = next(c.slug for c in experiment.IMPURITIES if c.index == 4)
+    assert found[f"class_ap/{slug}"] == pytest.approx(expected)
+    assert found[f"class_prior/{slug}"] == pytest.approx(seen.mean())

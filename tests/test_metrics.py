@@ -390,6 +390,21 @@ def test_paired_difference_sees_what_separate_intervals_hide():
     assert hi - lo < (intervals["ap_hi"] - intervals["ap_lo"]) / 3
 
 
+def test_paired_difference_of_seeds_is_the_mean_over_pairs():
+    scores, predictions, labels, _ = scene(15)
+    rng = np.random.default_rng(15)
+    runs = [
+        M.image_stats(scores + rng.normal(size=scores.shape), predictions, labels, threshold=1.0)
+        for _ in range(4)
+    ]
+    one, two = (M.paired_difference(runs[i], runs[i + 2], "ap") for i in (0, 1))
+    both = M.paired_difference(runs[:2], runs[2:], "ap")
+    assert both.value == pytest.approx((one.value + two.value) / 2)
+    assert min(one.lo, two.lo) <= both.lo <= both.value <= both.hi <= max(one.hi, two.hi)
+    with pytest.raises(ValueError):
+        M.paired_difference(runs[:2], runs[2:3], "ap")
+
+
 def test_paired_difference_refuses_other_images_and_missing_classes():
     scores, predictions, labels, _ = scene(12)
     a = M.image_stats(scores, predictions, labels, threshold=1.0, ids=list("abcdef"))

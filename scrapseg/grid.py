@@ -1,0 +1,203 @@
+"""Many runs: the few-shot grid and the ablations, several at a time, resumable run by run.
+
+    python -m scrapseg.grid --profile full --workers 2      # or: make grid
+
+A `Job` says how a run differs from the profile's plain one. Jobs go through joblib, so that a Dask
+cluster takes them as they are (`joblib.parallel_config("dask")`, see `run_jobs`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from joblib import Parallel, delayed
+from tqdm import tqdm
+
+from scrapseg.experiment import OURS, POCKET, Backbone, Splits, Variant, rates, run
+from scrapseg.results import REPOSITORY, RunRecord, collect
+from scrapseg.train import TrainConfig
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run and what is special about it.
+
+    Attributes:
+        label: what a table calls it; empty for a plain run of its method.
+        group: the question that an ablation belongs to.
+        changes: fields of `TrainConfig` that differ.
+        others: see `experiment.run`.
+    """
+
+    method: str = "scrapseg"
+    shots: int | str = "all"
+    seed: int = 0
+    tag: str = ""
+    label: str = ""
+    group: str = ""
+    variant: Variant = OURS
+    changes: dict[str, Any] = field(default_factory=dict)
+    split: str = "test"
+
+
+def _ablation(group: str, tag: str, label: str, **changes: Any) -> Job:
+    """An ablation on val: fields of `Variant` or `TrainConfig`, or another method."""
+    method = changes.pop("method", "scrapseg")
+    names = [name for name in changes if hasattr(OURS, name)]
+    variant = Variant(**{name: changes.pop(name) for name in names})
+    return Job(method, "all", 0, tag, label, group, variant, changes, "val")
+
+
+#: One thing changed at a time, against the first; scored on val, all shots.
+ABLATIONS: dict[str, Job] = {
+    job.tag: job
+    for job in (
+        _ablation("", "ours", "ours"),
+        _ablation("start", "random-vectors", "random class vectors", method="scrapseg-random"),
+        _ablation("start", "imagenet", "ImageNet weights, not aligned", method="scrapseg-imagenet"),
+        _ablation("what learns", "last-stage", "last quarter of the tower", trained="last stage"),
+        _ablation("what learns", "frozen", "tower frozen", method="scrapseg-frozen"),
+        _ablation("what learns", "projections", "projections only", trained="projections"),
+        _ablation("scales", "stages-1", "coarsest stage only", stages=1),
+        _ablation("scales", "stages-2", "two coarsest stages", stages=2),
+        _ablation("scales", "stages-3", "three coarsest stages", stages=3),
+        _ablation("scales", "stages-2-mean", "two, mean", stages=2, fusion="mean"),
+        _ablation("scales", "stages-3-mean", "three, mean", stages=3, fusion="mean"),
+        _ablation("scales", "stages-4-mean", "four, mean", fusion="mean"),
+        _ablation("scales", "no-top-down", "no top-down pyramid", top_down=False),
+        _ablation("supervision", "binary", "binary labels", binary=True),
+        _ablation("supervision", "no-image-term", "no image-level term", image_weight=0.0),
+        _ablation("supervision", "no-dice", "no Dice", dice_weight=0.0),
+        _ablation("supervision", "focal", "focal, gamma 2", gamma=2.0),
+        _ablation("image size", "size-256", "256 px", scale=256 / 384),
+        _ablation("image size", "size-320", "320 px", scale=320 / 384),
+    )
+}
+
+#: Those that carry a claim of the paper, and so are run with several seeds.
+CLAIMS = ("ours", "frozen", "stages-1", "binary")
+
+#: Compared at few shots.
+FEW_SHOT_METHODS = (
+    "scrapseg",
+    "scrapseg-random",
+    "scrapseg-imagenet",
+    "scrapseg-frozen",
+    "unet",
+)
+
+
+def ablation_jobs(tags: Sequence[str], seeds: Sequence[int], steps: int) -> list[Job]:
+    """The named ablations; those of `CLAIMS` with every seed, the others with the first.
+
+    Raises:
+        KeyError: there is no such ablation.
+    """
+    return [
+        replace(ABLATIONS[tag], seed=seed, changes=ABLATIONS[tag].changes | {"steps": steps})
+        for tag in tags
+        for seed in (seeds if tag in CLAIMS else seeds[:1])
+    ]
+
+
+def few_shot_jobs(
+    methods: Sequence[str], shots: Sequence[int], seeds: Sequence[int], steps: int
+) -> list[Job]:
+    """Every method at every number of shots with every seed, seed by seed."""
+    return [
+        Job(method, k, seed, changes={"steps": steps})
+        for seed in seeds
+        for k in shots
+        for method in methods
+    ]
+
+
+def run_jobs(
+    jobs: Sequence[Job],
+    splits: Splits,
+    config: TrainConfig,
+    results_dir: str | Path,
+    *,
+    workers: int = 1,
+    backbone: Backbone = POCKET,
+    own: dict[str, float | None] | None = None,
+) -> list[RunRecord]:
+    """Run all jobs, or read back those that are done; records in the order of the jobs.
+
+    Runs beside each other share the cores, so their costs (`train_s`, `ms_per_image`) are only
+    comparable with `workers=1`. With more, joblib's own choice of backend applies: inside
+    `joblib.parallel_config("dask")`, with a `dask.distributed.Client`, runs go to a cluster.
+
+    Args:
+        config: what all jobs share; learning rates and a job's changes go on top.
+        own: lr and encoder_lr of ours, in place of those tuned for the pocket backbone.
+        workers: runs at a time, on one GPU or on the CPU's cores divided evenly.
+    """
+    if workers == 1:
+        return [_run(job, splits, config, results_dir, backbone, own, None) for job in jobs]
+    threads = max(1, (os.cpu_count() or 1) // workers)
+    calls = (
+        delayed(_run)(job, splits, config, results_dir, backbone, own, threads) for job in jobs
+    )
+    done = Parallel(n_jobs=workers, return_as="generator")(calls)
+    return list(tqdm(done, total=len(jobs), desc="runs"))
+
+
+def _run(
+    job: Job,
+    splits: Splits,
+    config: TrainConfig,
+    results_dir: str | Path,
+    backbone: Backbone,
+    own: dict[str, float | None] | None,
+    threads: int | None,
+) -> RunRecord:
+    if threads:
+        torch.set_num_threads(threads)
+    config = replace(config, **(rates(job.method, **(own or {})) | job.changes))
+    return run(
+        job.method,
+        splits,
+        config,
+        results_dir,
+        shots=job.shots,
+        seed=job.seed,
+        backbone=backbone,
+        variant=job.variant,
+        split=job.split,
+        tag=job.tag,
+    )
+
+
+def main() -> None:
+    """Command line: the grids of a profile, for a night or a large machine."""
+    parser = argparse.ArgumentParser(prog="python -m scrapseg.grid", description=__doc__)
+    parser.add_argument("--profile", default="full", help="notebooks/profiles/<profile>.yaml")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    parser.add_argument("--part", choices=("fewshot", "ablations"), help="only this part")
+    given = parser.parse_args()
+    folder = REPOSITORY / "notebooks"
+    setting = yaml.safe_load((folder / "profiles" / f"{given.profile}.yaml").read_text())
+    results_dir = (folder / setting["results_dir"]).resolve()
+    splits = Splits.load(REPOSITORY / "data" / "scrapsim", setting["limit"])
+    config = TrainConfig(batch_size=setting["batch_size"], crop=setting["crop"])
+    jobs = []
+    if given.part != "ablations":
+        few = setting["shots"], setting["seeds"], setting["few_steps"]
+        jobs += few_shot_jobs(FEW_SHOT_METHODS, *few)
+    if given.part != "fewshot":
+        few = setting["ablations"], setting["ablation_seeds"], setting["ablation_steps"]
+        jobs += ablation_jobs(*few)
+    run_jobs(jobs, splits, config, results_dir, workers=given.workers)
+    collect(results_dir)
+
+
+if __name__ == "__main__":
+    main()
