@@ -33,9 +33,21 @@ steps = 4  # optimiser steps
 batch_size = 4
 crop = 128  # side of the training crops in pixels
 seed = 0
+backbone = "pocket"  # or any open_clip model, with the weights named by `pretrained` or a file
+pretrained = None
+weights_path = None
+precision = "32-true"  # of Lightning Fabric, such as bf16-mixed
+grad_checkpointing = False
+lr = None  # learning rates of ours; None: those tuned for the pocket backbone
+encoder_lr = None
+ablations = ["ours", "stages-1"]  # tags of scrapseg.grid.ABLATIONS to run here
+ablation_steps = 2
+ablation_seeds = [0]
+study_dir = "../results/full"  # whose ablations are shown where none are run here
 
 # %%
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,20 +55,24 @@ import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
-from scrapseg import metrics, plots
+from scrapseg import metrics, plots, tables
 from scrapseg.augment import eval_transform, train_transform
 from scrapseg.classes import CLASSES
 from scrapseg.data import SegDataset
-from scrapseg.encoders import pocket_image_encoder
-from scrapseg.experiment import Splits, label_stack, load_maps, run, tuned
+from scrapseg.experiment import Backbone, Splits, build, label_stack, load_maps, rates, run
+from scrapseg.grid import ablation_jobs, run_jobs
 from scrapseg.inference import predict, predict_by_stage
 from scrapseg.model import ScrapSeg
 from scrapseg.paste import cutouts
-from scrapseg.prompts import class_embeddings, sentences
-from scrapseg.results import save_figure
+from scrapseg.prompts import sentences
+from scrapseg.results import collect, read_metrics, save_figure
 from scrapseg.train import TrainConfig
 
+# %%
 splits = Splits.load(data_dir, limit)
+towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
+shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
+own = {"lr": lr, "encoder_lr": encoder_lr}
 
 # %% [markdown]
 # ## The idea in one picture
@@ -86,17 +102,18 @@ figure
 # %% [markdown]
 # ## The encoder's stages
 #
-# The `pocket` backbone pairs EfficientNet-lite0 (ImageNet weights) with the MiniLM sentence encoder.
-# It is small enough to fine-tune on a laptop. Each stage halves the resolution of the one before.
-# Stride 4 still sees a cable as a line; at stride 32 a whole motor is one or two cells.
+# The `pocket` backbone pairs EfficientNet-lite0 with the MiniLM sentence encoder. It is small enough to
+# fine-tune on a laptop, and its image side has learned the sentence encoder's words from rendered
+# everyday things (notebook a2). Each stage halves the resolution of the one before. Stride 4 still
+# sees a cable as a line; at stride 32 a whole motor is one or two cells.
 
 # %% tags=["nbval-check-output"]
-encoder = pocket_image_encoder(seed).eval()
+fresh = build("scrapseg", seed, towers).eval()
 with torch.no_grad():
-    stages = encoder(torch.zeros(1, 3, 384, 384))
-for stage, features in enumerate(stages.maps, start=1):
+    stages = fresh.encoder(torch.zeros(1, 3, 384, 384))
+strides = [round(384 / features.shape[-1]) for features in stages.maps]
+for stage, (stride, features) in enumerate(zip(strides, stages.maps), start=1):
     channels, height, width = features.shape[1:]
-    stride = 384 // height
     print(
         f"stage {stage}: stride {stride:2d}, {height:2d} x {width:2d} places, {channels} channels"
     )
@@ -109,7 +126,6 @@ print(f"joint space: {stages.pooled.shape[1]} dimensions, {len(CLASSES)} class v
 # the normalised mean of the sentence embeddings. Two of the sentences per class:
 
 # %% tags=["nbval-check-output"]
-text = class_embeddings()
 for scrap_class in CLASSES:
     wording = sentences(scrap_class, ["photo", "scrap"], words=1)
     print(f"{scrap_class.slug:12s} {wording[0]!r}, {wording[1]!r}")
@@ -126,16 +142,15 @@ for scrap_class in CLASSES:
 
 # %%
 pieces = cutouts(splits.train, splits.train.ids)
-transform = train_transform(crop, encoder.mean, encoder.std, pieces, paste=4)
+transform = train_transform(crop, fresh.mean, fresh.std, pieces, paste=4)
 view = SegDataset(splits.train, splits.train.ids, transform)
 torch.manual_seed(seed)
 with_impurity = [i for i, k in enumerate(splits.train.ids) if splits.train.meta[k]["instances"]]
 tiles = []
 for i in with_impurity[:6]:
     image, mask = view[i]
-    rgb = (
-        image * torch.tensor(encoder.std)[:, None, None] + torch.tensor(encoder.mean)[:, None, None]
-    )
+    std, mean = (torch.tensor(v)[:, None, None] for v in (fresh.std, fresh.mean))
+    rgb = image * std + mean
     rgb = (255 * rgb.clip(0, 1)).byte().permute(1, 2, 0).numpy()
     tiles.append((rgb, plots.overlay(rgb, mask.numpy())))
 images, overlays = zip(*tiles, strict=True)
@@ -150,8 +165,8 @@ plots.panel(images, {"with mask": overlays})
 # decay), with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val.
 
 # %%
-config = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, **tuned("scrapseg"))
-ours = run("scrapseg", splits, config, results_dir, seed=seed)
+config = replace(shared, **rates("scrapseg", **own))
+ours = run("scrapseg", splits, config, results_dir, seed=seed, backbone=towers)
 history = json.loads((Path(results_dir) / "cache" / ours.name() / "history.json").read_text())
 plots.training_curves(pd.DataFrame(history))
 
@@ -159,11 +174,10 @@ plots.training_curves(pd.DataFrame(history))
 # ## The same model with the encoder frozen
 #
 # Everything else stays: the same stages, pyramid, projections, text, loss, images and steps. Only
-# the image tower keeps its ImageNet weights.
+# the image tower keeps the weights that it had before it saw scrap.
 
 # %%
-config = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, **tuned("scrapseg-frozen"))
-frozen = run("scrapseg-frozen", splits, config, results_dir, seed=seed)
+frozen = run("scrapseg-frozen", splits, config, results_dir, seed=seed, backbone=towers)
 records = {"fine-tuned": ours, "frozen": frozen}
 names = ["ap", "auroc", "f1_max", "aupro_30", "miou_binary", "miou", "miou_impurity"]
 table = pd.DataFrame({k: pd.Series(r.metrics)[names] for k, r in records.items()}).T
@@ -197,7 +211,7 @@ alone = pd.DataFrame(rows).set_index("stage")
 alone.round(3)
 
 # %%
-plots.stage_weights(model.stage_weights().tolist(), names=[f"stride {s}" for s in (4, 8, 16, 32)])
+plots.stage_weights(model.stage_weights().tolist(), names=[f"stride {s}" for s in strides])
 
 # %% [markdown]
 # And on one test image, the anomaly score of each stage and of their sum:
@@ -205,9 +219,9 @@ plots.stage_weights(model.stage_weights().tolist(), names=[f"stride {s}" for s i
 # %%
 test_set = SegDataset(splits.test, [example.id], eval_transform(model.mean, model.std))
 single = predict_by_stage(model, test_set) + [predict(model, test_set)]
-titles = ["stride 4", "stride 8", "stride 16", "stride 32", "sum"]
+titles = [f"stage {n}, stride {s}" for n, s in enumerate(strides, start=1)] + ["sum"]
 plots.panel(
-    [plots.overlay(example.image, example.label)] * 5,
+    [plots.overlay(example.image, example.label)] * len(single),
     {"score": [p.score_maps[0] for p in single]},
     titles=titles,
 )
@@ -240,12 +254,39 @@ per_class["difference"] = per_class["fine-tuned"] - per_class["frozen"]
 per_class.sort_values("fine-tuned", ascending=False).round(3)
 
 # %% [markdown]
+# ## One change at a time
+#
+# What of all this matters? Each row below is ours with one thing changed, trained on all training images
+# for the same number of steps and scored on **val**, so that test stays untouched by the choice. Rows
+# that carry a claim have several seeds; their lines span the seeds. The steps are fewer than above: the
+# rows are to be compared with each other, not with the tables. Where a profile runs no ablations of its
+# own, those of profile `full` are shown.
+
+# %%
+jobs = ablation_jobs(ablations, ablation_seeds, ablation_steps)
+run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
+frame = collect(results_dir)
+ran_here = bool(jobs) or not (Path(study_dir) / "metrics.csv").is_file()
+study = tables.ablation(frame if ran_here else read_metrics(study_dir))
+study.drop(columns=["tag"]).set_index(["group", "label"]).round(3)
+
+# %%
+if len(study) > 1:
+    display(plots.ablation_dots(study))
+
+# %% [markdown]
 # ## The answer
 
 # %%
 gain = {
     k: ours.metrics[k] - frozen.metrics[k] for k in ("ap", "miou_impurity", "object_recall_1fa")
 }
+helps, hurts = "", ""
+if len(study) > 1:
+    ranked = study[study["group"] != ""].set_index("label")["miou_impurity_diff"].sort_values()
+    worst, best = ranked.index[0], ranked.index[-1]
+    hurts = f" Of all single changes, *{worst}* costs most ({100 * ranked[worst]:+.1f} points of"
+    helps = f" impurity mIoU on val); the best is *{best}* ({100 * ranked[best]:+.1f})."
 best_stage = alone.drop(index="all")["val AP"].idxmax()
 alone_ap, sum_ap = alone["val AP"].drop(index="all").max(), alone.loc["all", "val AP"]
 display(
@@ -257,6 +298,6 @@ display(
         f"**{100 * gain['object_recall_1fa']:+.1f}** (to {ours.metrics['object_recall_1fa']:.3f}) "
         f"against the frozen encoder. The best single stage on val is stage {best_stage} with AP "
         f"{alone_ap:.3f}; all four together reach {sum_ap:.3f}. Hardest class: "
-        f"{per_class['fine-tuned'].drop('steel scrap').idxmin()}."
+        f"{per_class['fine-tuned'].drop('steel scrap').idxmin()}.{hurts}{helps}"
     )
 )

@@ -5,6 +5,8 @@
 #     text_representation:
 #       extension: .py
 #       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
 #   kernelspec:
 #     display_name: Python 3
 #     language: python
@@ -15,7 +17,8 @@
 # # 04 · How many labels does it take?
 #
 # **Question.** A plant that starts has a handful of labelled scenes, not hundreds. How does quality
-# grow with the number of labelled scenes per impurity, for ours and for a supervised U-Net?
+# grow with the number of labelled scenes per impurity, for ours and for a supervised U-Net? And
+# what does it help that the image side knew words before it saw scrap?
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -28,6 +31,14 @@ batch_size = 4
 crop = 128  # side of the training crops in pixels
 shots = [1]  # labelled scenes per impurity class, beside all
 seeds = [0]
+methods = ["scrapseg", "unet"]  # of scrapseg.experiment.FAMILIES
+backbone = "pocket"  # see notebook 03, as for the rest
+pretrained = None
+weights_path = None
+precision = "32-true"
+grad_checkpointing = False
+lr = None
+encoder_lr = None
 
 # %%
 import pandas as pd
@@ -36,12 +47,13 @@ from IPython.display import Markdown, display
 from scrapseg import plots, tables
 from scrapseg.classes import IMPURITIES
 from scrapseg.data import few_shot_ids
-from scrapseg.experiment import Splits, run, tuned
+from scrapseg.experiment import Backbone, Splits
+from scrapseg.grid import Job, few_shot_jobs, run_jobs
 from scrapseg.results import collect, save_figure, save_table
 from scrapseg.train import TrainConfig
 
-METHODS = ["scrapseg", "unet"]
 splits = Splits.load(data_dir, limit)
+towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 
 # %% [markdown]
 # ## The subsets
@@ -64,24 +76,24 @@ subsets
 # %% [markdown]
 # ## The runs
 #
-# Same loop, same augmentation, same sampler and the same number of steps for both methods; fewer
+# Same loop, same augmentation, same sampler and the same number of steps for every method; fewer
 # steps with few shots, since there is less to learn from. Model choice and threshold use the whole
-# val split at every number of shots, for both methods alike: this measures what the *training*
-# labels bring.
+# val split at every number of shots, for all methods alike: this measures what the *training*
+# labels bring. Besides U-Net there are variants of ours, each with one thing changed: started from
+# ImageNet's weights alone (`scrapseg-imagenet`), and, in profile `full`, with random class vectors or
+# a frozen image tower.
 
 # %%
-records = []
-for k in [*shots, "all"]:
-    for method in METHODS:
-        for seed in seeds if k != "all" else seeds[:1]:
-            n = steps if k == "all" else few_steps
-            config = TrainConfig(steps=n, batch_size=batch_size, crop=crop, **tuned(method))
-            records.append(run(method, splits, config, results_dir, shots=k, seed=seed))
+shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
+jobs = few_shot_jobs(methods, shots, seeds, few_steps)
+jobs += [Job(method, seed=seeds[0]) for method in methods]
+own = {"lr": lr, "encoder_lr": encoder_lr}
+records = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
 frame = collect(results_dir)
 tables.TABLES["fewshot"](frame).round(3)
 
 # %%
-figure = plots.fewshot_curve(frame, methods=METHODS)
+figure = plots.fewshot_curve(frame, methods=methods)
 save_figure(figure, results_dir, "fewshot", runs=[r.name() for r in records])
 figure
 
@@ -110,12 +122,19 @@ mean = (
 )
 lines = []
 for k in [*map(str, shots), "all"]:
-    ours_k, unet_k = mean.loc[(k, "scrapseg")], mean.loc[(k, "unet")]
-    gap = 100 * (ours_k - unet_k)
+    ours_k = mean.loc[(k, "scrapseg")]
+    gaps = [
+        f"{100 * (ours_k['miou_impurity'] - mean.loc[(k, m), 'miou_impurity']):+.1f} points against "
+        f"{plots.METHOD_LABELS[m]}"
+        for m in methods
+        if m != "scrapseg"
+    ]
     lines.append(
-        f"- **{k} shots**: ScrapSeg AP {ours_k['ap']:.3f} ({gap['ap']:+.1f} points against U-Net), "
-        f"impurity mIoU {ours_k['miou_impurity']:.3f} ({gap['miou_impurity']:+.1f})"
+        f"- **{k} shots**: ScrapSeg AP {ours_k['ap']:.3f}, impurity mIoU "
+        f"{ours_k['miou_impurity']:.3f} ({', '.join(gaps)})"
     )
+
+# %%
 share = mean.loc[(str(shots[-1]), "scrapseg")] / mean.loc[("all", "scrapseg")]
 display(
     Markdown(

@@ -20,8 +20,9 @@ import yaml
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
+from scrapseg import plots, tables
 from scrapseg.experiment import OURS, POCKET, Backbone, Splits, Variant, rates, run
-from scrapseg.results import REPOSITORY, RunRecord, collect
+from scrapseg.results import REPOSITORY, RunRecord, collect, read_runs, save_figure
 from scrapseg.train import TrainConfig
 
 
@@ -30,8 +31,6 @@ class Job:
     """One run and what is special about it.
 
     Attributes:
-        label: what a table calls it; empty for a plain run of its method.
-        group: the question that an ablation belongs to.
         changes: fields of `TrainConfig` that differ.
         others: see `experiment.run`.
     """
@@ -40,49 +39,49 @@ class Job:
     shots: int | str = "all"
     seed: int = 0
     tag: str = ""
-    label: str = ""
-    group: str = ""
     variant: Variant = OURS
     changes: dict[str, Any] = field(default_factory=dict)
     split: str = "test"
 
 
-def _ablation(group: str, tag: str, label: str, **changes: Any) -> Job:
-    """An ablation on val: fields of `Variant` or `TrainConfig`, or another method."""
-    method = changes.pop("method", "scrapseg")
+def _ablation(tag: str, method: str = "scrapseg", **changes: Any) -> Job:
+    """A job on val; `changes` are fields of `Variant` or of `TrainConfig`."""
     names = [name for name in changes if hasattr(OURS, name)]
     variant = Variant(**{name: changes.pop(name) for name in names})
-    return Job(method, "all", 0, tag, label, group, variant, changes, "val")
+    return Job(method, tag=tag, variant=variant, changes=changes, split="val")
 
 
-#: One thing changed at a time, against the first; scored on val, all shots.
+#: One thing changed at a time, against the first; all shots, scored on val. `ABLATION_LABELS` of
+#: `scrapseg.tables` says what they are.
 ABLATIONS: dict[str, Job] = {
     job.tag: job
     for job in (
-        _ablation("", "ours", "ours"),
-        _ablation("start", "random-vectors", "random class vectors", method="scrapseg-random"),
-        _ablation("start", "imagenet", "ImageNet weights, not aligned", method="scrapseg-imagenet"),
-        _ablation("what learns", "last-stage", "last quarter of the tower", trained="last stage"),
-        _ablation("what learns", "frozen", "tower frozen", method="scrapseg-frozen"),
-        _ablation("what learns", "projections", "projections only", trained="projections"),
-        _ablation("scales", "stages-1", "coarsest stage only", stages=1),
-        _ablation("scales", "stages-2", "two coarsest stages", stages=2),
-        _ablation("scales", "stages-3", "three coarsest stages", stages=3),
-        _ablation("scales", "stages-2-mean", "two, mean", stages=2, fusion="mean"),
-        _ablation("scales", "stages-3-mean", "three, mean", stages=3, fusion="mean"),
-        _ablation("scales", "stages-4-mean", "four, mean", fusion="mean"),
-        _ablation("scales", "no-top-down", "no top-down pyramid", top_down=False),
-        _ablation("supervision", "binary", "binary labels", binary=True),
-        _ablation("supervision", "no-image-term", "no image-level term", image_weight=0.0),
-        _ablation("supervision", "no-dice", "no Dice", dice_weight=0.0),
-        _ablation("supervision", "focal", "focal, gamma 2", gamma=2.0),
-        _ablation("image size", "size-256", "256 px", scale=256 / 384),
-        _ablation("image size", "size-320", "320 px", scale=320 / 384),
+        _ablation("ours"),
+        _ablation("random-vectors", "scrapseg-random"),
+        _ablation("imagenet", "scrapseg-imagenet"),
+        _ablation("last-stage", trained="last stage"),
+        _ablation("frozen", "scrapseg-frozen"),
+        _ablation("projections", trained="projections"),
+        _ablation("stages-1", stages=1),
+        _ablation("stages-2", stages=2),
+        _ablation("stages-3", stages=3),
+        _ablation("stages-2-mean", stages=2, fusion="mean"),
+        _ablation("stages-3-mean", stages=3, fusion="mean"),
+        _ablation("stages-4-mean", fusion="mean"),
+        _ablation("no-top-down", top_down=False),
+        _ablation("binary", binary=True),
+        _ablation("no-image-term", image_weight=0.0),
+        _ablation("no-dice", dice_weight=0.0),
+        _ablation("focal", gamma=2.0),
+        _ablation("size-256", scale=256 / 384),
+        _ablation("size-320", scale=320 / 384),
     )
 }
 
 #: Those that carry a claim of the paper, and so are run with several seeds.
 CLAIMS = ("ours", "frozen", "stages-1", "binary")
+
+PARTS = ("fewshot", "words", "ablations")
 
 #: Compared at few shots.
 FEW_SHOT_METHODS = (
@@ -105,6 +104,12 @@ def ablation_jobs(tags: Sequence[str], seeds: Sequence[int], steps: int) -> list
         for tag in tags
         for seed in (seeds if tag in CLAIMS else seeds[:1])
     ]
+
+
+def words_jobs(slugs: Sequence[str], steps: int) -> list[Job]:
+    """For each class a run that gets no labels of it, and one that has all labels, on test."""
+    held = [Job(tag=f"without-{s}", changes={"without": s, "steps": steps}) for s in slugs]
+    return [Job(tag="with-all", changes={"steps": steps}), *held] if slugs else []
 
 
 def few_shot_jobs(
@@ -181,7 +186,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m scrapseg.grid", description=__doc__)
     parser.add_argument("--profile", default="full", help="notebooks/profiles/<profile>.yaml")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
-    parser.add_argument("--part", choices=("fewshot", "ablations"), help="only this part")
+    parser.add_argument("--part", choices=PARTS, nargs="+", default=PARTS, help="which grids")
     given = parser.parse_args()
     folder = REPOSITORY / "notebooks"
     setting = yaml.safe_load((folder / "profiles" / f"{given.profile}.yaml").read_text())
@@ -189,14 +194,19 @@ def main() -> None:
     splits = Splits.load(REPOSITORY / "data" / "scrapsim", setting["limit"])
     config = TrainConfig(batch_size=setting["batch_size"], crop=setting["crop"])
     jobs = []
-    if given.part != "ablations":
+    if "fewshot" in given.part:
         few = setting["shots"], setting["seeds"], setting["few_steps"]
         jobs += few_shot_jobs(FEW_SHOT_METHODS, *few)
-    if given.part != "fewshot":
-        few = setting["ablations"], setting["ablation_seeds"], setting["ablation_steps"]
-        jobs += ablation_jobs(*few)
+    if "words" in given.part:
+        jobs += words_jobs(setting["held_out"], setting["words_steps"])
+    if "ablations" in given.part:
+        of_val = setting["ablations"], setting["ablation_seeds"], setting["ablation_steps"]
+        jobs += ablation_jobs(*of_val)
     run_jobs(jobs, splits, config, results_dir, workers=given.workers)
-    collect(results_dir)
+    frame = collect(results_dir)
+    tables.build_all(results_dir, REPOSITORY / "data" / "scrapsim")
+    study = plots.ablation_dots(tables.ablation(frame))
+    save_figure(study, results_dir, "ablation", [r for r in read_runs(results_dir) if r])
 
 
 if __name__ == "__main__":

@@ -652,6 +652,46 @@ def class_iou(metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str
 
 
 @_styled
+def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
+    """What each single change does to ours on val: a dot per change, in points, grouped.
+
+    A line spans the seeds from worst to best where there are several.
+
+    Args:
+        table: see `tables.ablation`.
+        metric: ap or miou_impurity.
+    """
+    rows = table[table["group"] != ""].reset_index(drop=True)
+    starts = rows["group"].ne(rows["group"].shift())
+    y = np.arange(len(rows)) + 0.6 * (starts.cumsum() - 1)
+    fig = _figure(COLUMN, 0.7 + 0.17 * (len(rows) + 0.6 * starts.sum()))
+    axes = fig.subplots()
+    colour = METHOD_COLOURS["scrapseg"]
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    gap = {end: 100 * rows[f"{metric}_diff{end}"] for end in ("", "_lo", "_hi")}
+    axes.hlines(y, gap["_lo"], gap["_hi"], color=colour, linewidth=1)
+    axes.plot(gap[""], y, "o", color=colour, markersize=4)
+    axes.set_yticks(y, rows["label"])
+    for _, group in rows.groupby("group", sort=False):
+        axes.annotate(
+            group["group"].iloc[0],
+            (1.0, y[group.index[0]]),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            style="italic",
+            color="0.35",
+        )
+    axes.invert_yaxis()
+    name = METRIC_LABELS[metric]
+    axes.set_xlabel(f"change of {name} on val, points")
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    return fig
+
+
+@_styled
 def recall_by_size(
     metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str = "all"
 ) -> Figure:

@@ -58,6 +58,30 @@ WITH_INTERVAL = ("ap", "miou_binary", "miou", "miou_impurity")
 SIZES = ("small", "medium", "large")
 
 
+#: Tag of an ablation's runs -> (its question, its name). The first is what the others differ from.
+ABLATION_LABELS = {
+    "ours": ("", "ours"),
+    "random-vectors": ("start", "random class vectors"),
+    "imagenet": ("start", "ImageNet weights, not aligned"),
+    "last-stage": ("what learns", "last quarter of the tower"),
+    "frozen": ("what learns", "tower frozen"),
+    "projections": ("what learns", "projections only"),
+    "stages-1": ("scales", "coarsest stage only"),
+    "stages-2": ("scales", "two coarsest stages"),
+    "stages-3": ("scales", "three coarsest stages"),
+    "stages-2-mean": ("scales", "two, equal weights"),
+    "stages-3-mean": ("scales", "three, equal weights"),
+    "stages-4-mean": ("scales", "four, equal weights"),
+    "no-top-down": ("scales", "no top-down pyramid"),
+    "binary": ("supervision", "binary labels"),
+    "no-image-term": ("supervision", "no image-level term"),
+    "no-dice": ("supervision", "no Dice term"),
+    "focal": ("supervision", "focal loss, gamma 2"),
+    "size-256": ("image size", "256 px"),
+    "size-320": ("image size", "320 px"),
+}
+
+
 @dataclass(frozen=True)
 class Reported:
     """A figure that the reference paper is said to report. It is theirs, never ours.
@@ -216,6 +240,56 @@ def differences(metrics: pd.DataFrame) -> pd.DataFrame:
     return others.drop(columns=["family", "seeds"]).reset_index(drop=True)
 
 
+def ablation(metrics: pd.DataFrame) -> pd.DataFrame:
+    """One thing changed at a time, scored on val: means over seeds, and less those of ours.
+
+    The difference is the mean over the seeds that both have; lo and hi are the worst and the best
+    seed. No rows where no ablation was run.
+    """
+    names = ("ap", "miou_impurity", "miou", "object_recall_1fa")
+    values: dict[str, pd.DataFrame] = {}
+    for tag in ABLATION_LABELS:
+        rows = metrics[metrics["run"].str.endswith(f"_{tag}")]
+        if len(rows):
+            values[tag] = rows.pivot(index="seed", columns="metric", values="value")[list(names)]
+    out = []
+    for tag, of_tag in values.items():
+        row = dict(zip(("group", "label"), ABLATION_LABELS[tag], strict=True))
+        row |= {"tag": tag, "seeds": len(of_tag), **of_tag.mean()}
+        if "ours" in values:
+            gap = (of_tag - values["ours"]).dropna()[["ap", "miou_impurity"]]
+            for name in gap:
+                row |= {f"{name}_diff": gap[name].mean()}
+                row |= {f"{name}_diff_lo": gap[name].min(), f"{name}_diff_hi": gap[name].max()}
+        out.append(row)
+    ends = [f"{m}_diff{end}" for m in names[:2] for end in ("", "_lo", "_hi")]
+    return pd.DataFrame(out, columns=["group", "label", "tag", "seeds", *names, *ends])
+
+
+def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
+    """AP of a class that had no labels in training, found by its prompt alone.
+
+    Columns: class, prior (its share of the pixels: a random score), words (trained without the
+    class), supervised (trained with it, the same steps), words_over_prior. Rows are the classes for
+    which both runs exist; means over seeds.
+    """
+
+    def mean(run_end: str, slug: str) -> pd.Series:
+        rows = metrics[metrics["run"].str.endswith(run_end)]
+        wanted = rows["metric"].isin([f"class_ap/{slug}", f"class_prior/{slug}"])
+        return rows[wanted].groupby("metric")["value"].mean()
+
+    out = []
+    for slug in SLUGS[1:]:
+        words, labels = mean(f"_without-{slug}", slug), mean("_with-all", slug)
+        if len(words) and len(labels):
+            prior, ap = words[f"class_prior/{slug}"], words[f"class_ap/{slug}"]
+            out.append(
+                (slug, prior, ap, labels[f"class_ap/{slug}"], ap / prior if prior else math.nan)
+            )
+    return pd.DataFrame(out, columns=["class", "prior", "words", "supervised", "words_over_prior"])
+
+
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the reference paper is said to report, and the same quantity of ours on our data."""
     mean = _mean(metrics, QUALITY).set_index("method")
@@ -236,6 +310,8 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "recall_by_size": recall_by_size,
     "differences": differences,
     "reference": reference,
+    "ablation": ablation,
+    "class_by_words": class_by_words,
 }
 
 
@@ -248,25 +324,50 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
     Returns:
         Columns "scrapseg minus" (method), metric, value, lo, hi; see `metrics.paired_difference`.
     """
-    from scrapseg.metrics import ImageStats, paired_difference
-
-    results_dir = Path(results_dir)
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
-    stats = {}
-    for method, run in zip(runs["method"], runs["run"], strict=True):
-        path = results_dir / "runs" / f"{run}.npz"
+    table = _paired_rows(results_dir, runs)
+    return table.drop(columns=["shots", "seeds"])
+
+
+def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
+    """As `paired` at every number of shots but all, over all seeds that both methods have.
+
+    Returns:
+        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi.
+    """
+    runs = main_runs(results.read_metrics(results_dir))
+    runs = runs[runs["shots"] != "all"].drop_duplicates("run")
+    return _paired_rows(results_dir, runs)
+
+
+def _paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences between ours and each other method among `runs`, shots by shots."""
+    from scrapseg.metrics import ImageStats, paired_difference
+
+    stats: dict[tuple[str, str], dict[int, ImageStats]] = {}
+    for row in runs.itertuples():
+        path = Path(results_dir) / "runs" / f"{row.run}.npz"
         if path.is_file():
             of_images = ImageStats.load(path)
             # An image's id is <scene>_<view>; the views of a scene are drawn together.
-            stats[method] = of_images.grouped([int(i.split("_")[0]) for i in of_images.ids])
+            grouped = of_images.grouped([int(i.split("_")[0]) for i in of_images.ids])
+            stats.setdefault((row.shots, row.method), {})[row.seed] = grouped
     rows = []
-    for method in method_order(stats.keys() - {OURS}) if OURS in stats else ():
-        for metric in WITH_INTERVAL:
-            if stats[method].classes is not None or metric in ("ap", "miou_binary"):
-                d = paired_difference(stats[OURS], stats[method], metric)
-                rows.append((method, metric, *d))
-    return pd.DataFrame(rows, columns=["scrapseg minus", "metric", "value", "lo", "hi"])
+    for shots in shots_order({k for k, _ in stats}):
+        ours = stats.get((shots, OURS), {})
+        for method in method_order(m for k, m in stats if k == shots and m != OURS):
+            theirs = stats[shots, method]
+            seeds = sorted(ours.keys() & theirs.keys())
+            for metric in WITH_INTERVAL if seeds else ():
+                named = theirs[seeds[0]].classes is not None
+                if named or metric in ("ap", "miou_binary"):
+                    sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
+                    rows.append(
+                        (shots, method, len(seeds), metric, *paired_difference(*sides, metric))
+                    )
+    columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def dataset_counts(datasets: Iterable) -> pd.DataFrame:
@@ -326,6 +427,7 @@ def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> li
     """
     metrics = results.read_metrics(results_dir)
     made = {name: make(metrics) for name, make in TABLES.items()}
+    made["paired_fewshot"] = paired_fewshot(results_dir)
     if data_dir is not None:
         made |= data_tables(data_dir)
     return [results.save_table(table, results_dir, name) for name, table in made.items()]
