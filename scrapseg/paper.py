@@ -22,6 +22,7 @@ from scrapseg import results, tables
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "paper/paper.typ"
+ALIGNMENT = ROOT / "data/pocket/alignment.json"
 
 
 class PaperError(Exception):
@@ -29,26 +30,44 @@ class PaperError(Exception):
 
 
 class Uses(NamedTuple):
-    """Names of the tables and figures that a document uses, sorted."""
+    """Names of the tables and figures that a document uses, sorted.
+
+    Those of `study_tables` and `study_figures` come from the larger study's folder.
+    """
 
     tables: list[str]
     figures: list[str]
+    study_tables: list[str]
+    study_figures: list[str]
 
 
 def uses(source: str) -> Uses:
-    """What a Typst document takes from the results: `rows("name")` and `picture("name")`."""
-    return Uses(
-        sorted(set(re.findall(r'\brows\("([^"]+)"', source))),
-        sorted(set(re.findall(r'\bpicture\("([^"]+)"', source))),
-    )
+    """What a Typst document takes: `rows`, `picture`, `study` and `study-picture` of a name."""
+    calls = (r"(?<!-)\brows", r"(?<!-)\bpicture", r"\bstudy", r"\bstudy-picture")
+    return Uses(*(sorted(set(re.findall(rf'{call}\("([^"]+)"', source))) for call in calls))
+
+
+def study_of(results_dir: Path) -> Path:
+    """Where the larger study lies that goes with a results folder.
+
+    For the laptop profile that is profile `full`, if it has results; another one has its own.
+    """
+    full = results_dir.parent / "full"
+    found = results_dir.name == "laptop" and (full / "metrics.csv").is_file()
+    return full if found else results_dir
 
 
 def missing(source: Path, results_dir: Path) -> list[Path]:
-    """Files that the document needs and the results folder lacks."""
+    """Files that the document needs and the results folders lack.
+
+    A figure of the study may lack where its table has no rows: the document then leaves it out.
+    """
     used = uses(source.read_text(encoding="utf-8"))
+    study = study_of(results_dir)
     needed = [results_dir / "metrics.csv"]
     needed += [results_dir / "tables" / f"{name}.csv" for name in used.tables]
     needed += [results_dir / "figures" / f"{name}.pdf" for name in used.figures]
+    needed += [study / "tables" / f"{name}.csv" for name in used.study_tables]
     return [path for path in needed if not path.is_file()]
 
 
@@ -59,19 +78,21 @@ def pdf(source: Path, results_dir: Path) -> bytes:
         PaperError: a table or figure is missing, or Typst cannot compile the document.
     """
     source, results_dir = source.resolve(), results_dir.resolve()
+    study = study_of(results_dir)
     lacking = missing(source, results_dir)
     if lacking:
         names = ", ".join(os.path.relpath(path, results_dir) for path in lacking)
         raise PaperError(f"{results_dir}: lacks {names}; run the notebooks that write them")
     # Typst reads nothing above its root, and the results may lie outside the checkout.
-    root = Path(os.path.commonpath([source.parent, results_dir]))
+    root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
+    inputs = {"results": results_dir, "study": study, "alignment": ALIGNMENT}
     try:
         return typst.compile(
             str(source),
             root=str(root),
             format="pdf",
             ignore_system_fonts=True,
-            sys_inputs={"results": "/" + results_dir.relative_to(root).as_posix()},
+            sys_inputs={k: f"/{path.relative_to(root).as_posix()}" for k, path in inputs.items()},
         )
     except typst.TypstError as error:
         raise PaperError(f"{source}: {' '.join(str(error).split())}") from error

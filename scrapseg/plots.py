@@ -241,7 +241,9 @@ def contact_sheet(samples: Iterable, cols: int = 6, alpha: float = 0.45) -> Figu
 def _legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:
     if handles:
         wide = fig.get_figwidth() > 5
-        cols = cols or min(len(handles), 8 if wide else 4)
+        if cols is None:
+            long = max(len(handle.get_label()) for handle in handles) > 16
+            cols = min(len(handles), 4 if not wide or long else 8)
         fig.legend(
             handles=handles,
             loc="outside lower center",

@@ -136,7 +136,8 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
     """Each table exists and recomputes to the same digits."""
     recipes = dict.fromkeys(tables.TABLES, "metrics.csv")
     recipes |= {"composition": "the data", "dataset": "the data"}
-    recipes |= {"paired": "the statistics per image beside the run records"}
+    per_image = {"paired": tables.paired, "paired_fewshot": tables.paired_fewshot}
+    recipes |= dict.fromkeys(per_image, "the statistics per image beside the run records")
     made: dict[str, pd.DataFrame] = {}
     for name in names:
         path = comp.results / "tables" / f"{name}.csv"
@@ -148,8 +149,8 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
             yield Check(what, "file is missing; run `make reproduce`")
             continue
         try:
-            if name == "paired":
-                made[name] = tables.paired(comp.results)
+            if name in per_image:
+                made[name] = per_image[name](comp.results)
             elif name in tables.TABLES:
                 made[name] = tables.TABLES[name](results.read_metrics(comp.results))
             elif name not in made:
@@ -159,8 +160,8 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
             continue
         fresh = _as_saved(made[name])
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if name == "paired":  # its rows may stand in any order
-            keys = list(fresh.columns[:2])
+        if name in per_image:  # its rows may stand in any order
+            keys = [c for c in ("shots", "scrapseg minus", "metric") if c in fresh]
             fresh = fresh.sort_values(keys, ignore_index=True)
             old = old.sort_values(keys, ignore_index=True) if set(keys) <= set(old) else old
         yield Check(what, _difference(old, fresh))
@@ -294,6 +295,12 @@ def checks(comp: Compendium) -> Iterator[Check]:
     yield from check_metrics(comp)
     yield from check_tables(comp, sorted({*used.tables, *tables.TABLES}))
     yield from check_figures(comp, sorted(figures))
+    study = Compendium(comp.root, paper.study_of(comp.results).name)
+    if study != comp:
+        yield from check_metrics(study)
+        yield from check_tables(study, used.study_tables)
+        drawn = [n for n in used.study_figures if (study.results / f"figures/{n}.pdf").is_file()]
+        yield from check_figures(study, drawn)
     if comp.profile == "laptop":
         yield from check_readme(comp)
         yield from check_pdf(comp)

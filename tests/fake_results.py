@@ -17,12 +17,24 @@ from scrapseg.results import RunRecord
 METHODS = {
     "scrapseg": ("ours", 0.9, 0.66),
     "scrapseg-random": ("ours", 0.885, 0.64),
+    "scrapseg-imagenet": ("ours", 0.85, 0.6),
     "scrapseg-frozen": ("vlm-frozen", 0.8, 0.45),
     "unet": ("supervised", 0.91, 0.63),
+    "unet-aligned": ("supervised", 0.9, 0.62),
     "patchcore": ("unsupervised", 0.3, None),
 }
 SHARE = {1: 0.45, 4: 0.65, 16: 0.85, "all": 1.0}
-FIGURES = ("method", "data", "fewshot", "qualitative")
+FIGURES = ("method", "data", "fewshot", "qualitative", "ablation")
+#: Tagged runs: tag, seed, by what the values of ours are multiplied.
+STUDY = (
+    ("ours", 0, 1.0),
+    ("ours", 1, 1.0),
+    ("frozen", 0, 0.8),
+    ("frozen", 1, 0.7),
+    ("stages-1", 0, 0.9),
+    ("with-all", 0, 1.0),
+    ("without-cable", 0, 0.5),
+)
 CONFIG = {
     "steps": 600,
     "batch_size": 8,
@@ -62,7 +74,9 @@ def record(method: str, shots: int | str, seed: int) -> RunRecord:
     if miou_impurity is not None:
         miou_impurity = miou_impurity * SHARE[shots] + 0.01 * seed
         values |= {"miou_impurity": miou_impurity, "miou": (0.97 + 8 * miou_impurity) / 9}
-        values |= {f"iou/{slug}": miou_impurity * (0.6 + 0.1 * i) for i, slug in enumerate(SLUGS)}
+        for i, slug in enumerate(SLUGS):
+            values |= {f"iou/{slug}": miou_impurity * (0.6 + 0.1 * i)}
+            values |= {f"class_ap/{slug}": miou_impurity, f"class_prior/{slug}": 0.004} if i else {}
     for name in ("ap", "miou_binary", "miou", "miou_impurity"):
         if name in values:
             values |= {f"{name}_lo": values[name] - 0.03, f"{name}_hi": values[name] + 0.025}
@@ -117,6 +131,10 @@ def write_results(folder: Path, figures: tuple[str, ...] = FIGURES) -> pd.DataFr
                 results.write_run(one, folder)
                 image_stats(method).save(folder / "runs" / f"{one.name()}.npz")
                 names.append(one.name())
+    for tag, seed, share in STUDY:
+        one = record("scrapseg", "all", seed)
+        one.metrics = {k: share * v for k, v in one.metrics.items()}
+        results.write_run(one, folder, tag)
     save_paired(folder)
     for name in figures:
         fig = Figure(figsize=(7, 3))

@@ -89,6 +89,7 @@ def every_figure(frame, samples, splits):
     yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
     yield "methods_bars", plots.methods_bars(frame)
     yield "class_iou", plots.class_iou(frame)
+    yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
     yield "recall_by_size", plots.recall_by_size(frame)
     yield "confusion_heatmap", plots.confusion_heatmap(rng.integers(0, 99, (9, 9)))
     yield "text_similarity_heatmap", plots.text_similarity_heatmap(np.eye(9), SLUGS)

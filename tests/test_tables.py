@@ -63,7 +63,8 @@ def test_ablations_and_other_datasets_stay_out(frame):
     clip = ours.assign(backbone="ViT-L-14-336", run=ours["run"] + "_ViT-L-14-336")
     both = pd.concat([frame, tagged, other])
     assert tables.methods(both).equals(tables.methods(frame))
-    assert len(tables.main_runs(clip)) == len(clip)  # a backbone's name is not a tag
+    # A backbone's name is not a tag.
+    assert len(tables.main_runs(clip)) == len(tables.main_runs(ours)) > 0
 
 
 def test_differences_are_ours_minus_theirs_at_the_same_shots(frame):
@@ -134,7 +135,7 @@ def test_paired_differences_are_those_a_notebook_computes_by_scene(folder):
     keys = ["scrapseg minus", "metric"]
     fresh = tables.paired(folder).sort_values(keys, ignore_index=True)
     saved = saved.sort_values(keys, ignore_index=True)
-    assert fresh[keys].equals(saved[keys]) and len(fresh) == 3 * 4 + 2
+    assert fresh[keys].equals(saved[keys]) and len(fresh) == 5 * 4 + 2
     for column in ("value", "lo", "hi"):
         assert fresh[column].to_numpy() == pytest.approx(saved[column].to_numpy(), abs=1e-5)
 
@@ -193,3 +194,37 @@ def test_times_are_shown_as_measured(tmp_path):
 def test_missing_marks_get_one_line(folder):
     with pytest.raises(tables.TableError, match="times:begin"):
         tables.fresh_readme(README.replace("times:begin", "time:begin"), folder)
+
+
+def test_ablations_differ_from_ours_with_the_same_seeds(frame):
+    table = tables.ablation(frame)
+    assert list(table["tag"]) == ["ours", "frozen", "stages-1"]
+    frozen = row(table, tag="frozen")
+    ap = [0.9, 0.91]  # of ours, by seed; see fake_results
+    gaps = [0.8 * ap[0] - ap[0], 0.7 * ap[1] - ap[1]]
+    assert frozen["seeds"] == 2 and frozen["ap_diff"] == pytest.approx(np.mean(gaps))
+    assert (frozen["ap_diff_lo"], frozen["ap_diff_hi"]) == pytest.approx((min(gaps), max(gaps)))
+    one = row(table, tag="stages-1")  # has the first seed only, so only that one of ours counts
+    assert one["ap_diff"] == pytest.approx(-0.1 * ap[0]) and one["seeds"] == 1
+    assert row(table, tag="ours")["miou_impurity_diff"] == 0
+
+
+def test_a_class_by_words_stands_between_chance_and_labels(frame):
+    table = tables.class_by_words(frame)
+    cable = row(table, **{"class": "cable"})
+    assert len(table) == 1
+    assert cable["words"] == pytest.approx(0.5 * cable["supervised"]) == pytest.approx(0.33)
+    assert cable["words_over_prior"] == pytest.approx(cable["words"] / cable["prior"])
+
+
+def test_few_shot_differences_are_means_over_common_seeds(folder):
+    table = tables.paired_fewshot(folder)
+    one = row(table, shots="1", metric="ap", **{"scrapseg minus": "unet"})
+    assert one["seeds"] == 2 and one["lo"] <= one["value"] <= one["hi"]
+    assert set(table["shots"]) == {"1", "4", "16"} and set(table["scrapseg minus"]) == {"unet"}
+
+
+def test_without_a_study_its_tables_are_empty(frame):
+    plain = tables.main_runs(frame)
+    assert len(tables.ablation(plain)) == len(tables.class_by_words(plain)) == 0
+    assert "miou_impurity_diff" in tables.ablation(plain)

@@ -243,9 +243,9 @@ def test_a_fault_ends_the_command_with_status_1(checkout, capsys):
 
 
 def pages(folder: Path) -> int:
-    out = typst.compile(
-        str(SOURCE), root="/", format="png", ppi=20, sys_inputs={"results": str(folder.resolve())}
-    )
+    inputs = {"results": folder.resolve(), "study": folder.resolve(), "alignment": paper.ALIGNMENT}
+    inputs = {k: str(path) for k, path in inputs.items()}
+    out = typst.compile(str(SOURCE), root="/", format="png", ppi=20, sys_inputs=inputs)
     return len(out) if isinstance(out, list) else 1
 
 

@@ -1,0 +1,62 @@
+"""Grids: the right jobs, and the same records whether they run one by one or side by side."""
+
+from __future__ import annotations
+
+import pytest
+
+from scrapseg import grid, plots, tables
+from scrapseg.experiment import Splits
+from scrapseg.results import collect
+from scrapseg.train import TrainConfig
+
+CONFIG = TrainConfig(steps=2, batch_size=2, crop=64, evals=1)
+
+
+@pytest.fixture(scope="module")
+def splits(tiny_scrapsim):
+    return Splits.load(tiny_scrapsim)
+
+
+def test_every_ablation_changes_something_and_has_a_label():
+    assert list(grid.ABLATIONS) == list(tables.ABLATION_LABELS)
+    settings = [(j.method, j.variant, tuple(j.changes.items())) for j in grid.ABLATIONS.values()]
+    assert len(set(settings)) == len(settings)
+    assert {job.split for job in grid.ABLATIONS.values()} == {"val"}
+    for job in grid.ABLATIONS.values():
+        TrainConfig(**job.changes)
+
+
+def test_claims_get_every_seed_and_the_rest_one():
+    jobs = grid.ablation_jobs(["ours", "focal"], [0, 1, 2], steps=7)
+    assert [(j.tag, j.seed) for j in jobs] == [("ours", 0), ("ours", 1), ("ours", 2), ("focal", 0)]
+    assert jobs[-1].changes == {"gamma": 2.0, "steps": 7}
+    with pytest.raises(KeyError):
+        grid.ablation_jobs(["no such"], [0], 1)
+
+
+def test_words_jobs_have_one_run_with_all_labels():
+    jobs = grid.words_jobs(["cable", "wood"], 5)
+    assert [j.tag for j in jobs] == ["with-all", "without-cable", "without-wood"]
+    assert grid.words_jobs([], 5) == []
+
+
+def test_side_by_side_gives_what_one_by_one_gives(splits, tmp_path):
+    jobs = grid.ablation_jobs(["ours", "stages-1"], [0], steps=2)
+    one, two = (
+        grid.run_jobs(jobs, splits, CONFIG, tmp_path / str(workers), workers=workers)
+        for workers in (1, 2)
+    )
+    for a, b in zip(one, two, strict=True):
+        assert a.config["variant"] == b.config["variant"] and a.split == "val"
+        assert a.metrics["ap"] == pytest.approx(b.metrics["ap"], abs=0.02)
+    study = tables.ablation(collect(tmp_path / "2"))
+    assert list(study["tag"]) == ["ours", "stages-1"]
+    plots.ablation_dots(study)
+
+
+def test_own_rates_are_for_ours_alone(splits, tmp_path):
+    jobs = [grid.Job("scrapseg", changes={"steps": 1}), grid.Job("unet", changes={"steps": 1})]
+    own = {"lr": 3e-4, "encoder_lr": 1e-5}
+    ours, unet = grid.run_jobs(jobs, splits, CONFIG, tmp_path, own=own)
+    assert (ours.config["lr"], ours.config["encoder_lr"]) == (3e-4, 1e-5)
+    assert unet.config["lr"] != 3e-4
