@@ -29,6 +29,7 @@ steps = 4  # optimiser steps
 batch_size = 4
 crop = 128  # side of the training crops in pixels
 seed = 0
+compared = None  # methods, of scrapseg.experiment.FAMILIES; None for all of them
 backbone = "pocket"  # see notebook 03, as for the rest
 pretrained = None
 weights_path = None
@@ -72,11 +73,12 @@ splits = Splits.load(data_dir, limit)
 #
 # All trained methods share loop, augmentation, sampler, loss, number of steps and number of learning
 # rates tried on val. PatchCore chooses among three settings on val. Thresholds come from val. Each
-# method sees test once. Runs that notebook 03 has made are read back, not repeated.
+# method sees test once. Runs that notebook 03 has made are read back, not repeated. Profiles differ in
+# which of these they run.
 
 # %%
 towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
-methods = [m for m in FAMILIES if backbone == "pocket" or m != "scrapseg-imagenet"]
+methods = compared or list(FAMILIES)
 shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
 jobs, own = [Job(m, seed=seed) for m in methods], {"lr": lr, "encoder_lr": encoder_lr}
 done = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)

@@ -8,6 +8,7 @@ from dataclasses import replace
 import open_clip
 import pytest
 import torch
+import yaml
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import Dataset
@@ -16,19 +17,11 @@ from scrapseg import budget, prompts
 from scrapseg.clip import load_clip
 from scrapseg.encoders import default_indices, image_encoder
 from scrapseg.model import ScrapSeg, SegOutput
+from scrapseg.results import REPOSITORY
 from scrapseg.train import TrainConfig, fit
 
 #: The paper's recipe; the learning rates are customary for fine-tuning CLIP.
-PROFILE = {
-    "backbone": "ViT-L-14-336",
-    "pretrained": "openai",
-    "precision": "bf16-mixed",
-    "lr": 0.001,
-    "encoder_lr": 0.00002,
-    "steps": 4000,
-    "batch_size": 8,
-    "crop": 336,
-}
+PROFILE = yaml.safe_load((REPOSITORY / "notebooks/profiles/clip.yaml").read_text())
 CONFIG = TrainConfig(
     **{k: PROFILE[k] for k in ("steps", "batch_size", "crop", "lr", "encoder_lr", "precision")}
 )

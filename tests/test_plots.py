@@ -9,7 +9,7 @@ import pytest
 from fake_results import METHODS, write_results
 from matplotlib.text import Text
 
-from scrapseg import plots
+from scrapseg import plots, tables
 from scrapseg.classes import CLASSES, SLUGS
 from scrapseg.data import SPLITS, ScrapSim, composition, instances_table
 
