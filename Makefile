@@ -6,6 +6,7 @@ SHELL := /bin/bash
 
 PROFILE ?= laptop
 PYTHON ?= python3
+WORKERS ?= 1
 
 PY := .venv/bin/python
 UV := $(PY) -m uv
@@ -23,7 +24,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help env lock render render-studio tune reproduce notebooks paper test verify lab bench clean
+.PHONY: help env lock render render-studio tune grid reproduce notebooks paper test verify lab bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -61,6 +62,9 @@ render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/stu
 
 tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (half an hour)
 	@$(PY) -m scrapseg.tune
+
+grid: $(READY) ## the studies of profile full: few shots with several seeds, words alone, ablations; WORKERS at a time (hours, resumable)
+	@$(PY) -m scrapseg.grid --profile full --workers $(WORKERS)
 
 reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and the paper; only what changed
 	@$(PY) -m scrapseg.reproduce --profile $(PROFILE)

@@ -175,8 +175,8 @@ def run(
 ) -> RunRecord:
     """Train and test one method, or return the record if that very run is already done.
 
-    Writes the run record and per-image statistics to `results_dir`/runs, and weights, history and
-    maps to `results_dir`/cache/<run>.
+    Writes the run record and, on test, per-image statistics to `results_dir`/runs; weights, history
+    and maps to `results_dir`/cache/<run>.
 
     Args:
         method: a key of `FAMILIES`.
@@ -242,7 +242,8 @@ def run(
     )
     save_maps(cache / "maps.npz", maps)
     write_run(record, results_dir, tag)
-    stats.save(record_path.with_suffix(".npz"))
+    if split == "test":  # differences between ablations are too many to keep all of this for
+        stats.save(record_path.with_suffix(".npz"))
     atomic_write(cache / "key", key)
     return record
 

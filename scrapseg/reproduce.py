@@ -16,6 +16,8 @@ from __future__ import annotations
 
 import argparse
 import ast
+import base64
+import io
 import json
 import os
 import re
@@ -42,6 +44,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "05_baseline_comparison": ("03_multiscale_finetuning",),
     "04_fewshot_ablations": ("03_multiscale_finetuning", "05_baseline_comparison"),
 }
+LARGE_PICTURE = 100_000  # bytes of a PNG in a notebook that are worth a try as JPEG
 SMOKE = "smoke"  # the notebooks' own defaults: this profile has no file
 TUNED = "tuned"  # learning rates per method, beside the profiles and part of all of them
 
@@ -298,7 +301,8 @@ def clean(text: str, root: Path) -> str:
     """Executed notebook (JSON) without what differs from machine to machine or run to run.
 
     Drops papermill's record of the run, the cells' time stamps, the versions of the kernel, and
-    progress bars; shortens paths below ``root``, the environment and the home folder.
+    progress bars; shortens paths below ``root``, the environment and the home folder; makes large
+    pictures JPEGs.
     """
     notebook = json.loads(text)
     notebook["metadata"] = {
@@ -312,11 +316,27 @@ def clean(text: str, root: Path) -> str:
             cell["id"] = "injected-parameters"  # papermill's is random
         if "outputs" in cell:
             cell["outputs"] = [out for out in cell["outputs"] if not is_progress(out)]
+            for out in cell["outputs"]:
+                shrink_picture(out.get("data", {}))
     text = json.dumps(notebook, indent=1, ensure_ascii=False) + "\n"
     for path, short in ((root, "."), (Path(sys.prefix), ".venv"), (Path.home(), "~")):
         if len(path.parts) > 1:  # never the file system's root
             text = text.replace(json.dumps(str(path), ensure_ascii=False)[1:-1], short)
     return text
+
+
+def shrink_picture(data: dict[str, Any]) -> None:
+    """Make a large PNG of an output a JPEG, in place, where that is smaller: photographs."""
+    from PIL import Image
+
+    png = base64.b64decode("".join(data.get("image/png", "")))
+    if len(png) < LARGE_PICTURE:
+        return
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(png)).convert("RGB").save(buffer, "JPEG", quality=85, optimize=True)
+    if len(buffer.getvalue()) < len(png):
+        del data["image/png"]
+        data["image/jpeg"] = base64.b64encode(buffer.getvalue()).decode() + "\n"
 
 
 def failing_cell(notebook: Path) -> tuple[int, str]:

@@ -340,7 +340,7 @@ def test_binned_ap_is_close_and_tied_ap_exact():
     mask = np.zeros((8, 128, 128), np.uint8)
     mask[:, 40:60, 30:70] = 1
     scores = rng.normal(size=mask.shape) + 2 * mask
-    for values, tolerance in ((scores, 1e-4), (np.round(scores * 4), 1e-12)):
+    for values, tolerance in ((scores, 5e-4), (np.round(scores * 4), 1e-12)):
         stats = M.image_stats(values, None, mask, threshold=1)
         binned = M._resampled(stats, "ap", np.ones((1, 8)))[0]
         exact = sk.average_precision_score(mask.ravel(), values.ravel())
@@ -384,7 +384,7 @@ def test_paired_difference_sees_what_separate_intervals_hide():
     exact = sk.average_precision_score(y, scores.ravel()) - sk.average_precision_score(
         y, worse.ravel()
     )
-    assert value == pytest.approx(exact, abs=2e-4)
+    assert value == pytest.approx(exact, abs=5e-4)
     assert 0 < lo < value < hi
     intervals = M.bootstrap_intervals(a)
     assert hi - lo < (intervals["ap_hi"] - intervals["ap_lo"]) / 3

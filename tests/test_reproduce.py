@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
 import signal
@@ -11,7 +13,9 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from scrapseg import reproduce as rp
 
@@ -256,3 +260,24 @@ def test_nothing_heavy_is_imported_to_find_that_nothing_changed():
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.split()
     assert not {"torch", "papermill", "pandas", "numpy", "jupytext"} & set(shown)
+
+
+def test_photographs_become_jpegs_and_drawings_stay(tmp_path):
+    def png(pixels: np.ndarray) -> str:
+        buffer = io.BytesIO()
+        Image.fromarray(pixels).save(buffer, "PNG")
+        return base64.b64encode(buffer.getvalue()).decode()
+
+    rng = np.random.default_rng(0)
+    coarse = Image.fromarray(rng.integers(0, 256, (40, 40, 3), np.uint8))
+    noise = rng.integers(0, 9, (400, 400, 3), np.uint8)
+    photograph = np.asarray(coarse.resize((400, 400), Image.Resampling.BICUBIC)) // 2 + noise
+    drawing = np.full((400, 400, 3), 255, np.uint8)
+    kept, shrunk = {"image/png": png(drawing)}, {"image/png": png(photograph)}
+    before = len(shrunk["image/png"])
+    rp.shrink_picture(kept)
+    rp.shrink_picture(shrunk)
+    assert list(kept) == ["image/png"] and list(shrunk) == ["image/jpeg"]
+    assert len(shrunk["image/jpeg"]) < before / 2
+    found = np.asarray(Image.open(io.BytesIO(base64.b64decode(shrunk["image/jpeg"]))))
+    assert np.abs(found.astype(int) - photograph).mean() < 6
