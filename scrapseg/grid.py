@@ -83,15 +83,6 @@ CLAIMS = ("ours", "frozen", "stages-1", "binary")
 
 PARTS = ("fewshot", "words", "ablations")
 
-#: Compared at few shots.
-FEW_SHOT_METHODS = (
-    "scrapseg",
-    "scrapseg-random",
-    "scrapseg-imagenet",
-    "scrapseg-frozen",
-    "unet",
-)
-
 
 def ablation_jobs(tags: Sequence[str], seeds: Sequence[int], steps: int) -> list[Job]:
     """The named ablations; those of `CLAIMS` with every seed, the others with the first.
@@ -183,10 +174,15 @@ def _run(
 
 def main() -> None:
     """Command line: the grids of a profile, for a night or a large machine."""
-    parser = argparse.ArgumentParser(prog="python -m scrapseg.grid", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m scrapseg.grid", description="The studies of a profile, run by run."
+    )
     parser.add_argument("--profile", default="full", help="notebooks/profiles/<profile>.yaml")
     parser.add_argument("--workers", type=int, default=1, help="runs at a time")
     parser.add_argument("--part", choices=PARTS, nargs="+", default=PARTS, help="which grids")
+    parser.add_argument(
+        "--methods", nargs="+", help="of the few-shot grid; the profile's otherwise"
+    )
     given = parser.parse_args()
     folder = REPOSITORY / "notebooks"
     setting = yaml.safe_load((folder / "profiles" / f"{given.profile}.yaml").read_text())
@@ -196,7 +192,7 @@ def main() -> None:
     jobs = []
     if "fewshot" in given.part:
         few = setting["shots"], setting["seeds"], setting["few_steps"]
-        jobs += few_shot_jobs(FEW_SHOT_METHODS, *few)
+        jobs += few_shot_jobs(given.methods or setting["methods"], *few)
     if "words" in given.part:
         jobs += words_jobs(setting["held_out"], setting["words_steps"])
     if "ablations" in given.part:
