@@ -20,6 +20,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure as _Figure
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
@@ -1295,29 +1296,102 @@ def word_map(points: np.ndarray, words: Sequence[str], classes: Sequence[int]) -
 
 
 @_styled
-def prompt_comparison(table: pd.DataFrame) -> Figure:
-    """Templates side by side: how alike their class vectors are, and what they find untrained.
+def prompt_scores(table: pd.DataFrame, single: Mapping[str, Sequence[float]]) -> Figure:
+    """Prompt sets side by side: how alike their class vectors are, and what they find untrained.
 
     Args:
-        table: columns template, cosine (mean between classes), ap, ap_min, ap_max (over random
-            projections) and prior (the share of impurity pixels).
+        table: columns template, cosine (mean between two classes), ap (all words of a class
+            averaged), ap_unaligned (the same vectors, towers that never met; may be nan) and
+            prior (the share of impurity pixels).
+        single: template -> APs of prompt sets with one word per class; may lack templates.
     """
-    fig = _figure(FULL, 2.1)
+    fig = _figure(FULL, 0.19 * len(table) + 0.85)
     left, right = fig.subplots(1, 2, sharey=True)
     names = table["template"].tolist()
     left.barh(names, table["cosine"], color="#56B4E9", edgecolor="0.3", linewidth=0.4)
     for y, value in enumerate(table["cosine"]):
         left.text(max(value, 0) + 0.01, y, f"{value:.2f}", va="center", fontsize=6.5)
     left.set_xlim(min(0, table["cosine"].min() * 1.2), 1)
-    left.set_xlabel("mean cosine between two classes (lower: better apart)")
-    bounds = [table["ap"] - table["ap_min"], table["ap_max"] - table["ap"]]
-    right.errorbar(table["ap"], names, xerr=bounds, fmt="o", color="#D55E00", capsize=2, lw=0.9)
+    left.set_xlabel("mean cosine between two classes")
+    alone = [(ap, y) for y, name in enumerate(names) for ap in single.get(name, ())]
+    if alone:
+        right.plot(*zip(*alone), "|", color="0.45", markersize=6, label="one word per class")
+    right.plot(table["ap"], range(len(names)), "o", color="#0072B2", label="all words, aligned")
+    style = {"color": "#D55E00", "markersize": 4.5, "markeredgewidth": 1}
+    right.plot(table["ap_unaligned"], range(len(names)), "x", label="all words, unaligned", **style)
     prior = float(table["prior"].iloc[0])
-    right.axvline(
-        prior, color="0.3", linestyle="--", linewidth=0.8, label="share of impurity pixels"
-    )
-    right.set_xlim(0, max(2.5 * prior, 1.1 * table["ap_max"].max()))
+    right.axvline(prior, color="0.3", linestyle="--", linewidth=0.8, label="share of impurities")
+    right.set_xlim(left=0)
     right.set_xlabel("zero-shot pixel AP on val")
     left.invert_yaxis()
-    right.legend(loc="best", fontsize=6)
+    _legend_below(fig, right.get_legend_handles_labels()[0], cols=4)
+    return fig
+
+
+@_styled
+def word_lifts(table: pd.DataFrame) -> Figure:
+    """What each single word of a class finds, against all its words averaged.
+
+    Args:
+        table: columns class (slug), word and lift (the class's AP over its share of pixels, above
+            0); in rows whose word is empty, the lift of all words averaged.
+    """
+    known = [c for c in CLASSES if c.slug in set(table["class"])]
+    fig = _figure(FULL, 0.3 * len(known) + 0.85)
+    axes = fig.subplots()
+    for y, c in enumerate(known):
+        rows = table[table["class"] == c.slug]
+        words = rows[rows["word"] != ""].sort_values("lift")
+        mean = rows.loc[rows["word"] == "", "lift"]
+        colour = np.array(c.colour) / 255
+        axes.plot(words["lift"], [y] * len(words), "o", color=colour, mec="0.2", mew=0.4)
+        axes.plot(mean, [y] * len(mean), "|", color="black", markersize=13, markeredgewidth=1.6)
+        for end, side, gap in ((words.iloc[0], "right", -6), (words.iloc[-1], "left", 6)):
+            at = {"xytext": (gap, 0), "textcoords": "offset points", "va": "center", "ha": side}
+            axes.annotate(end["word"], (end["lift"], y), fontsize=6, **at)
+    axes.axvline(1, color="0.3", linestyle="--", linewidth=0.8)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(low / (high / low) ** 0.22, high * (high / low) ** 0.22)  # room for the words
+    axes.set_yticks(range(len(known)), [c.name for c in known])
+    axes.invert_yaxis()
+    axes.set_xlabel("AP of the class / its share of pixels (dashed: a random score)")
+    _legend_below(
+        fig,
+        [
+            Line2D([], [], ls="", marker="o", color="0.7", mec="0.2", label="one word"),
+            Line2D([], [], ls="", marker="|", color="black", ms=9, label="all words averaged"),
+        ],
+    )
+    return fig
+
+
+@_styled
+def context_scores(table: pd.DataFrame, hand_written: Mapping[str, float], label: str) -> Figure:
+    """What labels add to prompts: learned class vectors by the number of labelled scenes.
+
+    Args:
+        table: columns learned (name), shots, seed and value.
+        hand_written: name -> value of prompts that no label touched, drawn as lines.
+        label: what the value is.
+    """
+    fig = _figure(COLUMN, 2.5)
+    axes = fig.subplots()
+    shots = sorted(table["shots"].unique())
+    styles = [("o", "#0072B2"), ("s", "#D55E00"), ("^", "#009E73")]
+    for k, (name, rows) in enumerate(table.groupby("learned", sort=False)):
+        marker, colour = styles[k % len(styles)]
+        at = rows["shots"].map({s: i for i, s in enumerate(shots)}) + 0.12 * (k - 0.5)
+        axes.plot(at, rows["value"], marker, color=colour, alpha=0.4, mew=0)
+        means = rows.groupby("shots")["value"].mean()
+        x = [shots.index(s) + 0.12 * (k - 0.5) for s in means.index]
+        axes.plot(x, means, marker, color=colour, ls="-", mec="black", mew=0.5, label=name)
+    for (name, value), line in zip(hand_written.items(), ("--", ":", "-."), strict=False):
+        axes.axhline(value, color="0.3", linestyle=line, linewidth=0.9, label=name)
+    axes.set_xticks(range(len(shots)), [str(s) for s in shots])
+    axes.set_xlim(-0.5, len(shots) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("labelled scenes per class")
+    axes.set_ylabel(label)
+    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig

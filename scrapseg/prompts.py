@@ -32,10 +32,16 @@ TEMPLATES: dict[str, tuple[str, str]] = {
     "scrap": ("{} in a pile of scrap metal", "{} in a pile of scrap metal"),
     "close-up": ("a close-up of a piece of {}", "a close-up of a piece of {}"),
     "paper": ("object which is made of {}", "object which is not steel but {}"),
+    "this": ("this is {}", "this is {}"),
+    "among": ("{} among scrap metal", "{} among scrap metal"),
+    "belt": ("{} on a conveyor belt", "{} on a conveyor belt"),
+    "blurry": ("a blurry photo of {}", "a blurry photo of {}"),
+    "render": ("a rendered picture of {}", "a rendered picture of {}"),
+    "clean": ("clean scrap made of {}", "scrap contaminated with {}"),
 }
 
-#: The ensemble used unless a notebook says otherwise: every template but the paper's pair, whose
-#: long shared sentence leaves a small sentence encoder little room for the class word.
+#: The ensemble used unless a notebook says otherwise. The paper's pair is not in it: its long
+#: shared sentence leaves a small sentence encoder little room for the class word (notebook 02).
 DEFAULT_TEMPLATES = ("word", "photo", "scrap", "close-up")
 
 
