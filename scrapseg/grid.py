@@ -201,8 +201,10 @@ def main() -> None:
     run_jobs(jobs, splits, config, results_dir, workers=given.workers)
     frame = collect(results_dir)
     tables.build_all(results_dir, REPOSITORY / "data" / "scrapsim")
-    study = plots.ablation_dots(tables.ablation(frame))
-    save_figure(study, results_dir, "ablation", [r for r in read_runs(results_dir) if r])
+    study = tables.ablation(frame)
+    if len(study) > 1:
+        drawn = [r for r in read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
+        save_figure(plots.ablation_dots(study), results_dir, "ablation", drawn)
 
 
 if __name__ == "__main__":

@@ -1352,7 +1352,7 @@ def word_lifts(table: pd.DataFrame) -> Figure:
     axes.axvline(1, color="0.3", linestyle="--", linewidth=0.8)
     axes.set_xscale("log")
     low, high = axes.get_xlim()
-    axes.set_xlim(low / (high / low) ** 0.22, high * (high / low) ** 0.22)  # room for the words
+    axes.set_xlim(low / (high / low) ** 0.32, high * (high / low) ** 0.16)  # room for the words
     axes.set_yticks(range(len(known)), [c.name for c in known])
     axes.invert_yaxis()
     axes.set_xlabel("AP of the class / its share of pixels (dashed: a random score)")
