@@ -264,7 +264,8 @@ per_class.sort_values("fine-tuned", ascending=False).round(3)
 
 # %%
 jobs = ablation_jobs(ablations, ablation_seeds, ablation_steps)
-run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
+done = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
+drawn = [record.name(job.tag) for record, job in zip(done, jobs, strict=True)]
 frame = collect(results_dir)
 ran_here = bool(jobs) or not (Path(study_dir) / "metrics.csv").is_file()
 study = tables.ablation(frame if ran_here else read_metrics(study_dir))
@@ -272,7 +273,10 @@ study.drop(columns=["tag"]).set_index(["group", "label"]).round(3)
 
 # %%
 if len(study) > 1:
-    display(plots.ablation_dots(study))
+    figure = plots.ablation_dots(study)
+    if ran_here:
+        save_figure(figure, results_dir, "ablation", runs=drawn)
+    display(figure)
 
 # %% [markdown]
 # ## The answer
