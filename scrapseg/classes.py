@@ -29,15 +29,16 @@ Kind = Literal["steel", "hazard", "tramp", "non-metal"]
 
 @dataclass(frozen=True)
 class ScrapClass:
-    """One class of the benchmark.
+    """One class of a data set: of ScrapSim below, of others in their own files.
 
     Attributes:
-        index: value of the class in label images, 0..8.
+        index: value of the class in label images, 0 the normal class.
         slug: short name for files, columns and metric names (``iou/<slug>``).
         name: the name as it is written in prose and in prompts, without an article.
-        words: at least five synonyms a sorter might use, the name first; prompts average them.
+        words: synonyms a sorter might use, the name first; prompts average them.
         colour: red, green, blue, each 0..255.
-        kind: ``steel``, ``hazard``, ``tramp`` (a foreign metal) or ``non-metal``.
+        kind: ``steel``, ``hazard``, ``tramp`` (a foreign metal) or ``non-metal``; none for classes
+            that are not of scrap.
         why: one sentence on why it matters in the melt shop.
     """
 
@@ -46,8 +47,8 @@ class ScrapClass:
     name: str
     words: tuple[str, ...]
     colour: tuple[int, int, int]
-    kind: Kind
-    why: str
+    kind: Kind | None = None
+    why: str = ""
 
 
 CLASSES: tuple[ScrapClass, ...] = (

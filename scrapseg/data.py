@@ -33,16 +33,17 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from scipy import ndimage
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from tqdm import tqdm
 
-from scrapseg.classes import CLASSES, IMPURITIES, SLUGS, STEEL
+from scrapseg.classes import CLASSES, SLUGS, STEEL, ScrapClass
 from scrapseg.results import WriteFailed, atomic_write
 
 SPLITS = ("train", "val", "test")
 MIN_PIXELS = 60
-"""A scene holds a class for few-shot drawing when one of its views shows this many pixels."""
+"""A scene of ScrapSim holds a class for few-shot drawing when a view shows this many pixels."""
 
 
 class DataError(Exception):
@@ -170,13 +171,13 @@ class Sample:
     """One labelled image.
 
     Attributes:
-        id: ``<scene>_<view>``.
+        id: in ScrapSim ``<scene>_<view>``.
         image: uint8 (H, W, 3), red, green, blue.
-        label: uint8 (H, W), class index of each pixel, 0..8.
+        label: uint8 (H, W), class index of each pixel.
         instances: integer (H, W), 0 where there is no impurity, else the instance's number,
             which is its ``id`` in ``meta["instances"]``.
         scene: number of the scene; views of one scene share it.
-        meta: the image's metadata record as it stands in ``metadata.jsonl``.
+        meta: the image's metadata record, in ScrapSim as it stands in ``metadata.jsonl``.
     """
 
     id: str
@@ -188,20 +189,39 @@ class Sample:
 
 
 class LabelledImages(Protocol):
-    """What the rest of the package asks of a data set; ``ScrapSim`` is the first of its kind.
+    """What the rest of the package asks of one split of a data set, whatever its classes.
 
-    ``meta`` maps each id to a record with at least ``scene`` (int) and ``instances``, a list of
-    objects with ``id``, ``class`` (a slug) and ``pixels``.
+    Attributes:
+        name: slug of the data set in run records.
+        classes: its classes in the order of their label values, the normal one first.
+        templates: names of ``prompts.TEMPLATES`` that suit its pictures.
+        min_pixels: a scene holds a class for few-shot drawing when a view shows this many pixels.
+        root, split: where it lies, and which part this is.
+        sha256: hash that names the data, for run records.
+        ids: ids of the images, in the order of the sequence.
+        meta: id -> record with at least ``scene`` (int: what must not be parted, and what intervals
+            are drawn over) and ``instances``, a list of objects with ``id``, ``class`` (a slug) and
+            ``pixels``. A record may have ``shot`` (int): the unit of few-shot drawing, where that
+            is not the scene.
     """
 
+    name: str
+    classes: Sequence[ScrapClass]
+    templates: Sequence[str]
+    min_pixels: int
     root: Path
     split: str
+    sha256: str | None
     ids: list[str]
     meta: dict[str, dict[str, Any]]
 
     def sample(self, id: str) -> Sample:
         """Read one image with its label; ``DataError`` says which file is at fault."""
         ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int) -> Sample: ...
 
 
 class ScrapSim(Sequence[Sample]):
@@ -216,6 +236,7 @@ class ScrapSim(Sequence[Sample]):
             larger limit contains a smaller one.
 
     Attributes:
+        name, classes, templates, min_pixels: see ``LabelledImages``.
         root, split: as given.
         ids: ids of the images, in the order of the sequence (ascending).
         meta: metadata record of each id.
@@ -227,6 +248,11 @@ class ScrapSim(Sequence[Sample]):
         EmptySplit: no image belongs to the split.
         MissingFile, ChecksumMismatch, UnknownLabel, DataError: the folder is damaged.
     """
+
+    name = "scrapsim"
+    classes = CLASSES
+    templates = ("word", "photo", "scrap", "close-up")
+    min_pixels = MIN_PIXELS
 
     def __init__(
         self,
@@ -374,6 +400,31 @@ def _first_mixed(records: list[dict[str, Any]], limit: int) -> list[dict[str, An
     return sorted(chosen, key=lambda r: r["id"])
 
 
+def components(label: np.ndarray, classes: Sequence[ScrapClass]) -> tuple[np.ndarray, list[dict]]:
+    """Instances of a label image that came without: 8-connected regions of one class.
+
+    Args:
+        label: integer (H, W), class index of each pixel, 0 normal.
+        classes: the data set's, in order of their index.
+
+    Returns:
+        int32 (H, W), 0 where normal, else the number of the region; and the regions' records
+        (``id``, ``class``, ``pixels``), as in ``meta["instances"]``.
+    """
+    instances = np.zeros(label.shape, np.int32)
+    for c in classes[1:]:
+        regions, _ = ndimage.label(label == c.index, np.ones((3, 3)))
+        instances[regions > 0] = regions[regions > 0] + instances.max()
+    numbers, firsts, pixels = np.unique(instances, return_index=True, return_counts=True)
+    slugs = {c.index: c.slug for c in classes}
+    rows = [
+        {"id": int(n), "class": slugs[int(label.flat[first])], "pixels": int(count)}
+        for n, first, count in zip(numbers, firsts, pixels, strict=True)
+        if n > 0
+    ]
+    return instances, rows
+
+
 # --- counting ---------------------------------------------------------------------------------
 
 
@@ -466,11 +517,12 @@ def few_shot_ids(dataset: LabelledImages, shots: int | Literal["all"], seed: int
     """Draw a few-shot training set: ``shots`` labelled scenes per impurity class.
 
     The draw goes in rounds. Round ``r`` walks the classes in their fixed order and adds random
-    scenes until ``r`` of the chosen scenes hold the class, that is, show at least ``MIN_PIXELS``
+    scenes until ``r`` of the chosen scenes hold the class, that is, show at least ``min_pixels``
     pixels of it in one view. A set of ``k`` shots is the state after round ``k``, so with one seed
     the sets are nested: 1 shot lies in 2 shots, and so on. Scenes often hold several classes, so a
     class may get more than ``k``; no class gets fewer. Normal scenes, without impurity in any
-    view, are added at the rate they have in the data set. A scene comes with all its views.
+    view, are added at the rate they have in the data set. A scene comes with all its views. Where
+    records have a ``shot``, images that share it stand for the scene.
 
     Args:
         dataset: a training split.
@@ -493,14 +545,15 @@ def few_shot_ids(dataset: LabelledImages, shots: int | Literal["all"], seed: int
     shows_any: dict[int, bool] = {}
     for id in dataset.ids:
         record = dataset.meta[id]
-        scene = record["scene"]
+        scene = shot_of(record)
         held.setdefault(scene, set()).update(
-            c for c, pixels in _class_pixels(record).items() if pixels >= MIN_PIXELS
+            c for c, pixels in _class_pixels(record).items() if pixels >= dataset.min_pixels
         )
         shows_any[scene] = shows_any.get(scene, False) or bool(record["instances"])
     normal = [s for s in held if not shows_any[s]]
 
-    for c in IMPURITIES:
+    impurities = dataset.classes[1:]
+    for c in impurities:
         available = sum(c.slug in h for h in held.values())
         if available < shots:
             raise NotEnoughShots(
@@ -513,16 +566,21 @@ def few_shot_ids(dataset: LabelledImages, shots: int | Literal["all"], seed: int
     class_stream, normal_stream = np.random.default_rng(seed).spawn(2)
     queues = {
         c.slug: [int(s) for s in class_stream.permutation([s for s in held if c.slug in held[s]])]
-        for c in IMPURITIES
+        for c in impurities
     }
     chosen: set[int] = set()
     for round_ in range(1, shots + 1):
-        for c in IMPURITIES:
+        for c in impurities:
             while sum(c.slug in held[s] for s in chosen) < round_:
                 chosen.add(next(s for s in queues[c.slug] if s not in chosen))
     normals_wanted = round(len(chosen) * len(normal) / (len(held) - len(normal)))
     chosen.update(int(s) for s in normal_stream.permutation(normal)[:normals_wanted])
-    return [i for i in dataset.ids if dataset.meta[i]["scene"] in chosen]
+    return [i for i in dataset.ids if shot_of(dataset.meta[i]) in chosen]
+
+
+def shot_of(record: Mapping[str, Any]) -> int:
+    """What one shot of an image's data set is: its ``shot``, or else its scene."""
+    return record.get("shot", record["scene"])
 
 
 def balanced_weights(dataset: LabelledImages, ids: Sequence[str]) -> torch.Tensor:
@@ -539,7 +597,7 @@ def balanced_weights(dataset: LabelledImages, ids: Sequence[str]) -> torch.Tenso
     Returns:
         float64 (len(ids),), all above 0, summing to 1.
     """
-    groups = [set(_class_pixels(dataset.meta[i])) or {STEEL.slug} for i in ids]
+    groups = [set(_class_pixels(dataset.meta[i])) or {dataset.classes[0].slug} for i in ids]
     sizes = Counter(c for held in groups for c in held)
     weights = [sum(1 / sizes[c] for c in held) / len(sizes) for held in groups]
     return torch.tensor(weights, dtype=torch.float64)

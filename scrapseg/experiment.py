@@ -7,6 +7,7 @@ a killed series goes on where it stopped, and a fresh clone, which has no cache,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -27,9 +28,10 @@ from scrapseg import metrics
 from scrapseg.augment import eval_transform, train_transform
 from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
 from scrapseg.budget import announce
-from scrapseg.classes import CLASSES, IMPURITIES, by_slug
+from scrapseg.classes import CLASSES, ScrapClass
 from scrapseg.clip import load_clip
 from scrapseg.data import (
+    LabelledImages,
     ScrapSim,
     SegDataset,
     balanced_weights,
@@ -39,15 +41,13 @@ from scrapseg.data import (
 from scrapseg.encoders import ImageEncoder, image_encoder, pocket_image_encoder
 from scrapseg.inference import CLASS_STRIDE, Predictions, predict
 from scrapseg.losses import IGNORED
-from scrapseg.model import ScrapSeg
+from scrapseg.model import ModelFileError, ScrapSeg
 from scrapseg.paste import cutouts
 from scrapseg.pocket import load_aligned
-from scrapseg.prompts import class_embeddings, random_embeddings
+from scrapseg.prompts import DEFAULT_TEMPLATES, class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
 from scrapseg.sources import digest, hash_code, imported_modules
 from scrapseg.train import TrainConfig, fit
-
-DATASET = "scrapsim"
 
 #: Training settings chosen on val by `python -m scrapseg.tune`, per method.
 TUNED = Path(__file__).parent.parent / "notebooks" / "profiles" / "tuned.yaml"
@@ -67,9 +67,9 @@ FAMILIES = {
 class Splits:
     """The three splits of one dataset, of which test is looked at once per run."""
 
-    train: ScrapSim
-    val: ScrapSim
-    test: ScrapSim
+    train: LabelledImages
+    val: LabelledImages
+    test: LabelledImages
 
     @classmethod
     def load(cls, root: str | Path, limit: int | None = None) -> Splits:
@@ -112,16 +112,26 @@ OURS = Variant()
 
 
 def build(
-    method: str, seed: int, backbone: Backbone = POCKET, variant: Variant = OURS
+    method: str,
+    seed: int,
+    backbone: Backbone = POCKET,
+    variant: Variant = OURS,
+    *,
+    classes: Sequence[ScrapClass] = CLASSES,
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+    start: Path | None = None,
 ) -> nn.Module:
     """A fresh model of a trained method, its new weights drawn from `seed`.
 
     On the pocket backbone ours starts from the aligned weights, and `scrapseg-imagenet` from
     ImageNet's with a head drawn anew, as U-Net does; `unet-aligned` has the aligned image tower.
     `backbone` and `variant` are for ours; the baselines have the pocket model's image tower.
+    `classes` and `templates` are the data set's; `start` is a saved model whose weights ours begins
+    with, whatever classes it was trained on.
 
     Raises:
         ValueError: no such method, or no such variant.
+        ModelFileError: `start` cannot be read, or is of another architecture.
         weights.WeightsError, clip.ClipError: see `load_clip` and `load_aligned`.
     """
     torch.manual_seed(seed)
@@ -129,16 +139,16 @@ def build(
         raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
     if method.startswith("unet"):
         tower = aligned_tower().visual.trunk.state_dict() if method == "unet-aligned" else None
-        return UNet(len(CLASSES), tower=tower)
+        return UNet(len(classes), tower=tower)
     if backbone == POCKET:
         clip, encoder = None, pocket_image_encoder(seed)
     else:
         clip = load_clip(backbone.name, backbone.tag, weights_path=backbone.weights_path)
         encoder = image_encoder(clip, grad_checkpointing=backbone.grad_checkpointing)
     if method == "scrapseg-random":
-        text = random_embeddings(len(CLASSES), seed, encoder.width)
+        text = random_embeddings(len(classes), seed, encoder.width)
     else:
-        text = class_embeddings(clip=clip)
+        text = class_embeddings(classes, templates, clip=clip)
     options = asdict(variant)
     if method == "scrapseg-frozen":
         options["trained"] = "head"
@@ -150,6 +160,12 @@ def build(
             encoder.load_state_dict(aligned_tower().state_dict())
         if variant.fusion == "mean":
             nn.init.zeros_(model.stage_logits)
+    if start:
+        state = ScrapSeg.load(start).state_dict() | {"text": model.text}
+        try:
+            model.load_state_dict(state)
+        except RuntimeError as error:
+            raise ModelFileError(f"{start}: its weights do not fit {method!r} here") from error
     return model
 
 
@@ -172,6 +188,7 @@ def run(
     variant: Variant = OURS,
     split: str = "test",
     tag: str = "",
+    start: Path | None = None,
 ) -> RunRecord:
     """Train and test one method, or return the record if that very run is already done.
 
@@ -187,6 +204,7 @@ def run(
         split: "test", or "val" where runs are compared to choose among them.
         tag: ends the run's name; whatever is no plain run of its method needs one, so that tables
             do not average it with those that are.
+        start: see `build`.
 
     Raises:
         BudgetError: another backbone than the pocket one, and no GPU that is large enough.
@@ -199,11 +217,13 @@ def run(
         settings["backbone"] = asdict(backbone)
     if method.startswith("scrapseg"):
         settings["variant"] = asdict(variant)
+    if start:
+        settings["start"] = hashlib.sha256(Path(start).read_bytes()).hexdigest()
     record = RunRecord(
         method,
         FAMILIES[method],
         backbone.name,
-        DATASET,
+        splits.test.name,
         split,
         shots,
         seed,
@@ -218,23 +238,26 @@ def run(
 
     started, clock = datetime.now(UTC), time.perf_counter()
     cache.mkdir(parents=True, exist_ok=True)
-    scored: ScrapSim = getattr(splits, split)
+    scored: LabelledImages = getattr(splits, split)
+    slugs = [c.slug for c in scored.classes]
     if method == "patchcore":
         maps, val_maps, costs, chosen = _patchcore(splits, scored, seed)
     else:
         maps, val_maps, costs, chosen = _trained(
-            method, splits, scored, config, cache, key, shots, backbone, variant
+            method, splits, scored, config, cache, key, shots, backbone, variant, start
         )
     labels, instances = label_stack(scored), np.stack([s.instances for s in scored])
     threshold = metrics.best_threshold(val_maps.score_maps, label_stack(splits.val) > 0)
-    values = metrics.evaluate(maps.score_maps, maps.labels, labels, instances, threshold=threshold)
+    values = metrics.evaluate(
+        maps.score_maps, maps.labels, labels, instances, threshold=threshold, slugs=slugs
+    )
     stats = metrics.image_stats(
-        maps.score_maps, maps.labels, labels, threshold=threshold, ids=scored.ids
+        maps.score_maps, maps.labels, labels, threshold=threshold, ids=scored.ids, slugs=slugs
     )
     # Views of one scene are alike, so intervals and paired differences draw scenes.
     stats = stats.grouped([scored.meta[i]["scene"] for i in scored.ids])
     if maps.class_scores is not None:
-        values |= class_precision(maps.class_scores, labels)
+        values |= class_precision(maps.class_scores, labels, scored.classes)
     record.metrics = values | metrics.bootstrap_intervals(stats) | costs
     record.config = settings | chosen | {"threshold": threshold, "key": key}
     record.provenance = provenance(
@@ -268,6 +291,7 @@ def train(
     backbone: Backbone = POCKET,
     variant: Variant = OURS,
     state_path: Path | None = None,
+    start: Path | None = None,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
@@ -276,27 +300,30 @@ def train(
     Returns:
         The model in eval mode, and the history of `train.fit`.
     """
-    model = build(method, config.seed, backbone, variant)
+    classes, templates = splits.train.classes, splits.train.templates
+    slugs = [c.slug for c in classes]
+    model = build(
+        method, config.seed, backbone, variant, classes=classes, templates=templates, start=start
+    )
     if backbone != POCKET:
         announce(model.train(), config)
     ids = few_shot_ids(splits.train, shots, config.seed)
     pieces = cutouts(splits.train, ids) if config.paste else ()
-    if config.without:
-        pieces = [piece for piece in pieces if piece.label != by_slug(config.without).index]
+    held_out = slugs.index(config.without) if config.without else None
+    if held_out:
+        pieces = [piece for piece in pieces if piece.label != held_out]
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
-    if config.without:
-        transform = v2.Compose(
-            [transform, partial(unlabelled, index=by_slug(config.without).index)]
-        )
+    if held_out:
+        transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
     val_set = whole_images(splits.val, model)
     val_labels = label_stack(splits.val)
 
     def val_score(candidate: nn.Module) -> float:
         labels = predict(candidate, val_set).labels
-        table = metrics.confusion(labels, val_labels, len(CLASSES)).sum(0)
-        values = metrics.class_metrics(table)
+        table = metrics.confusion(labels, val_labels, len(classes)).sum(0)
+        values = metrics.class_metrics(table, slugs)
         # A class that is not to be learned has no say in what is kept either.
-        kept = [values[f"iou/{c.slug}"] for c in IMPURITIES if c.slug != config.without]
+        kept = [values[f"iou/{slug}"] for slug in slugs[1:] if slug != config.without]
         return float(np.nanmean(kept))
 
     history = fit(
@@ -321,7 +348,7 @@ def best_look(history: list[dict[str, float]]) -> dict[str, float]:
     return max((row for row in history if "val" in row), key=lambda row: row["val"])
 
 
-def whole_images(split: ScrapSim, model: nn.Module) -> SegDataset:
+def whole_images(split: LabelledImages, model: nn.Module) -> SegDataset:
     """Every image of a split at its own size, normalised for `model`."""
     return SegDataset(split, split.ids, eval_transform(model.mean, model.std))
 
@@ -329,13 +356,14 @@ def whole_images(split: ScrapSim, model: nn.Module) -> SegDataset:
 def _trained(
     method: str,
     splits: Splits,
-    scored: ScrapSim,
+    scored: LabelledImages,
     config: TrainConfig,
     cache: Path,
     key: str,
     shots: int | str,
     backbone: Backbone,
     variant: Variant,
+    start: Path | None,
 ) -> tuple[Predictions, Predictions, dict[str, float], dict]:
     """Fit a trained method; predictions on `scored` and val, their cost, and what val chose."""
     started = time.perf_counter()
@@ -347,6 +375,7 @@ def _trained(
         backbone=backbone,
         variant=variant,
         state_path=cache / f"{key}.state",
+        start=start,
     )
     train_s = time.perf_counter() - started
     if isinstance(model, ScrapSeg):
@@ -369,7 +398,7 @@ def _trained(
 
 
 def _patchcore(
-    splits: Splits, scored: ScrapSim, seed: int
+    splits: Splits, scored: LabelledImages, seed: int
 ) -> tuple[Predictions, Predictions, dict, dict]:
     """As `_trained` for PatchCore: the candidate with the best val AP scores `scored`."""
     started = time.perf_counter()
@@ -395,7 +424,9 @@ def _patchcore(
     return Predictions(scores, None), Predictions(val_scores, None), costs, {"chosen": candidate}
 
 
-def class_precision(class_scores: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+def class_precision(
+    class_scores: np.ndarray, labels: np.ndarray, classes: Sequence[ScrapClass] = CLASSES
+) -> dict[str, float]:
     """How well each impurity class is found among everything else, whatever it is taken for.
 
     Args:
@@ -407,14 +438,14 @@ def class_precision(class_scores: np.ndarray, labels: np.ndarray) -> dict[str, f
     """
     labels = labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
     found = {}
-    for c in IMPURITIES:
+    for c in classes[1:]:
         ranking = metrics.rank(class_scores[c.index].astype(np.float32), labels == c.index)
         found[f"class_ap/{c.slug}"] = metrics.average_precision(ranking)
         found[f"class_prior/{c.slug}"] = float((labels == c.index).mean())
     return found
 
 
-def label_stack(split: ScrapSim) -> np.ndarray:
+def label_stack(split: LabelledImages) -> np.ndarray:
     """All label images of a split, uint8 (N, H, W)."""
     return np.stack([s.label for s in split])
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
-from scrapseg.classes import STEEL, by_slug
+from scrapseg.classes import STEEL
 from scrapseg.data import LabelledImages
 
 #: Pieces smaller than this many pixels are not cut out: nobody could tell what they are.
@@ -42,6 +42,7 @@ def cutouts(dataset: LabelledImages, ids: Sequence[str]) -> list[Cutout]:
     images there are only impurities.
     """
     found = []
+    index_of = {c.slug: c.index for c in dataset.classes}
     generator = torch.Generator().manual_seed(0)
     normal = [i for i in ids if not dataset.meta[i]["instances"]]
     for id in ids:
@@ -54,7 +55,7 @@ def cutouts(dataset: LabelledImages, ids: Sequence[str]) -> list[Cutout]:
             window = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
             outline = mask[window]
             pixels = torch.from_numpy(sample.image[window]).permute(2, 0, 1).contiguous()
-            found.append(Cutout(pixels, outline, by_slug(instance["class"]).index))
+            found.append(Cutout(pixels, outline, index_of[instance["class"]]))
             if normal:
                 other = normal[int(torch.randint(len(normal), (), generator=generator))]
                 image = torch.from_numpy(dataset.sample(other).image).permute(2, 0, 1)

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from scrapseg import weights
 from scrapseg.classes import CLASSES, ScrapClass
 from scrapseg.clip import Clip
+from scrapseg.data import ScrapSim
 from scrapseg.encoders import encode_texts
 from scrapseg.results import atomic_write
 
@@ -42,7 +43,7 @@ TEMPLATES: dict[str, tuple[str, str]] = {
 
 #: The ensemble used unless a notebook says otherwise. The paper's pair is not in it: its long
 #: shared sentence leaves a small sentence encoder little room for the class word (notebook 02).
-DEFAULT_TEMPLATES = ("word", "photo", "scrap", "close-up")
+DEFAULT_TEMPLATES = ScrapSim.templates
 
 
 def sentences(

@@ -333,7 +333,8 @@ def made_up_datasets(draw):
                 if rng.random() < 0.9
             ]
             meta[f"{scene:04d}_{view}"] = {"scene": scene, "instances": rows}
-    return SimpleNamespace(root=Path("made/up"), split="train", ids=list(meta), meta=meta)
+    kind = {"classes": CLASSES, "min_pixels": MIN_PIXELS}
+    return SimpleNamespace(root=Path("made/up"), split="train", ids=list(meta), meta=meta, **kind)
 
 
 def scenes_per_class(dataset, ids) -> Counter:
@@ -402,7 +403,7 @@ def test_balanced_drawing_evens_out_a_rare_class():
         f"{s:04d}_0": {"scene": s, "instances": [{"id": 1, "class": c, "pixels": 70} for c in cs]}
         for s, cs in enumerate(held)
     }
-    dataset = SimpleNamespace(ids=list(meta), meta=meta)
+    dataset = SimpleNamespace(ids=list(meta), meta=meta, classes=CLASSES)
     weights = balanced_weights(dataset, dataset.ids)
     assert weights.sum() == pytest.approx(1)
     for group in (slice(0, 90), slice(90, 99), slice(99, 100)):
@@ -420,7 +421,8 @@ def test_balanced_weights_of_an_image_with_two_classes():
         ],
     )
     meta = {"a": {"scene": 0, "instances": rows[0]}, "b": {"scene": 1, "instances": rows[1]}}
-    assert balanced_weights(SimpleNamespace(meta=meta), ["a", "b"]).tolist() == [0.25, 0.75]
+    dataset = SimpleNamespace(meta=meta, classes=CLASSES)
+    assert balanced_weights(dataset, ["a", "b"]).tolist() == [0.25, 0.75]
 
 
 # --- for torch --------------------------------------------------------------------------------

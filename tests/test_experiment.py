@@ -14,7 +14,7 @@ from sklearn.metrics import average_precision_score
 
 from scrapseg import experiment, weights
 from scrapseg.budget import BudgetError
-from scrapseg.classes import by_slug
+from scrapseg.classes import CLASSES, by_slug
 from scrapseg.encoders import TokenEncoder
 from scrapseg.experiment import Backbone, Splits, Variant, build, load_maps, run, tuned
 from scrapseg.model import ScrapSeg
@@ -192,6 +192,6 @@ def test_class_precision_is_scikit_learns():
     found = experiment.class_precision(scores, labels)
     seen = labels[:, ::2, ::2] == 4
     expected = average_precision_score(seen.ravel(), scores[4].ravel())
-    slug = next(c.slug for c in experiment.IMPURITIES if c.index == 4)
+    slug = CLASSES[4].slug
     assert found[f"class_ap/{slug}"] == pytest.approx(expected)
     assert found[f"class_prior/{slug}"] == pytest.approx(seen.mean())
