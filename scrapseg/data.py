@@ -282,7 +282,7 @@ class ScrapSim(Sequence[Sample]):
             raise EmptySplit(f"{path}: no image of split {split!r}; {_RESTORE}")
         records.sort(key=lambda r: r["id"])
         if limit is not None:
-            records = _first_mixed(records, limit)
+            records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
         self.meta: dict[str, dict[str, Any]] = {r["id"]: r for r in records}
 
@@ -310,11 +310,11 @@ class ScrapSim(Sequence[Sample]):
             UnknownLabel: the label is no single-channel image, or has a value beyond the classes.
         """
         meta = self.meta[id]
-        image = _read_image(self.path(id, "images"), as_rgb=True)
+        image = read_image(self.path(id, "images"), as_rgb=True)
         masks = []
         for part in ("labels", "instances"):
             path = self.path(id, part)
-            mask = _read_image(path)
+            mask = read_image(path)
             if mask.ndim != 2:
                 raise UnknownLabel(
                     f"{path}: has {mask.shape[2]} channels, not one; "
@@ -336,15 +336,19 @@ class ScrapSim(Sequence[Sample]):
         return Sample(id, image, label.astype(np.uint8), instances, int(meta["scene"]), meta)
 
 
-def _read_image(path: Path, as_rgb: bool = False) -> np.ndarray:
-    """Pixels of an image file: (H, W, 3) when ``as_rgb``, else as stored (palette indices stay)."""
+def read_image(path: Path, as_rgb: bool = False, remedy: str = _RESTORE) -> np.ndarray:
+    """Pixels of an image file: (H, W, 3) when ``as_rgb``, else as stored (palette indices stay).
+
+    Raises:
+        MissingFile, BrokenImage: the message ends in ``remedy``.
+    """
     try:
         with Image.open(path) as opened:
             return np.array(opened.convert("RGB") if as_rgb else opened)
     except FileNotFoundError:
-        raise MissingFile(f"{path}: file is missing; {_RESTORE}") from None
+        raise MissingFile(f"{path}: file is missing; {remedy}") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise BrokenImage(f"{path}: cannot be decoded ({error}); {_RESTORE}") from None
+        raise BrokenImage(f"{path}: cannot be decoded ({error}); {remedy}") from None
 
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
@@ -375,7 +379,7 @@ def _class_pixels(record: Mapping[str, Any]) -> Counter[str]:
     return pixels
 
 
-def _first_mixed(records: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+def first_mixed(records: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
     """The first ``limit`` records of a fixed order that mixes normal images and all classes.
 
     Normal images come at the rate they have in ``records``; the others so that the classes seen
