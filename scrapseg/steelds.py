@@ -1,4 +1,4 @@
-"""SteelDS: photographs of shredded steel scrap with copper on a conveyor belt, labelled by polygons.
+"""SteelDS: photographs of shredded steel scrap with copper on a belt, labelled by polygons.
 
 Zenodo, doi:10.5281/zenodo.20271102, CC BY 4.0 (arXiv:2605.26682). On disk, in subsets ``a1`` to
 ``a5``: ``SteelDS/<subset>/{train,test}/images/<frame>.jpg`` of 3840 x 2160 pixels, and for each a
