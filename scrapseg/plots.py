@@ -66,8 +66,18 @@ METHOD_COLOURS = {
     "scrapseg-frozen": "#56B4E9",
     "unet": "#D55E00",
     "unet-aligned": "#7A3300",
+    "fpn": "#EE8866",
+    "deeplabv3plus": "#AA4499",
+    "segformer": "#882255",
+    "random-forest": "#444444",
     "patchcore": "#009E73",
+    "padim": "#44BB99",
+    "stfpm": "#117733",
+    "fastflow": "#999933",
+    "cfa": "#66CCAA",
+    "supersimplenet": "#225555",
 }
+# Hues say the family (green: normal images only); markers tell its members apart.
 METHOD_MARKERS = {
     "scrapseg": "o",
     "scrapseg-random": "v",
@@ -75,7 +85,16 @@ METHOD_MARKERS = {
     "scrapseg-frozen": "s",
     "unet": "^",
     "unet-aligned": "<",
+    "fpn": ">",
+    "deeplabv3plus": "d",
+    "segformer": "h",
+    "random-forest": "*",
     "patchcore": "D",
+    "padim": "p",
+    "stfpm": "1",
+    "fastflow": "2",
+    "cfa": "3",
+    "supersimplenet": "4",
 }
 # What remains of Okabe-Ito, for methods a user adds.
 _SPARE_COLOURS = ("#000000", "#F0E442", "#999999")

@@ -35,7 +35,16 @@ METHOD_LABELS = {
     "scrapseg-frozen": "ours, frozen encoder",
     "unet": "U-Net",
     "unet-aligned": "U-Net, aligned tower",
+    "fpn": "FPN",
+    "deeplabv3plus": "DeepLabV3+",
+    "segformer": "SegFormer decoder",
+    "random-forest": "random forest",
     "patchcore": "PatchCore",
+    "padim": "PaDiM",
+    "stfpm": "STFPM",
+    "fastflow": "FastFlow",
+    "cfa": "CFA",
+    "supersimplenet": "SuperSimpleNet",
 }
 METRIC_LABELS = {
     "ap": "pixel AP",
@@ -322,7 +331,8 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
     run leaves beside its record (`runs/<run>.npz`). The lowest seed of each method counts.
 
     Returns:
-        Columns "scrapseg minus" (method), metric, value, lo, hi; see `metrics.paired_difference`.
+        Columns "scrapseg minus" (method), metric, value, lo, hi, p and p_holm (corrected for the
+        number of methods compared); see `metrics.paired_difference` and `metrics.holm`.
     """
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
@@ -334,7 +344,8 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     """As `paired` at every number of shots but all, over all seeds that both methods have.
 
     Returns:
-        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi.
+        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (per number of
+        shots and metric).
     """
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] != "all"].drop_duplicates("run")
@@ -343,7 +354,7 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
 
 def _paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
     """Paired differences between ours and each other method among `runs`, shots by shots."""
-    from scrapseg.metrics import ImageStats, paired_difference
+    from scrapseg.metrics import ImageStats, holm, paired_difference
 
     stats: dict[tuple[str, str], dict[int, ImageStats]] = {}
     for row in runs.itertuples():
@@ -366,8 +377,10 @@ def _paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
                     rows.append(
                         (shots, method, len(seeds), metric, *paired_difference(*sides, metric))
                     )
-    columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    corrected = table.groupby(["shots", "metric"])["p"].transform(holm)
+    return table.assign(p_holm=corrected.astype(float))
 
 
 def dataset_counts(datasets: Iterable) -> pd.DataFrame:

@@ -136,7 +136,7 @@ def test_paired_differences_are_those_a_notebook_computes_by_scene(folder):
     fresh = tables.paired(folder).sort_values(keys, ignore_index=True)
     saved = saved.sort_values(keys, ignore_index=True)
     assert fresh[keys].equals(saved[keys]) and len(fresh) == 5 * 4 + 2
-    for column in ("value", "lo", "hi"):
+    for column in ("value", "lo", "hi", "p", "p_holm"):
         assert fresh[column].to_numpy() == pytest.approx(saved[column].to_numpy(), abs=1e-5)
 
 
