@@ -204,10 +204,9 @@ def test_a_one_class_method_finds_what_it_has_not_seen(method):
     where[32:64, 32:64] = True
     odd[where] = (220, 30, 30)
     labels = [np.zeros((96, 96), np.uint8) for _ in normal] + [where.astype(np.uint8)]
-    settings = candidates()[method][0]
-    if method == "supersimplenet":  # its noise needs more steps than a test has time for
-        settings = settings | {"lr": 0.01, "noise": 0.5}
-    model = make(method, seed=0, steps=12, batch_size=4, **settings)
+    slow = method == "supersimplenet"  # it learns to tell noise on features, from nothing
+    settings = candidates()[method][-1 if slow else 0]
+    model = make(method, seed=0, steps=40 if slow else 12, batch_size=4, **settings)
     maps = model.fit([*normal, odd], labels).predict([odd, normal[0]])
     assert maps.labels is None and model.parameters > 1e6
     assert maps.score_maps.shape == (2, 96, 96) and maps.score_maps.dtype == np.float32
