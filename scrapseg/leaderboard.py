@@ -1,7 +1,7 @@
 """A leaderboard to enter without retraining anything: predictions on forty fixed test images.
 
-    python -m scrapseg.leaderboard                          # scores results/leaderboard/*.npz
-    python -m scrapseg.leaderboard --collect results/full   # makes these files from finished runs
+    python -m scrapseg.leaderboard results/full/leaderboard        # scores its .npz files
+    python -m scrapseg.leaderboard FOLDER --collect results/full   # makes those of its runs first
 
 One small file a method: the class of every pixel, where the method names classes, and the score of
 each fourth pixel in each direction, kept as one of 64 levels. The levels part the highest-scored
@@ -35,7 +35,6 @@ STRIDE = 4
 LEVELS = 64
 SHARE = 0.2
 """Share of the pixels, the highest-scored, among which levels are told apart."""
-FOLDER = REPOSITORY / "results" / "leaderboard"
 
 
 class BrokenEntry(ResultsError):
@@ -207,7 +206,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m scrapseg.leaderboard", description="Score a folder of predictions."
     )
-    parser.add_argument("folder", type=Path, nargs="?", default=FOLDER)
+    parser.add_argument("folder", type=Path)
     parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "scrapsim")
     parser.add_argument("--collect", type=Path, help="first write entries of these results' runs")
     given = parser.parse_args(arguments)

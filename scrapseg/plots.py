@@ -662,7 +662,7 @@ def class_iou(metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str
     for k, name in enumerate(names):
         mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
         values = [mean.get(f"iou/{slug}", np.nan) for slug in SLUGS]
-        nudge = np.arange(len(SLUGS)) + 0.12 * (k - (len(names) - 1) / 2)
+        nudge = np.arange(len(SLUGS)) + min(0.12, 0.8 / len(names)) * (k - (len(names) - 1) / 2)
         axes.plot(nudge, values, linestyle="none", **method_style(name))
     axes.set_xticks(range(len(SLUGS)), [c.name.replace(" ", "\n") for c in CLASSES])
     axes.set_ylim(0, 1)
@@ -727,7 +727,7 @@ def recall_by_size(
     for k, name in enumerate(names):
         mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
         values = [mean.get(f"object_recall_1fa/{s}", np.nan) for s in sizes]
-        nudge = np.arange(3) + 0.08 * (k - (len(names) - 1) / 2)
+        nudge = np.arange(3) + min(0.08, 0.5 / len(names)) * (k - (len(names) - 1) / 2)
         axes.plot(nudge, values, **method_style(name))
     axes.set_xticks(range(3), ["small", "medium", "large"])
     axes.set_xlabel("size of the object")

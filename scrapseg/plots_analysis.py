@@ -160,7 +160,7 @@ def mass_scatter(estimates: pd.DataFrame) -> Figure:
         estimates: from `mass.estimates`.
     """
     names = list(dict.fromkeys(estimates["material"]))
-    fig = _figure(FULL, 2.5)
+    fig = _figure(FULL, 2.7)
     for axes, name in zip(fig.subplots(1, len(names)), names, strict=True):
         rows = estimates[estimates["material"] == name]
         top = 105 * max(rows["truth"].max(), rows["estimate"].max(), 1e-4)
@@ -217,9 +217,10 @@ def label_cost(table: pd.DataFrame, metric: str = "ap") -> Figure:
     Args:
         table: from `tables.label_cost`.
     """
-    fig = _figure(COLUMN, 2.6)
+    names = method_order(table["method"])
+    fig = _figure(COLUMN, 2.1 + 0.085 * len(names))
     axes = fig.subplots()
-    for name in method_order(table["method"]):
+    for name in names:
         rows = table[table["method"] == name].sort_values("minutes")
         axes.plot(rows["minutes"], rows[metric], **method_style(name))
     axes.set_xscale("log")

@@ -92,3 +92,18 @@ def test_entries_come_from_finished_runs(test_split, tiny_scrapsim, tmp_path):
     entry = Entry.load(path, leaderboard.chosen_ids(test_split))
     assert entry.threshold == pytest.approx(record.config["threshold"])
     assert entry.labels is None
+
+
+def test_the_readme_s_entry_is_scored(tmp_path):
+    text = (leaderboard.REPOSITORY / "README.md").read_text()
+    code = text.split("**The leaderboard.**")[1].split("```python")[1].split("```")[0]
+    data = leaderboard.REPOSITORY / "data/scrapsim"
+    code = code.replace("data/scrapsim", str(data)).replace("results/full", str(tmp_path))
+
+    def redness(images):
+        return np.stack(images)[..., 0].astype(np.float32) / 255, None
+
+    scope = {"my_method": redness}
+    exec(code, scope)
+    table = leaderboard.board(tmp_path / "leaderboard", scope["test"])
+    assert list(table["method"]) == ["my-method"] and 0 < table["ap"][0] < 0.5
