@@ -60,7 +60,7 @@ render: $(RENDER)/.ready ## render data/scrapsim with Blender, in its own enviro
 render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
 	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth studio --out data/studio
 
-tune: $(READY) ## choose each trained method's learning rates on val, with equal effort (half an hour)
+tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)
 	@$(PY) -m scrapseg.tune
 
 grid: $(READY) ## the studies of profile full: few shots with several seeds, words alone, ablations; WORKERS at a time (hours, resumable)

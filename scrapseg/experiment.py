@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ from torchvision.transforms import v2
 
 from scrapseg import metrics
 from scrapseg.augment import eval_transform, train_transform
-from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
+from scrapseg.baselines import make
 from scrapseg.budget import announce
 from scrapseg.classes import CLASSES, ScrapClass
 from scrapseg.clip import load_clip
@@ -36,7 +37,6 @@ from scrapseg.data import (
     SegDataset,
     balanced_weights,
     few_shot_ids,
-    normal_ids,
 )
 from scrapseg.encoders import ImageEncoder, image_encoder, pocket_image_encoder
 from scrapseg.inference import CLASS_STRIDE, Predictions, predict
@@ -47,10 +47,13 @@ from scrapseg.pocket import load_aligned
 from scrapseg.prompts import DEFAULT_TEMPLATES, class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
 from scrapseg.sources import digest, hash_code, imported_modules
+from scrapseg.supervised import Segmenter
 from scrapseg.train import TrainConfig, fit
 
-#: Training settings chosen on val by `python -m scrapseg.tune`, per method.
+#: Settings chosen on val by `python -m scrapseg.tune`, per method.
 TUNED = Path(__file__).parent.parent / "notebooks" / "profiles" / "tuned.yaml"
+#: What they were chosen from.
+CANDIDATES = TUNED.parent.parent / "candidates.yaml"
 
 FAMILIES = {
     "scrapseg": "ours",
@@ -59,8 +62,20 @@ FAMILIES = {
     "scrapseg-imagenet": "ours",
     "unet": "supervised",
     "unet-aligned": "supervised",
+    "fpn": "supervised",
+    "deeplabv3plus": "supervised",
+    "segformer": "supervised",
+    "random-forest": "classical",
     "patchcore": "unsupervised",
+    "padim": "unsupervised",
+    "stfpm": "unsupervised",
+    "fastflow": "unsupervised",
+    "cfa": "unsupervised",
+    "supersimplenet": "unsupervised",
 }
+
+#: Families of the methods of `baselines.FITTED`; the others go through the training loop.
+FITTED = ("unsupervised", "classical")
 
 
 @dataclass(frozen=True)
@@ -135,11 +150,12 @@ def build(
         weights.WeightsError, clip.ClipError: see `load_clip` and `load_aligned`.
     """
     torch.manual_seed(seed)
-    if method not in FAMILIES or method == "patchcore":
+    if FAMILIES.get(method, "unsupervised") in FITTED:
         raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
-    if method.startswith("unet"):
-        tower = aligned_tower().visual.trunk.state_dict() if method == "unet-aligned" else None
-        return UNet(len(classes), tower=tower)
+    if FAMILIES[method] == "supervised":
+        architecture, _, start = method.partition("-")
+        tower = aligned_tower().visual.trunk.state_dict() if start == "aligned" else None
+        return Segmenter(architecture, len(classes), tower=tower)
     if backbone == POCKET:
         clip, encoder = None, pocket_image_encoder(seed)
     else:
@@ -197,8 +213,8 @@ def run(
 
     Args:
         method: a key of `FAMILIES`.
-        config: training configuration (its seed is replaced by `seed`); PatchCore has its own
-            grid of candidates and ignores it.
+        config: training configuration (its seed is replaced by `seed`); of it the methods of
+            `baselines` take steps and batch size, the rest is as `tuned`.
         shots: labelled scenes per impurity class, or "all".
         backbone, variant: of ours.
         split: "test", or "val" where runs are compared to choose among them.
@@ -212,7 +228,9 @@ def run(
     results_dir = Path(results_dir)
     config = replace(config, seed=seed)
     backbone = backbone if method.startswith("scrapseg") else POCKET
-    settings = asdict(config) if method != "patchcore" else {"grid": list(PATCHCORE_GRID)}
+    settings = asdict(config)
+    if FAMILIES[method] in FITTED:
+        settings = {"steps": config.steps, "batch_size": config.batch_size, **tuned(method)}
     if backbone != POCKET:
         settings["backbone"] = asdict(backbone)
     if method.startswith("scrapseg"):
@@ -240,8 +258,9 @@ def run(
     cache.mkdir(parents=True, exist_ok=True)
     scored: LabelledImages = getattr(splits, split)
     slugs = [c.slug for c in scored.classes]
-    if method == "patchcore":
-        maps, val_maps, costs, chosen = _patchcore(splits, scored, seed)
+    if FAMILIES[method] in FITTED:
+        maps, val_maps, costs = _fitted(method, splits, scored, settings, shots, seed)
+        chosen = {}
     else:
         maps, val_maps, costs, chosen = _trained(
             method, splits, scored, config, cache, key, shots, backbone, variant, start
@@ -397,31 +416,29 @@ def _trained(
     return maps, val_maps, costs, {"best_step": look["step"], "val": look["val"]}
 
 
-def _patchcore(
-    splits: Splits, scored: LabelledImages, seed: int
-) -> tuple[Predictions, Predictions, dict, dict]:
-    """As `_trained` for PatchCore: the candidate with the best val AP scores `scored`."""
+def _fitted(
+    method: str,
+    splits: Splits,
+    scored: LabelledImages,
+    settings: dict,
+    shots: int | str,
+    seed: int,
+) -> tuple[Predictions, Predictions, dict[str, float]]:
+    """As `_trained` for a method of `baselines`, which has nothing to choose on val any more."""
     started = time.perf_counter()
-    normal = [splits.train.sample(i).image for i in normal_ids(splits.train)]
-    val_images = [s.image for s in splits.val]
-    val_mask = label_stack(splits.val) > 0
-    best = None
-    for candidate in PATCHCORE_GRID:
-        model = PatchCore(**candidate, seed=seed).fit(normal)
-        scores = model.score_maps(val_images)
-        ap = metrics.average_precision(metrics.rank(scores, val_mask))
-        if best is None or ap > best[0]:
-            best = (ap, candidate, model, scores)
+    samples = [splits.train.sample(i) for i in few_shot_ids(splits.train, shots, seed)]
+    model = make(method, seed=seed, **settings)
+    model.fit([s.image for s in samples], [s.label for s in samples])
     train_s = time.perf_counter() - started
-    _, candidate, model, val_scores = best
     images = [s.image for s in scored]
+    maps = model.predict(images)
+    val_maps = maps if scored is splits.val else model.predict([s.image for s in splits.val])
     costs = {
         "train_s": train_s,
-        "ms_per_image": milliseconds_per_image(lambda x: model.score_maps([x]), images),
-        "params_m": sum(p.numel() for p in model.model.parameters()) / 1e6,
+        "ms_per_image": milliseconds_per_image(lambda x: model.predict([x]), images),
+        "params_m": model.parameters / 1e6,
     }
-    scores = model.score_maps(images)
-    return Predictions(scores, None), Predictions(val_scores, None), costs, {"chosen": candidate}
+    return maps, val_maps, costs
 
 
 def class_precision(
@@ -468,8 +485,8 @@ def milliseconds_per_image(one: Callable, items: Sequence | Dataset, n: int = 8)
 
 
 def device_name(method: str) -> str:
-    """Where a run computes: Fabric takes the GPU when there is one, PatchCore stays on CPU."""
-    on_gpu = torch.cuda.is_available() and method != "patchcore"
+    """Where a run computes: on the GPU when there is one; a forest stays on the CPU."""
+    on_gpu = torch.cuda.is_available() and FAMILIES[method] != "classical"
     return torch.cuda.get_device_name() if on_gpu else "cpu"
 
 
@@ -487,17 +504,25 @@ def load_maps(results_dir: str | Path, name: str) -> Predictions:
         return Predictions(arrays["score_maps"], arrays.get("labels"))
 
 
-def tuned(method: str) -> dict[str, float]:
-    """Learning rates chosen on val, from `notebooks/profiles/tuned.yaml`.
+def tuned(method: str) -> dict[str, Any]:
+    """Settings chosen on val, from `notebooks/profiles/tuned.yaml`.
 
     The variants of a method (frozen, random vectors, other starting weights) take its choice, so
-    that they differ from it in one thing only. PatchCore has none: it chooses among its own
-    settings in every run.
+    that they differ from it in one thing only. A method that has not been tuned yet takes the
+    first of its candidates; one that has none, a newcomer, its own defaults.
     """
-    return yaml.safe_load(TUNED.read_text()).get(method.split("-")[0], {})
+    base = method if FAMILIES.get(method) in FITTED else method.split("-")[0]
+    chosen = yaml.safe_load(TUNED.read_text())
+    if base in chosen:
+        return chosen[base]
+    return yaml.safe_load(CANDIDATES.read_text()).get(base, [{}])[0]
 
 
 def rates(method: str, lr: float | None = None, encoder_lr: float | None = None) -> dict:
-    """Learning rates of a method: `tuned`, or those given if it is ours (another backbone's)."""
+    """Learning rates of a trained method: `tuned`, or those given if it is ours (another
+    backbone's). A method of `baselines` reads its own settings.
+    """
+    if FAMILIES.get(method) in FITTED:
+        return {}
     given = {"lr": lr, "encoder_lr": encoder_lr}
     return given if lr and method.startswith("scrapseg") else tuned(method)

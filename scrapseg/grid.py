@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from joblib import Parallel, delayed
 from tqdm import tqdm
 
 from scrapseg import plots, tables
+from scrapseg.data import EmptySplit, ScrapSim
 from scrapseg.experiment import OURS, POCKET, Backbone, Splits, Variant, rates, run
 from scrapseg.results import REPOSITORY, RunRecord, collect, read_runs, save_figure
 from scrapseg.train import TrainConfig
@@ -32,6 +34,7 @@ class Job:
 
     Attributes:
         changes: fields of `TrainConfig` that differ.
+        domains: settings (heap or belt) to learn from and to be tested on, see `between`.
         others: see `experiment.run`.
     """
 
@@ -42,6 +45,7 @@ class Job:
     variant: Variant = OURS
     changes: dict[str, Any] = field(default_factory=dict)
     split: str = "test"
+    domains: tuple[str, str] | None = None
 
 
 def _ablation(tag: str, method: str = "scrapseg", **changes: Any) -> Job:
@@ -81,7 +85,8 @@ ABLATIONS: dict[str, Job] = {
 #: Those that carry a claim of the paper, and so are run with several seeds.
 CLAIMS = ("ours", "frozen", "stages-1", "binary")
 
-PARTS = ("fewshot", "words", "ablations")
+PARTS = ("fewshot", "words", "ablations", "domains")
+SETTINGS = ("heap", "belt")
 
 
 def ablation_jobs(tags: Sequence[str], seeds: Sequence[int], steps: int) -> list[Job]:
@@ -113,6 +118,37 @@ def few_shot_jobs(
         for k in shots
         for method in methods
     ]
+
+
+def domain_jobs(methods: Sequence[str], seeds: Sequence[int], steps: int) -> list[Job]:
+    """Every method trained on heaps and on belts, each tested on both, all shots."""
+    return [
+        Job(method, "all", seed, f"{a}-to-{b}", changes={"steps": steps}, domains=(a, b))
+        for seed in seeds
+        for a in SETTINGS
+        for b in SETTINGS
+        for method in methods
+    ]
+
+
+def between(splits: Splits, source: str, target: str) -> Splits:
+    """Train and val images of one setting, test images of another (which may be the same).
+
+    What is chosen on val is chosen on the source: the target is new to the method.
+
+    Raises:
+        EmptySplit: a split has no image of the setting it needs.
+    """
+
+    def only(split: ScrapSim, setting: str) -> ScrapSim:
+        part = copy(split)
+        part.ids = [i for i in split.ids if split.meta[i]["setting"] == setting]
+        part.meta = {i: split.meta[i] for i in part.ids}
+        if not part.ids:
+            raise EmptySplit(f"{split.root}: no image of a {setting!r} in split {split.split!r}")
+        return part
+
+    return Splits(only(splits.train, source), only(splits.val, source), only(splits.test, target))
 
 
 def run_jobs(
@@ -158,6 +194,8 @@ def _run(
     if threads:
         torch.set_num_threads(threads)
     config = replace(config, **(rates(job.method, **(own or {})) | job.changes))
+    if job.domains:
+        splits = between(splits, *job.domains)
     return run(
         job.method,
         splits,
@@ -198,6 +236,9 @@ def main() -> None:
     if "ablations" in given.part:
         of_val = setting["ablations"], setting["ablation_seeds"], setting["ablation_steps"]
         jobs += ablation_jobs(*of_val)
+    if "domains" in given.part:
+        across = setting["domain_methods"], setting["domain_seeds"], setting["domain_steps"]
+        jobs += domain_jobs(*across)
     run_jobs(jobs, splits, config, results_dir, workers=given.workers)
     frame = collect(results_dir)
     tables.build_all(results_dir, REPOSITORY / "data" / "scrapsim")

@@ -230,8 +230,17 @@ def class_metrics(table: NDArray, slugs: Sequence[str] = SLUGS) -> dict[str, flo
 # ---------------------------------------------------------------- objects and images
 
 
-def object_recall(score_maps: NDArray, masks: NDArray, instances: NDArray) -> dict[str, float]:
-    """Share of objects found at one false alarm per image, altogether and by size.
+class Objects(NamedTuple):
+    """All objects of a stack, in order: image, number in it, visible pixels, found or not."""
+
+    image: NDArray
+    number: NDArray
+    pixels: NDArray
+    found: NDArray
+
+
+def objects(score_maps: NDArray, masks: NDArray, instances: NDArray) -> Objects:
+    """Which objects are found at one false alarm per image.
 
     *Found*: at least half of an object's visible pixels are flagged.
     *False alarm*: an 8-connected flagged region of at least `ALARM_AREA` pixels that touches no
@@ -242,21 +251,19 @@ def object_recall(score_maps: NDArray, masks: NDArray, instances: NDArray) -> di
     at an object's own score (the median of its pixels), so these scores are the thresholds:
     with n different ones, first each sqrt(n)-th, then each one in the last interval.
 
-    Returns:
-        ``object_recall_1fa`` and ``object_recall_1fa/<size>`` for `SIZES`; nan without objects.
-
     Raises:
         ValueError: shapes differ, or a score is not finite.
     """
     scores = _checked(score_maps, masks, instances)
     normal = ~np.asarray(masks, dtype=bool)
-    medians, areas = [], []
-    for image, objects in zip(scores, instances, strict=True):
-        for box, k in _boxes(objects):
-            pixels = np.sort(image[box][objects[box] == k])
-            medians.append(pixels[len(pixels) // 2])  # half of the pixels, rounded up, reach it
-            areas.append(len(pixels))
-    medians, areas = np.array(medians, np.float32), np.array(areas)
+    rows = []
+    for i, (image, numbered) in enumerate(zip(scores, instances, strict=True)):
+        for box, k in _boxes(numbered):
+            pixels = np.sort(image[box][numbered[box] == k])
+            # Half of the pixels, rounded up, reach this score.
+            rows.append((i, k, len(pixels), pixels[len(pixels) // 2]))
+    image, number, areas, medians = np.array(rows).reshape(-1, 4).T
+    medians = medians.astype(np.float32)
 
     def too_many(threshold: np.float32) -> bool:
         flagged = scores >= threshold
@@ -277,7 +284,19 @@ def object_recall(score_maps: NDArray, masks: NDArray, instances: NDArray) -> di
             break
         start += 1
     lowest = tries[min(start, len(tries)) - 1] if start else np.inf
-    found = medians >= lowest
+    return Objects(image.astype(int), number.astype(int), areas.astype(int), medians >= lowest)
+
+
+def object_recall(score_maps: NDArray, masks: NDArray, instances: NDArray) -> dict[str, float]:
+    """Share of objects found at one false alarm per image (see `objects`), in all and by size.
+
+    Returns:
+        ``object_recall_1fa`` and ``object_recall_1fa/<size>`` for `SIZES`; nan without objects.
+
+    Raises:
+        ValueError: shapes differ, or a score is not finite.
+    """
+    _, _, areas, found = objects(score_maps, masks, instances)
     parts = {f"/{size}": (areas >= lo) & (areas <= hi) for size, (lo, hi) in SIZES.items()}
     parts = {"": np.ones(len(areas), bool), **parts}
     return {
@@ -495,11 +514,12 @@ def bootstrap_intervals(
 
 
 class Difference(NamedTuple):
-    """A minus B, with the ends of its 95 % interval."""
+    """A minus B, with the ends of its 95 % interval and p of no difference (two-sided)."""
 
     value: float
     lo: float
     hi: float
+    p: float
 
 
 def paired_difference(
@@ -532,4 +552,29 @@ def paired_difference(
     values = np.mean(
         [_resampled(x, metric, draws) - _resampled(y, metric, draws) for x, y in pairs], axis=0
     )
-    return Difference(float(values[0]), *_interval(values[1:]))
+    return Difference(float(values[0]), *_interval(values[1:]), _p_value(values[1:]))
+
+
+def _p_value(differences: NDArray) -> float:
+    """Two-sided bootstrap p: twice the share of resamples on the other side of 0, never 0."""
+    known = differences[~np.isnan(differences)]
+    if not len(known):
+        return np.nan
+    beyond = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1, 2 * (beyond + 1) / (len(known) + 1)))
+
+
+def holm(p_values: Sequence[float]) -> NDArray[np.float64]:
+    """Holm's step-down correction of p values for having made several comparisons.
+
+    The smallest is multiplied by their number, the next by one less, and so on; none may fall
+    below the one before (Holm 1979, "A Simple Sequentially Rejective Multiple Test Procedure").
+    nan stays nan and is no comparison.
+    """
+    p = np.asarray(p_values, float)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    scaled = p[order] * np.arange(len(order), 0, -1)
+    corrected = np.full(len(p), np.nan)
+    corrected[order] = np.minimum(1, np.maximum.accumulate(scaled))
+    return corrected

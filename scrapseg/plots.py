@@ -66,8 +66,18 @@ METHOD_COLOURS = {
     "scrapseg-frozen": "#56B4E9",
     "unet": "#D55E00",
     "unet-aligned": "#7A3300",
+    "fpn": "#EE8866",
+    "deeplabv3plus": "#AA4499",
+    "segformer": "#882255",
+    "random-forest": "#444444",
     "patchcore": "#009E73",
+    "padim": "#44BB99",
+    "stfpm": "#117733",
+    "fastflow": "#999933",
+    "cfa": "#66CCAA",
+    "supersimplenet": "#225555",
 }
+# Hues say the family (green: normal images only); markers tell its members apart.
 METHOD_MARKERS = {
     "scrapseg": "o",
     "scrapseg-random": "v",
@@ -75,7 +85,16 @@ METHOD_MARKERS = {
     "scrapseg-frozen": "s",
     "unet": "^",
     "unet-aligned": "<",
+    "fpn": ">",
+    "deeplabv3plus": "d",
+    "segformer": "h",
+    "random-forest": "*",
     "patchcore": "D",
+    "padim": "p",
+    "stfpm": "1",
+    "fastflow": "2",
+    "cfa": "3",
+    "supersimplenet": "4",
 }
 # What remains of Okabe-Ito, for methods a user adds.
 _SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
@@ -643,7 +662,7 @@ def class_iou(metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str
     for k, name in enumerate(names):
         mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
         values = [mean.get(f"iou/{slug}", np.nan) for slug in SLUGS]
-        nudge = np.arange(len(SLUGS)) + 0.12 * (k - (len(names) - 1) / 2)
+        nudge = np.arange(len(SLUGS)) + min(0.12, 0.8 / len(names)) * (k - (len(names) - 1) / 2)
         axes.plot(nudge, values, linestyle="none", **method_style(name))
     axes.set_xticks(range(len(SLUGS)), [c.name.replace(" ", "\n") for c in CLASSES])
     axes.set_ylim(0, 1)
@@ -708,7 +727,7 @@ def recall_by_size(
     for k, name in enumerate(names):
         mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
         values = [mean.get(f"object_recall_1fa/{s}", np.nan) for s in sizes]
-        nudge = np.arange(3) + 0.08 * (k - (len(names) - 1) / 2)
+        nudge = np.arange(3) + min(0.08, 0.5 / len(names)) * (k - (len(names) - 1) / 2)
         axes.plot(nudge, values, **method_style(name))
     axes.set_xticks(range(3), ["small", "medium", "large"])
     axes.set_xlabel("size of the object")

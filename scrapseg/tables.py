@@ -10,6 +10,7 @@ counts the dataset itself. Values are fractions of 1 (costs in their own units),
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import re
@@ -35,7 +36,16 @@ METHOD_LABELS = {
     "scrapseg-frozen": "ours, frozen encoder",
     "unet": "U-Net",
     "unet-aligned": "U-Net, aligned tower",
+    "fpn": "FPN",
+    "deeplabv3plus": "DeepLabV3+",
+    "segformer": "SegFormer decoder",
+    "random-forest": "random forest",
     "patchcore": "PatchCore",
+    "padim": "PaDiM",
+    "stfpm": "STFPM",
+    "fastflow": "FastFlow",
+    "cfa": "CFA",
+    "supersimplenet": "SuperSimpleNet",
 }
 METRIC_LABELS = {
     "ap": "pixel AP",
@@ -290,6 +300,60 @@ def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out, columns=["class", "prior", "words", "supervised", "words_over_prior"])
 
 
+def domains(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Trained on one setting, tested on both: means over seeds.
+
+    Columns: method, label, source, target, seeds, ap, miou_impurity, object_recall_1fa. No rows
+    where no such run was made.
+    """
+    names = ["ap", "miou_impurity", "object_recall_1fa"]
+    tags = metrics["run"].str.extract(r"_(heap|belt)-to-(heap|belt)$")
+    rows = metrics.assign(source=tags[0], target=tags[1]).dropna(subset=["source"])
+    out = []
+    for method in method_order(rows["method"]):
+        for source, target in itertools.product(("heap", "belt"), repeat=2):
+            of = rows[(rows["method"] == method) & (rows["source"] == source)]
+            of = of[of["target"] == target]
+            if len(of):
+                mean = of.groupby("metric")["value"].mean()
+                label, seeds = METHOD_LABELS.get(method, method), of["seed"].nunique()
+                values = [mean.get(name, math.nan) for name in names]
+                out.append((method, label, source, target, seeds, *values))
+    columns = ["method", "label", "source", "target", "seeds", *names]
+    return pd.DataFrame(out, columns=columns)
+
+
+#: Assumptions about the work of labelling: outlining one piece takes 79 s (22 hours for 1,000
+#: segments in COCO, Lin et al., arXiv:1405.0312, section 4.3), and looking at an image, to say that
+#: nothing or nothing more is in it, ten seconds.
+SECONDS_PER_PIECE = 79
+SECONDS_PER_IMAGE = 10
+
+
+def label_cost(metrics: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
+    """Quality against the minutes that labelling the training images would take.
+
+    Args:
+        subsets: columns shots, images and pieces (to outline).
+
+    Returns:
+        Columns method, label, family, shots, minutes, ap, miou_impurity; means over seeds. A method
+        that learns from normal images alone needs these to be looked at, and nothing outlined.
+    """
+    table = _mean(metrics, ["ap", "miou_impurity"], by_shots=True)
+    work = subsets.assign(shots=subsets["shots"].astype(str)).set_index("shots")
+    table = table[table["shots"].isin(work.index)].copy()
+    work = work.loc[table["shots"]]
+    pieces = (work["pieces"] * SECONDS_PER_PIECE).to_numpy()
+    looks = (work["images"] * SECONDS_PER_IMAGE).to_numpy()
+    one_class = (table["family"] == "unsupervised").to_numpy()
+    seconds = looks + pieces
+    # To find its normal images somebody has looked at all.
+    seconds[one_class] = looks[one_class]
+    table.insert(4, "minutes", seconds / 60)
+    return table.drop(columns="seeds").reset_index(drop=True)
+
+
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the reference paper is said to report, and the same quantity of ours on our data."""
     mean = _mean(metrics, QUALITY).set_index("method")
@@ -312,6 +376,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "reference": reference,
     "ablation": ablation,
     "class_by_words": class_by_words,
+    "domains": domains,
 }
 
 
@@ -322,7 +387,8 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
     run leaves beside its record (`runs/<run>.npz`). The lowest seed of each method counts.
 
     Returns:
-        Columns "scrapseg minus" (method), metric, value, lo, hi; see `metrics.paired_difference`.
+        Columns "scrapseg minus" (method), metric, value, lo, hi, p and p_holm (corrected for the
+        number of methods compared); see `metrics.paired_difference` and `metrics.holm`.
     """
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
@@ -334,7 +400,8 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     """As `paired` at every number of shots but all, over all seeds that both methods have.
 
     Returns:
-        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi.
+        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (per number of
+        shots and metric).
     """
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] != "all"].drop_duplicates("run")
@@ -343,7 +410,7 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
 
 def _paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
     """Paired differences between ours and each other method among `runs`, shots by shots."""
-    from scrapseg.metrics import ImageStats, paired_difference
+    from scrapseg.metrics import ImageStats, holm, paired_difference
 
     stats: dict[tuple[str, str], dict[int, ImageStats]] = {}
     for row in runs.itertuples():
@@ -366,8 +433,10 @@ def _paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
                     rows.append(
                         (shots, method, len(seeds), metric, *paired_difference(*sides, metric))
                     )
-    columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    corrected = table.groupby(["shots", "metric"])["p"].transform(holm)
+    return table.assign(p_holm=corrected.astype(float))
 
 
 def dataset_counts(datasets: Iterable) -> pd.DataFrame:

@@ -1,72 +1,125 @@
-"""Choose the learning rates of ours and of U-Net on val, with equal effort.
+"""Choose every method's settings on val, with equal effort: four candidates each.
 
     python -m scrapseg.tune
 
-Short runs on all training images; the candidate with the best impurity mIoU on val is written to
-`notebooks/profiles/tuned.yaml`, every trial to `results/tuning/tuning.csv`. Test is not touched. A
-stopped series goes on with the trials that are missing from that file; a trial made by other code
-is made again. `--methods` leaves those of the others, and what was chosen by them, as they are.
+Candidates stand in `notebooks/candidates.yaml`. Short runs on all training images; the one
+with the best score on val is written to `notebooks/profiles/tuned.yaml`, every trial to
+`results/tuning/tuning.csv`. The score is the impurity mIoU, or pixel AP for a method that names no
+classes. Test is not touched. A stopped series goes on with the trials that are missing from that
+file; a trial made by other code is made again. `--methods` leaves those of the others, and what was
+chosen by them, as they are.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import json
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
-from scrapseg.experiment import TUNED, Splits, best_look, train
+from scrapseg import metrics
+from scrapseg.baselines import FITTED, make
+from scrapseg.classes import CLASSES
+from scrapseg.experiment import CANDIDATES, TUNED, Splits, best_look, label_stack, train
 from scrapseg.results import atomic_write
 from scrapseg.sources import hash_code, imported_modules
 from scrapseg.train import TrainConfig
 
-#: (rate of the head, rate of the deepest encoder layer)
-CANDIDATES = ((0.001, 0.0005), (0.002, 0.001), (0.004, 0.002), (0.008, 0.004))
-METHODS = ("scrapseg", "unet")
-HEADER = "# Learning rates per method, chosen on val among the same candidates (`make tune`).\n"
+HEADER = (
+    "# Settings per method, chosen on val among those of candidates.yaml (`make tune`).\n"
+    "# The trials are in results/tuning/tuning.csv.\n"
+)
 
 
-def tune(data_dir: Path, out: Path, steps: int, methods: Sequence[str] = METHODS) -> pd.DataFrame:
-    """All trials, a row each; val is the impurity mIoU, code a hash of the sources."""
-    splits = Splits.load(data_dir)
+def candidates(path: Path = CANDIDATES) -> dict[str, list[dict[str, Any]]]:
+    """Method -> the settings to choose from, as many for each method.
+
+    Raises:
+        ValueError: the methods have unequal numbers of candidates.
+    """
+    table = yaml.safe_load(path.read_text())
+    if len({len(settings) for settings in table.values()}) != 1:
+        counts = ", ".join(f"{m} {len(settings)}" for m, settings in table.items())
+        raise ValueError(f"{path}: methods must have equally many candidates, not {counts}")
+    return table
+
+
+def tune(
+    data_dir: Path,
+    out: Path,
+    steps: int,
+    table: Mapping[str, Sequence[Mapping[str, Any]]],
+    *,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """Try what is missing from `out` of the candidates in `table` (method -> settings).
+
+    Returns:
+        All trials, a row each: method, settings (JSON), steps, metric, val, best_step, seconds and
+        code, a hash of the sources.
+    """
+    splits = Splits.load(data_dir, limit)
     root = Path(__file__).parent.parent
     code = hash_code(imported_modules(["import scrapseg.experiment"], root), root)[:12]
     trials = pd.read_csv(out).to_dict("records") if out.is_file() else []
-    trials = [t for t in trials if t.get("code") == code or t["method"] not in methods]
-    done = {(t["method"], t["lr"], t["steps"]) for t in trials}
-    for method in methods:
-        for lr, encoder_lr in CANDIDATES:
-            if (method, lr, steps) in done:
+    trials = [t for t in trials if t.get("code") == code or t["method"] not in table]
+    done = {(t["method"], t.get("settings"), t["steps"]) for t in trials}
+    for method, choices in table.items():
+        for settings in choices:
+            text = json.dumps(settings, sort_keys=True)
+            if (method, text, steps) in done:
                 continue
-            config = TrainConfig(steps=steps, lr=lr, encoder_lr=encoder_lr, evals=1)
-            look = best_look(train(method, splits, config)[1])
-            trial = {"method": method, "lr": lr, "encoder_lr": encoder_lr, "steps": steps}
-            trials.append(trial | {"val": look["val"], "best_step": look["step"], "code": code})
+            started = time.perf_counter()
+            found = trial(method, splits, settings, steps)
+            found |= {"seconds": round(time.perf_counter() - started, 1), "code": code}
+            trials.append({"method": method, "settings": text, "steps": steps} | found)
             atomic_write(out, pd.DataFrame(trials).to_csv(index=False))
     return pd.DataFrame(trials)
 
 
-def choose(trials: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """The candidate with the best val score of each method."""
-    best = trials.loc[trials.groupby("method")["val"].idxmax()]
-    return {
-        row.method: {"lr": float(row.lr), "encoder_lr": float(row.encoder_lr)}
-        for row in best.itertuples()
-    }
+def trial(method: str, splits: Splits, settings: Mapping[str, Any], steps: int) -> dict[str, Any]:
+    """One candidate's score on val: metric, val and best_step."""
+    if method not in FITTED:
+        look = best_look(train(method, splits, TrainConfig(steps=steps, evals=1, **settings))[1])
+        return {"metric": "miou_impurity", "val": look["val"], "best_step": look["step"]}
+    samples = list(splits.train)
+    model = make(method, seed=0, steps=steps, batch_size=TrainConfig.batch_size, **settings)
+    model.fit([s.image for s in samples], [s.label for s in samples])
+    maps, labels = model.predict([s.image for s in splits.val]), label_stack(splits.val)
+    if maps.labels is None:
+        value = metrics.average_precision(metrics.rank(maps.score_maps, labels > 0))
+        return {"metric": "ap", "val": value, "best_step": np.nan}
+    table = metrics.confusion(maps.labels, labels, len(CLASSES)).sum(0)
+    value = metrics.class_metrics(table)["miou_impurity"]
+    return {"metric": "miou_impurity", "val": value, "best_step": np.nan}
+
+
+def choose(trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """The settings with the best val score of each method, among its longest trials."""
+    longest = trials[trials["steps"] == trials.groupby("method")["steps"].transform("max")]
+    best = longest.loc[longest.groupby("method")["val"].idxmax()]
+    return {row.method: json.loads(row.settings) for row in best.itertuples()}
 
 
 def main() -> None:
     """Command line."""
+    table = candidates()
     parser = argparse.ArgumentParser(prog="python -m scrapseg.tune", description=__doc__)
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
     parser.add_argument("--out", type=Path, default=Path("results/tuning/tuning.csv"))
     parser.add_argument("--steps", type=int, default=200)
-    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS)
+    parser.add_argument("--methods", nargs="+", choices=list(table), default=list(table))
     given = parser.parse_args()
-    trials = tune(given.data, given.out, given.steps, given.methods)
-    atomic_write(TUNED, HEADER + yaml.safe_dump(choose(trials), default_flow_style=None))
+    wanted = {method: table[method] for method in given.methods}
+    trials = tune(given.data, given.out, given.steps, wanted)
+    chosen = yaml.safe_load(TUNED.read_text()) | choose(trials)
+    atomic_write(TUNED, HEADER + yaml.safe_dump(chosen, default_flow_style=None))
     print(trials.to_string(index=False))
 
 

@@ -21,7 +21,7 @@ import timm
 import torch
 from huggingface_hub import constants as hub
 from open_clip.model import _build_text_tower, _build_vision_tower
-from torch import Tensor
+from torch import Tensor, nn
 
 EFFICIENTNET = "tf_efficientnet_lite0"
 """timm's name of the image encoder that the EfficientNet file belongs to."""
@@ -72,6 +72,12 @@ def efficientnet_lite0_state_dict() -> dict[str, Tensor]:
             "install the timm version of requirements.lock"
         )
     return dict(zip(expected, stored.values(), strict=True))
+
+
+def load_encoder(encoder: nn.Module, weights: dict[str, Tensor] | None = None) -> None:
+    """Load a timm `features_only` EfficientNet-lite0 (no classifier), by default ImageNet's."""
+    weights = weights or efficientnet_lite0_state_dict()
+    encoder.load_state_dict({key: weights[key] for key in encoder.state_dict()})
 
 
 def minilm_dir() -> Path:

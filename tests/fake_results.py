@@ -117,7 +117,9 @@ def save_paired(folder: Path) -> None:
             if stats[method].classes is not None or metric in ("ap", "miou_binary"):
                 d = metrics.paired_difference(stats["scrapseg"], stats[method], metric)
                 rows.append({"scrapseg minus": method, "metric": metric, **d._asdict()})
-    results.save_table(pd.DataFrame(rows), folder, "paired")
+    table = pd.DataFrame(rows)
+    table["p_holm"] = table.groupby("metric")["p"].transform(metrics.holm)
+    results.save_table(table, folder, "paired")
 
 
 def write_results(folder: Path, figures: tuple[str, ...] = FIGURES) -> pd.DataFrame:

@@ -1,21 +1,29 @@
 """The baselines: same encoder as ours, they learn, and they compute what their papers say."""
 
+import pkgutil
+
+import anomalib.models.image
 import numpy as np
 import pytest
 import timm
 import torch
+from sklearn.metrics import roc_auc_score
 
-from scrapseg.baselines import PATCHCORE_GRID, PatchCore, UNet
+from scrapseg.baselines import FITTED, make
+from scrapseg.classical import RandomForest
 from scrapseg.losses import segmentation_loss
+from scrapseg.supervised import ARCHITECTURES, Segmenter
+from scrapseg.tune import candidates
+from scrapseg.unsupervised import NOT_RUN, Padim, PatchCore, Stfpm
 from scrapseg.weights import efficientnet_lite0_state_dict
 
 torch.set_num_threads(1)
 
 
-@pytest.fixture(scope="module")
-def unet() -> UNet:
+@pytest.fixture(scope="module", params=ARCHITECTURES)
+def net(request) -> Segmenter:
     torch.manual_seed(0)
-    return UNet(9)
+    return Segmenter(request.param, 9)
 
 
 def imagenet_features(images: torch.Tensor) -> list[torch.Tensor]:
@@ -31,8 +39,8 @@ def imagenet_features(images: torch.Tensor) -> list[torch.Tensor]:
     return features
 
 
-def test_unet_gives_logits_at_the_images_size(unet):
-    out = unet(torch.randn(2, 3, 64, 96))
+def test_a_segmenter_gives_logits_at_the_images_size(net):
+    out = net(torch.randn(2, 3, 64, 96))
     assert out.logits.shape == (2, 9, 64, 96)
     assert out.image_logits is None
 
@@ -40,35 +48,44 @@ def test_unet_gives_logits_at_the_images_size(unet):
 def test_unet_encoder_computes_the_imagenet_features():
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        found = UNet(9).eval().net.encoder(images)[1:]  # [0] is the image itself
+        found = Segmenter("unet").eval().net.encoder(images)[1:]  # [0] is the image itself
         for ours, reference in zip(found, imagenet_features(images), strict=True):
             torch.testing.assert_close(ours, reference)
 
 
-def test_unet_is_deterministic_given_the_seed(unet):
-    torch.manual_seed(0)
-    again = UNet(9)
-    assert all(torch.equal(a, b) for a, b in zip(unet.parameters(), again.parameters()))
-    torch.manual_seed(1)
-    other = UNet(9).net.decoder.state_dict()
-    assert any(not torch.equal(other[k], v) for k, v in unet.net.decoder.state_dict().items())
+def test_every_segmenter_has_the_imagenet_encoder(net):
+    tower = efficientnet_lite0_state_dict()
+    for key, value in net.net.encoder.model.state_dict().items():
+        if "running" not in key and "num_batches" not in key:  # these moved with the test above
+            assert torch.equal(value, tower[key]), key
 
 
-def test_unet_starts_at_the_prior():
+def test_a_segmenter_is_deterministic_given_the_seed():
+    def decoder(seed: int) -> dict:
+        torch.manual_seed(seed)
+        return Segmenter("unet").net.decoder.state_dict()
+
+    one, again, other = decoder(0), decoder(0), decoder(1)
+    assert all(torch.equal(again[k], v) for k, v in one.items())
+    assert any(not torch.equal(other[k], v) for k, v in one.items())
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_segmenter_starts_at_the_prior(architecture):
     """With all features zero the head gives normal 0.9 and the rest an equal share."""
-    head = UNet(5, normal_prior=0.9).net.segmentation_head
+    head = Segmenter(architecture, 5, normal_prior=0.9).net.segmentation_head
     with torch.no_grad():
-        p = head(torch.zeros(1, 16, 4, 4)).softmax(1)[0, :, 0, 0]
+        p = head(torch.zeros(1, head[0].in_channels, 4, 4)).softmax(1)[0, :, 0, 0]
     torch.testing.assert_close(p, torch.tensor([0.9, 0.025, 0.025, 0.025, 0.025]))
 
 
-def test_unet_param_groups_cover_every_parameter_once_with_falling_rates(unet):
-    groups = unet.param_groups(lr=1.0, layer_decay=0.5, encoder_lr=0.1)
+def test_param_groups_cover_every_parameter_once_with_falling_rates(net):
+    groups = net.param_groups(lr=1.0, layer_decay=0.5, encoder_lr=0.1)
     grouped = [p for g in groups for p in g["params"]]
     assert len({id(p) for p in grouped}) == len(grouped)
-    assert {id(p) for p in grouped} == {id(p) for p in unet.parameters()}
+    assert {id(p) for p in grouped} == {id(p) for p in net.parameters()}
     rate = {id(p): g["lr"] for g in groups for p in g["params"]}
-    by_name = {name: rate[id(p)] for name, p in unet.named_parameters()}
+    by_name = {name: rate[id(p)] for name, p in net.named_parameters()}
     assert by_name["net.segmentation_head.0.weight"] == 1.0
     assert by_name["net.encoder.model.blocks.6.0.conv_pw.weight"] == 0.1
     assert by_name["net.encoder.model.blocks.5.3.conv_pw.weight"] == 0.05
@@ -76,22 +93,22 @@ def test_unet_param_groups_cover_every_parameter_once_with_falling_rates(unet):
     assert {v for k, v in by_name.items() if ".decoder." in k} == {1.0}
 
 
-def test_unet_learns_one_image_with_gradient_everywhere(unet):
+def test_a_segmenter_learns_one_image_with_gradient_everywhere(net):
     """A red square on noise, one class: after 15 steps the loss has more than halved."""
     torch.manual_seed(0)
     image, label = torch.randn(2, 3, 64, 64) * 0.3, torch.zeros(2, 64, 64, dtype=torch.long)
     image[:, 0, 16:40, 16:40], label[:, 16:40, 16:40] = 1, 3
-    unet.train()
-    optimizer = torch.optim.AdamW(unet.param_groups(2e-3, 0.9, 1e-3))
+    net.train()
+    optimizer = torch.optim.AdamW(net.param_groups(2e-3, 0.9, 1e-3))
     losses = []
     for _ in range(15):
-        loss = segmentation_loss(unet(image).logits, None, label).total
+        loss = segmentation_loss(net(image).logits, None, label).total
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
     assert losses[-1] < losses[0] / 2
-    without = [n for n, p in unet.named_parameters() if p.grad is None or not p.grad.any()]
+    without = [n for n, p in net.named_parameters() if p.grad is None or not p.grad.any()]
     assert without == []
 
 
@@ -139,7 +156,7 @@ def test_patchcore_bank_is_a_k_centre_greedy_choice():
         torch.testing.assert_close(chosen, reach.max(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("candidate", PATCHCORE_GRID, ids=str)
+@pytest.mark.parametrize("candidate", candidates()["patchcore"], ids=str)
 def test_patchcore_finds_a_planted_odd_patch(candidate):
     normal, (odd,) = textures(4, seed=0, size=128), textures(1, seed=1, size=128)
     odd[32:64, 64:96] = (220, 30, 30)
@@ -172,5 +189,110 @@ def test_patchcore_refuses_what_it_cannot_do():
         PatchCore(layers=("blocks.2", "blocks.9"))
     with pytest.raises(ValueError, match="at least one normal image"):
         PatchCore().fit([])
-    with pytest.raises(ValueError, match="Memory bank is empty"):
+    with pytest.raises(ValueError, match="not fitted"):
         PatchCore().score_maps(textures(1, seed=0))
+
+
+ONE_CLASS = [m for m in FITTED if m != "random-forest"]
+
+
+@pytest.mark.parametrize("method", ONE_CLASS)
+def test_a_one_class_method_finds_what_it_has_not_seen(method):
+    """A red square on grey noise, from images of which one, not to be learned from, has it too."""
+    normal, (odd,) = textures(8, seed=0), textures(1, seed=1)
+    where = np.zeros((96, 96), bool)
+    where[32:64, 32:64] = True
+    odd[where] = (220, 30, 30)
+    labels = [np.zeros((96, 96), np.uint8) for _ in normal] + [where.astype(np.uint8)]
+    slow = method == "supersimplenet"  # it learns to tell noise on features, from nothing
+    settings = candidates()[method][-1 if slow else 0]
+    model = make(method, seed=0, steps=40 if slow else 12, batch_size=4, **settings)
+    maps = model.fit([*normal, odd], labels).predict([odd, normal[0]])
+    assert maps.labels is None and model.parameters > 1e6
+    assert maps.score_maps.shape == (2, 96, 96) and maps.score_maps.dtype == np.float32
+    assert roc_auc_score(where.ravel(), maps.score_maps[0].ravel()) > 0.9
+    assert maps.score_maps[0].max() > maps.score_maps[1].max()
+
+
+def test_padim_scores_are_mahalanobis_distances():
+    """Position by position, from all 40 channels at stride 8 (Defard et al., equation 2)."""
+    normal, query = textures(6, seed=0), textures(1, seed=1)
+    padim = Padim(layers=("blocks.2",), features=40).fit(normal)
+    with torch.no_grad():
+        bank = imagenet_features(normalised(normal))[2].numpy()
+        one = imagenet_features(normalised(query))[2].numpy()[0]
+        model = padim.model
+        features = model.generate_embedding(model.feature_extractor(normalised(query)))
+        found = model.anomaly_map_generator.compute_distance(
+            features, [model.gaussian.mean, model.gaussian.inv_covariance]
+        )
+    for y, x in ((0, 0), (5, 7)):
+        covariance = np.cov(bank[:, :, y, x], rowvar=False) + 0.01 * np.eye(40)
+        gap = one[:, y, x] - bank[:, :, y, x].mean(0)
+        expected = np.sqrt(gap @ np.linalg.inv(covariance) @ gap)
+        assert found[0, 0, y, x].item() == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_trained_one_class_method_depends_on_its_seed_alone():
+    def student(seed: int) -> torch.Tensor:
+        model = Stfpm(lr=0.001, steps=2, batch_size=2, seed=seed).fit(textures(3, seed=0))
+        return model.model.student_model.feature_extractor.conv_stem.weight
+
+    one, again, other = student(1), student(1), student(2)
+    assert torch.equal(one, again) and not torch.equal(one, other)
+
+
+def test_every_model_of_anomalib_is_run_or_has_its_reason():
+    found = {m.name for m in pkgutil.iter_modules(anomalib.models.image.__path__)}
+    run = {"patchcore", "padim", "stfpm", "fastflow", "cfa", "supersimplenet"}
+    assert run | NOT_RUN.keys() == found and not run & NOT_RUN.keys()
+
+
+def coloured(seed: int, size: int = 48) -> tuple[np.ndarray, np.ndarray]:
+    """An image of grey noise with a red and a blue stripe, and its labels 0, 2, 5."""
+    rng = np.random.default_rng(seed)
+    image, label = rng.integers(90, 160, (size, size, 3), np.uint8), np.zeros((size, size), int)
+    for c, colour in ((2, (200, 40, 40)), (5, (40, 40, 200))):
+        start = int(rng.integers(0, size - 8))
+        image[start : start + 8] = colour
+        label[start : start + 8] = c
+    return image, label.astype(np.uint8)
+
+
+def test_random_forest_names_the_colours_it_has_learned():
+    images, labels = zip(*(coloured(seed) for seed in range(6)), strict=True)
+    forest = RandomForest(sigma_max=2, trees=10).fit(images, labels)
+    image, label = coloured(9)
+    p = forest.probabilities(image)
+    assert p.shape == (9, 48, 48)
+    np.testing.assert_allclose(p.sum(0), 1, atol=1e-5)
+    assert p[[1, 3, 4, 6, 7, 8]].max() == 0  # classes it has never seen
+    found = forest.predict([image])
+    assert (found.labels[0] == label).mean() > 0.9
+    np.testing.assert_allclose(found.score_maps[0], 1 - p[0])
+    assert found.class_scores.shape == (9, 1, 24, 24)
+    again = RandomForest(sigma_max=2, trees=10).fit(images, labels).probabilities(image)
+    np.testing.assert_array_equal(again, p)
+
+
+def test_random_forest_goes_back_to_the_true_shares():
+    """Labels that have nothing to do with the image: all it can know is how frequent they are."""
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 255, (64, 64, 3), np.uint8) for _ in range(4)]
+    labels = [(rng.random((64, 64)) < 0.1).astype(np.uint8) for _ in range(4)]
+
+    def impurity_share(prior: float) -> float:
+        forest = RandomForest(2, prior, leaf=20, trees=20, pixels=200)
+        return float(1 - forest.fit(images, labels).probabilities(images[0])[0].mean())
+
+    assert impurity_share(0) == pytest.approx(0.5, abs=0.05)
+    assert impurity_share(1) == pytest.approx(0.1, abs=0.03)
+
+
+def test_what_cannot_be_fitted_is_named():
+    with pytest.raises(ValueError, match="'resnet' is none of the fitted ones"):
+        make("resnet", seed=0, steps=1, batch_size=1)
+    with pytest.raises(ValueError, match="at least one labelled image"):
+        RandomForest().fit([], [])
+    with pytest.raises(ValueError, match="at least one normal image"):
+        PatchCore().fit(textures(1, seed=0), [np.ones((96, 96), np.uint8)])

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
 from scrapseg import experiment, weights
+from scrapseg.baselines import make
 from scrapseg.budget import BudgetError
 from scrapseg.classes import CLASSES, by_slug
 from scrapseg.encoders import TokenEncoder
@@ -139,9 +140,22 @@ def test_unknown_method_is_named():
 
 
 def test_every_trained_method_has_its_chosen_rates():
-    for method in experiment.FAMILIES.keys() - {"patchcore"}:
-        TrainConfig(**tuned(method))
-        assert tuned(method).keys() == {"lr", "encoder_lr"}
+    for method, family in experiment.FAMILIES.items():
+        if family in experiment.FITTED:
+            make(method, seed=0, steps=1, batch_size=1, **tuned(method))
+        else:
+            TrainConfig(**tuned(method))
+            assert tuned(method).keys() == {"lr", "encoder_lr"}
+
+
+@pytest.mark.parametrize("method", ["random-forest", "padim"])
+def test_a_fitted_method_leaves_the_same_record(splits, tmp_path, method):
+    record = run(method, splits, CONFIG, tmp_path)
+    assert record.config["steps"] == 2 and tuned(method).items() <= record.config.items()
+    assert record.metrics["params_m"] > 0 and record.metrics["ms_per_image"] > 0
+    assert ("miou" in record.metrics) == (method == "random-forest")
+    again = run(method, splits, CONFIG, tmp_path)
+    assert again.provenance == record.provenance
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scrapseg import grid, plots, tables
+from scrapseg.data import EmptySplit
 from scrapseg.experiment import Splits
 from scrapseg.results import collect
 from scrapseg.train import TrainConfig
@@ -60,3 +61,29 @@ def test_own_rates_are_for_ours_alone(splits, tmp_path):
     ours, unet = grid.run_jobs(jobs, splits, CONFIG, tmp_path, own=own)
     assert (ours.config["lr"], ours.config["encoder_lr"]) == (3e-4, 1e-5)
     assert unet.config["lr"] != 3e-4
+
+
+def test_domains_part_what_is_learned_from_what_is_tested(splits):
+    parts = grid.between(splits, "belt", "heap")
+    for part, setting in ((parts.train, "belt"), (parts.val, "belt"), (parts.test, "heap")):
+        assert {record["setting"] for record in part.meta.values()} == {setting}
+        assert list(part.meta) == part.ids and len(list(part)) == len(part.ids) > 0
+    assert len(splits.test.ids) > len(parts.test.ids)  # the whole is left as it was
+    with pytest.raises(EmptySplit, match="'ship'"):
+        grid.between(splits, "belt", "ship")
+
+
+def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tmp_path):
+    jobs = grid.domain_jobs(["padim"], [0], steps=1)
+    assert [job.tag for job in jobs] == [
+        "heap-to-heap",
+        "heap-to-belt",
+        "belt-to-heap",
+        "belt-to-belt",
+    ]
+    records = grid.run_jobs(jobs[2:], splits, CONFIG, tmp_path)  # val is all belts here
+    frame = collect(tmp_path)
+    table = tables.domains(frame)
+    assert list(table["target"]) == ["heap", "belt"] and set(table["source"]) == {"belt"}
+    assert list(table["ap"]) == pytest.approx([r.metrics["ap"] for r in records])
+    assert len(tables.main_runs(frame)) == 0

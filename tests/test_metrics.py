@@ -377,17 +377,42 @@ def test_paired_difference_sees_what_separate_intervals_hide():
     worse = scores + 0.2 * rng.normal(size=scores.shape)
     a = M.image_stats(scores, predictions, labels, threshold=1.0)
     b = M.image_stats(worse, predictions, labels, threshold=1.0)
-    same, lo, hi = M.paired_difference(a, a, "ap")
-    assert (same, lo, hi) == (0, 0, 0)
-    value, lo, hi = M.paired_difference(a, b, "ap")
+    assert M.paired_difference(a, a, "ap") == (0, 0, 0, 1)
+    value, lo, hi, p = M.paired_difference(a, b, "ap")
     y = (labels > 0).ravel()
     exact = sk.average_precision_score(y, scores.ravel()) - sk.average_precision_score(
         y, worse.ravel()
     )
     assert value == pytest.approx(exact, abs=5e-4)
     assert 0 < lo < value < hi
+    assert p == pytest.approx(2 / 1001)  # no resample was on the other side
+    assert M.paired_difference(b, a, "ap").p == p
     intervals = M.bootstrap_intervals(a)
     assert hi - lo < (intervals["ap_hi"] - intervals["ap_lo"]) / 3
+
+
+def test_p_says_how_far_the_interval_is_from_zero():
+    """5 % of normal differences lie beyond 0 when their mean is 1.645 deviations above it."""
+    draws = np.random.default_rng(0).normal(1.645, 1, 200_000)
+    assert M._p_value(draws) == pytest.approx(0.1, abs=0.003)
+    assert M._p_value(-draws) == M._p_value(draws)
+    assert np.isnan(M._p_value(np.array([np.nan])))
+
+
+def test_holm_is_the_textbook_example():
+    """Four tests; by hand: 0.005 x 4, 0.01 x 3, 0.03 x 2, then no less than the one before."""
+    corrected = M.holm([0.01, 0.04, 0.03, 0.005])
+    assert corrected == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert M.holm([0.6, np.nan, 0.9]) == pytest.approx([1, np.nan, 1], nan_ok=True)
+
+
+@given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_keeps_the_order_and_lies_between_raw_and_bonferroni(p):
+    corrected = M.holm(p)
+    order = np.argsort(p, kind="stable")
+    assert (np.diff(corrected[order]) >= 0).all()
+    raw = np.array(p)
+    assert (corrected >= raw).all() and (corrected <= np.minimum(1, raw * len(p)) + 1e-12).all()
 
 
 def test_paired_difference_of_seeds_is_the_mean_over_pairs():

@@ -136,8 +136,18 @@ def test_paired_differences_are_those_a_notebook_computes_by_scene(folder):
     fresh = tables.paired(folder).sort_values(keys, ignore_index=True)
     saved = saved.sort_values(keys, ignore_index=True)
     assert fresh[keys].equals(saved[keys]) and len(fresh) == 5 * 4 + 2
-    for column in ("value", "lo", "hi"):
+    for column in ("value", "lo", "hi", "p", "p_holm"):
         assert fresh[column].to_numpy() == pytest.approx(saved[column].to_numpy(), abs=1e-5)
+
+
+def test_label_cost_counts_outlines_and_looks(frame):
+    subsets = pd.DataFrame({"shots": [1, "all"], "images": [6, 60], "pieces": [3, 30]})
+    table = tables.label_cost(frame, subsets)
+    one = row(table, method="unet", shots="1")
+    assert one["minutes"] == pytest.approx((3 * 79 + 6 * 10) / 60)
+    assert one["ap"] == row(tables.fewshot(frame), method="unet", shots="1")["ap"]
+    assert row(table, method="patchcore")["minutes"] == pytest.approx(10)
+    assert set(table["shots"]) == {"1", "all"}
 
 
 # ------------------------------------------------------------------------------ README
