@@ -7,12 +7,13 @@ a killed series goes on where it stopped, and a fresh clone, which has no cache,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
 
@@ -46,6 +47,7 @@ from scrapseg.prompts import class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
 from scrapseg.sources import digest, hash_code, imported_modules
 from scrapseg.train import TrainConfig, fit
+from scrapseg.weights import WeightsMissing
 
 DATASET = "scrapsim"
 
@@ -121,7 +123,7 @@ def build(
     `backbone` and `variant` are for ours; the baselines have the pocket model's image tower.
 
     Raises:
-        ValueError: no such method, or no such variant.
+        ValueError: no such method, no such variant, or a method that this backbone does not have.
         weights.WeightsError, clip.ClipError: see `load_clip` and `load_aligned`.
     """
     torch.manual_seed(seed)
@@ -130,6 +132,11 @@ def build(
     if method.startswith("unet"):
         tower = aligned_tower().visual.trunk.state_dict() if method == "unet-aligned" else None
         return UNet(len(CLASSES), tower=tower)
+    if method == "scrapseg-imagenet" and backbone != POCKET:
+        raise ValueError(
+            "scrapseg-imagenet is the pocket model without its alignment; backbone "
+            f"{backbone.name} has no such control: leave it out of the methods and ablations"
+        )
     if backbone == POCKET:
         clip, encoder = None, pocket_image_encoder(seed)
     else:
@@ -196,7 +203,7 @@ def run(
     backbone = backbone if method.startswith("scrapseg") else POCKET
     settings = asdict(config) if method != "patchcore" else {"grid": list(PATCHCORE_GRID)}
     if backbone != POCKET:
-        settings["backbone"] = asdict(backbone)
+        settings["backbone"] = asdict(backbone) | weights_identity(backbone)
     if method.startswith("scrapseg"):
         settings["variant"] = asdict(variant)
     record = RunRecord(
@@ -246,6 +253,29 @@ def run(
         stats.save(record_path.with_suffix(".npz"))
     atomic_write(cache / "key", key)
     return record
+
+
+def weights_identity(backbone: Backbone) -> dict[str, str]:
+    """`{"weights_sha256": ...}` of a local weight file, which may change behind its path.
+
+    Raises:
+        weights.WeightsMissing: there is no such file.
+    """
+    if backbone.weights_path is None:
+        return {}
+    path = Path(backbone.weights_path).resolve()
+    try:
+        seen = path.stat()
+        return {"weights_sha256": file_sha256(path, seen.st_size, seen.st_mtime_ns)}
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise WeightsMissing(f"{backbone.weights_path}: no such weight file") from error
+
+
+@lru_cache
+def file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """Sha256 of a file, read once per process as long as its size and time stay what they are."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def run_key(
