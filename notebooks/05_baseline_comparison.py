@@ -42,6 +42,7 @@ encoder_lr = None
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from IPython.display import Markdown, display
 
 from scrapseg import plots, tables
@@ -161,6 +162,21 @@ figure = plots.panel(
 )
 save_figure(figure, results_dir, "qualitative", runs=runs)
 figure
+
+# %% [markdown]
+# ## Beside the paper's own figures
+#
+# What the paper that this work follows ([arXiv:2506.13282](https://arxiv.org/abs/2506.13282)) is said to
+# report, the same quantity of ours, and what differs. This is **no comparison**: only the metrics'
+# names are the same. The first two figures stand in its abstract; the others come from a machine-written
+# summary and are listed because they circulate.
+
+# %%
+beside = tables.TABLES["reference"](frame)
+save_table(beside, results_dir, "reference")
+beside["theirs"] = beside["bound"].replace("=", "") + beside["theirs"].astype(str)
+with pd.option_context("display.max_colwidth", None):
+    display(beside.set_index("quantity")[["theirs", "ours", "differs", "source"]].round(3))
 
 # %% [markdown]
 # ## The answer
