@@ -332,6 +332,21 @@ if len(leaderboard.chosen_ids(splits.test)) == leaderboard.IMAGES:
     display(leaderboard.board(folder, splits.test).round(3))
 
 # %% [markdown]
+# ## Beside the paper's own figures
+#
+# What the paper that this work follows ([arXiv:2506.13282](https://arxiv.org/abs/2506.13282)) is said to
+# report, the same quantity of ours, and what differs. This is **no comparison**: only the metrics'
+# names are the same. The first two figures stand in its abstract; the others come from a machine-written
+# summary and are listed because they circulate.
+
+# %%
+beside = tables.TABLES["reference"](frame)
+save_table(beside, results_dir, "reference")
+beside["theirs"] = beside["bound"].replace("=", "") + beside["theirs"].astype(str)
+with pd.option_context("display.max_colwidth", None):
+    display(beside.set_index("quantity")[["theirs", "ours", "differs", "source"]].round(3))
+
+# %% [markdown]
 # ## The answer
 
 # %%

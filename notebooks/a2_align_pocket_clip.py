@@ -109,30 +109,34 @@ pd.DataFrame(truth, index=list(claims), columns=list(things))
 # pictures, smaller, turned, in a light of their own. Labels follow.
 
 # %%
-no_studio = (
-    f"*No studio set in `{studio_dir}`, so this step is skipped; `make render-studio` makes it.*"
-)
 if has_studio:
     import random
 
     train, heldout = Studio(studio_dir, "train"), Studio(studio_dir, "heldout")
     torch.manual_seed(0)
-    views = [draw_view(train, CollageConfig(), random.Random(i)) for i in range(6)]
+    every = CollageConfig(collage_p=1.0)
+    views = [draw_view(train, every, random.Random(i)) for i in range(6)]
     images = [(255 * v.image.permute(1, 2, 0)).byte().numpy() for v in views]
     tinted = [
         plots.overlay(i, v.marks.numpy() % len(CLASSES)) for i, v in zip(images, views, strict=True)
     ]
-    display(plots.panel(images, {"regions": tinted}))
+    display(plots.as_jpeg(plots.panel(images, {"regions": tinted}), dpi=150))
 else:
-    display(Markdown(no_studio))
+    display(Image(filename=str(Path(studio_dir) / "collages.jpg"), width=900))
+    display(Markdown("*No studio set here, so this picture is the shipped one.*"))
 
 # %% [markdown]
+# Each tinted region is one object with texts of its own, without what other objects hide of it.
+#
 # ## Some steps of alignment
 #
 # The real run is `python -m scrapseg.align --studio data/studio --steps 2000`; this is the same function
 # on a corner of the set. A loss falls a little in the first steps because temperatures settle.
 
 # %%
+no_studio = (
+    f"*No studio set in `{studio_dir}`, so this step is skipped; `make render-studio` makes it.*"
+)
 if has_studio:
     small = CollageConfig(size=96, texts=64, captions=64)
     config = AlignConfig(steps=steps, batch_size=4, evals=1, collage=small)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,6 +49,7 @@ from scrapseg.results import RunRecord, atomic_write, provenance, read_run, writ
 from scrapseg.sources import digest, hash_code, imported_modules
 from scrapseg.supervised import Segmenter
 from scrapseg.train import TrainConfig, fit
+from scrapseg.weights import WeightsMissing
 
 #: Settings chosen on val by `python -m scrapseg.tune`, per method.
 TUNED = Path(__file__).parent.parent / "notebooks" / "profiles" / "tuned.yaml"
@@ -145,7 +146,7 @@ def build(
     with, whatever classes it was trained on.
 
     Raises:
-        ValueError: no such method, or no such variant.
+        ValueError: no such method, no such variant, or a method that this backbone does not have.
         ModelFileError: `start` cannot be read, or is of another architecture.
         weights.WeightsError, clip.ClipError: see `load_clip` and `load_aligned`.
     """
@@ -153,9 +154,14 @@ def build(
     if FAMILIES.get(method, "unsupervised") in FITTED:
         raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
     if FAMILIES[method] == "supervised":
-        architecture, _, start = method.partition("-")
-        tower = aligned_tower().visual.trunk.state_dict() if start == "aligned" else None
+        architecture, _, weights = method.partition("-")
+        tower = aligned_tower().visual.trunk.state_dict() if weights == "aligned" else None
         return Segmenter(architecture, len(classes), tower=tower)
+    if method == "scrapseg-imagenet" and backbone != POCKET:
+        raise ValueError(
+            "scrapseg-imagenet is the pocket model without its alignment; backbone "
+            f"{backbone.name} has no such control: leave it out of the methods and ablations"
+        )
     if backbone == POCKET:
         clip, encoder = None, pocket_image_encoder(seed)
     else:
@@ -232,7 +238,7 @@ def run(
     if FAMILIES[method] in FITTED:
         settings = {"steps": config.steps, "batch_size": config.batch_size, **tuned(method)}
     if backbone != POCKET:
-        settings["backbone"] = asdict(backbone)
+        settings["backbone"] = asdict(backbone) | weights_identity(backbone)
     if method.startswith("scrapseg"):
         settings["variant"] = asdict(variant)
     if start:
@@ -288,6 +294,29 @@ def run(
         stats.save(record_path.with_suffix(".npz"))
     atomic_write(cache / "key", key)
     return record
+
+
+def weights_identity(backbone: Backbone) -> dict[str, str]:
+    """`{"weights_sha256": ...}` of a local weight file, which may change behind its path.
+
+    Raises:
+        weights.WeightsMissing: there is no such file.
+    """
+    if backbone.weights_path is None:
+        return {}
+    path = Path(backbone.weights_path).resolve()
+    try:
+        seen = path.stat()
+        return {"weights_sha256": file_sha256(path, seen.st_size, seen.st_mtime_ns)}
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise WeightsMissing(f"{backbone.weights_path}: no such weight file") from error
+
+
+@lru_cache
+def file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    """Sha256 of a file, read once per process as long as its size and time stay what they are."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def run_key(

@@ -1414,3 +1414,32 @@ def context_scores(table: pd.DataFrame, hand_written: Mapping[str, float], label
     axes.set_ylabel(label)
     _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
+
+
+@_styled
+def wording_dots(tables: Mapping[str, pd.DataFrame], prior: float) -> Figure:
+    """The same prompt sets before and after training: what is left to the choice of words.
+
+    Args:
+        tables: the untrained and the trained model, by name -> columns prompts, ap and
+            miou_impurity, the same prompt sets in the same order. A line marks what the trained
+            one reaches with the first.
+        prior: the share of impurity pixels, a random score's AP.
+    """
+    names = next(iter(tables.values()))["prompts"].tolist()
+    fig = _figure(FULL, 0.17 * len(names) + 0.85)
+    panels = fig.subplots(1, 2, sharey=True)
+    styles = (("D", "0.55"), ("o", METHOD_COLOURS["scrapseg"]))
+    for axes, metric in zip(panels, ("ap", "miou_impurity"), strict=True):
+        for (state, table), (marker, colour) in zip(tables.items(), styles, strict=True):
+            axes.plot(table[metric], range(len(names)), marker, color=colour, label=state)
+        axes.axvline(table[metric].iloc[0], color=colour, linewidth=0.8, alpha=0.6, zorder=0)
+        axes.set_xlabel(f"{METRIC_LABELS[metric]} on val")
+        axes.set_xlim(left=0)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+    panels[0].axvline(prior, color="0.3", ls="--", linewidth=0.8, label="share of impurities")
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    _legend_below(fig, panels[0].get_legend_handles_labels()[0], cols=3)
+    return fig

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import numpy as np
 import open_clip
@@ -191,12 +192,40 @@ def test_another_backbone_without_a_gpu_stops_before_it_trains(
 
 def test_a_run_on_another_backbone_says_so(small_vit, splits, tmp_path, monkeypatch):
     monkeypatch.setattr(experiment, "announce", lambda model, config: None)
-    record = run("scrapseg", splits, CONFIG, tmp_path, backbone=small_vit)
+    path = tmp_path / "weights.pt"
+    torch.save(open_clip.create_model(small_vit.name).state_dict(), path)
+    from_file = replace(small_vit, weights_path=str(path))
+    record = run("scrapseg", splits, CONFIG, tmp_path, backbone=from_file)
     assert record.backbone == small_vit.name
-    assert record.config["backbone"]["tag"] is None
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record.config["backbone"] == asdict(from_file) | {"weights_sha256": sha256}
     model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
     assert isinstance(model.encoder, TokenEncoder)
     assert run("patchcore", splits, CONFIG, tmp_path, backbone=small_vit).backbone == "pocket"
+
+
+def test_the_control_without_alignment_is_the_pocket_models_alone(small_vit):
+    with pytest.raises(ValueError, match=f"{small_vit.name} has no such control"):
+        build("scrapseg-imagenet", 0, small_vit)
+
+
+def test_other_weights_behind_the_same_path_are_another_run(small_vit, tmp_path):
+    path = tmp_path / "weights.pt"
+    backbone = replace(small_vit, weights_path=str(path))
+    seen = []
+    for content in (b"one", b"two", b"two"):
+        path.write_bytes(content)
+        seen.append(experiment.weights_identity(backbone))
+    expected = [hashlib.sha256(content).hexdigest() for content in (b"one", b"two", b"two")]
+    assert seen == [{"weights_sha256": sha256} for sha256 in expected]
+    assert experiment.weights_identity(small_vit) == {}
+
+
+def test_a_missing_weight_file_stops_a_run_before_it_trains(small_vit, splits, tmp_path):
+    backbone = replace(small_vit, weights_path=str(tmp_path / "nowhere.pt"))
+    with pytest.raises(weights.WeightsMissing, match=r"nowhere\.pt: no such weight file"):
+        run("scrapseg", splits, CONFIG, tmp_path, backbone=backbone)
+    assert not list(tmp_path.iterdir())
 
 
 def test_class_precision_is_scikit_learns():

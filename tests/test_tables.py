@@ -97,6 +97,16 @@ def test_reference_keeps_their_numbers_apart_and_says_where_they_come_from(frame
     assert table["ours"][3] == pytest.approx(0.4 * (0.9 - 0.3))  # binary mIoU over PatchCore
 
 
+def test_reference_says_what_differs_with_the_encoder_of_the_runs(frame):
+    differs = tables.reference(frame)["differs"]
+    assert "ViT-L/14 at 336 px against EfficientNet-lite0 at 384 px" in differs[0]
+    assert "private" in differs[0] and "rendered" in differs[0]
+    assert all(words and "{" not in words for words in differs)
+    # A run of another backbone carries its name, as `RunRecord.name` has it.
+    other = frame.assign(backbone="ViT-B-16", run=frame["run"] + "_ViT-B-16")
+    assert "against ViT-B-16." in tables.reference(other)["differs"][0]
+
+
 def test_tables_come_out_of_an_empty_or_partial_frame(frame):
     few = frame[frame["method"] == "unet"]
     for name, make in tables.TABLES.items():
