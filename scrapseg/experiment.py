@@ -29,6 +29,7 @@ from scrapseg import metrics
 from scrapseg.augment import eval_transform, train_transform
 from scrapseg.baselines import make
 from scrapseg.budget import announce
+from scrapseg.calibrate import best_normal_offset
 from scrapseg.classes import CLASSES, ScrapClass
 from scrapseg.clip import load_clip
 from scrapseg.data import (
@@ -343,10 +344,12 @@ def train(
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
+    The normal class's offset is then chosen on val too, see `calibrate`.
+
     With another backbone than the pocket one, what the run will need is printed first.
 
     Returns:
-        The model in eval mode, and the history of `train.fit`.
+        The model in eval mode, and the history of `train.fit`, with normal_offset at its best look.
     """
     classes, templates = splits.train.classes, splits.train.templates
     slugs = [c.slug for c in classes]
@@ -365,14 +368,14 @@ def train(
         transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
     val_set = whole_images(splits.val, model)
     val_labels = label_stack(splits.val)
+    # A class that is not to be learned has no say in what is chosen either.
+    kept = [slug != config.without for slug in slugs[1:]]
 
     def val_score(candidate: nn.Module) -> float:
         labels = predict(candidate, val_set).labels
         table = metrics.confusion(labels, val_labels, len(classes)).sum(0)
         values = metrics.class_metrics(table, slugs)
-        # A class that is not to be learned has no say in what is kept either.
-        kept = [values[f"iou/{slug}"] for slug in slugs[1:] if slug != config.without]
-        return float(np.nanmean(kept))
+        return float(np.nanmean([values[f"iou/{s}"] for s, k in zip(slugs[1:], kept) if k]))
 
     history = fit(
         model,
@@ -383,6 +386,11 @@ def train(
         state_path=state_path,
         label=f"{method}, {shots} shots, seed {config.seed}",
     )
+    seen = predict(model, val_set, class_scores=True)
+    coarse = val_labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
+    offset = best_normal_offset(seen.class_scores, coarse, kept)
+    model.shift_normal(offset)
+    best_look(history)["normal_offset"] = offset
     return model, history
 
 
@@ -442,7 +450,8 @@ def _trained(
         "params_m": sum(p.numel() for p in model.parameters()) / 1e6,
     }
     look = best_look(history)
-    return maps, val_maps, costs, {"best_step": look["step"], "val": look["val"]}
+    chosen = {"best_step": look["step"], "val": look["val"]}
+    return maps, val_maps, costs, chosen | {"normal_offset": look["normal_offset"]}
 
 
 def _fitted(

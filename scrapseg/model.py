@@ -235,6 +235,11 @@ class ScrapSeg(nn.Module):
         self.text = text.to(self.text)
         self.config["classes"] = text.shape[0]
 
+    @torch.no_grad()
+    def shift_normal(self, offset: float) -> None:
+        """Add `offset` to the normal class's logit of every pixel from now on."""
+        self.normal_bias += offset
+
     def stage_weights(self) -> Tensor:
         """w_s of the stages that are read, non-negative, sum 1, fine to coarse."""
         return self.stage_logits[-self.stages :].softmax(0)

@@ -70,6 +70,11 @@ class Segmenter(nn.Module):
         """
         return SegOutput(self.net(images), None)
 
+    @torch.no_grad()
+    def shift_normal(self, offset: float) -> None:
+        """Add `offset` to the normal class's logit of every pixel from now on."""
+        self.net.segmentation_head[0].bias[0] += offset
+
     def param_groups(self, lr: float, layer_decay: float, encoder_lr: float) -> list[dict]:
         """Optimiser groups: decoder and head at `lr`, the encoder with layer-wise decay.
 

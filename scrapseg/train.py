@@ -200,7 +200,7 @@ def optimise(
     groups = model.param_groups(config.lr, config.layer_decay, config.encoder_lr)
     for group in groups:
         group["peak"] = group["lr"]
-    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
     model.to(memory_format=torch.channels_last)
     wrapped, optimizer = fabric.setup(model, optimizer)
     ema = ModelEmaV3(model, decay=config.ema, use_warmup=True)
