@@ -164,7 +164,9 @@ plots.panel(images, {"with mask": overlays})
 # The loss is cross-entropy per pixel plus Dice over the impurity classes (so that a rare class
 # counts as much as a common one), plus a small image-level term on the pooled token: *does this
 # image hold an impurity?* All of the image tower learns, earlier layers more slowly (layer-wise
-# decay), with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val.
+# decay), with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val. Last,
+# the offset $b$ is chosen anew on val: crops that look for impurities on purpose do not show how rare they
+# are on whole images. Every trained method gets this, baselines too.
 
 # %%
 config = replace(shared, **rates("scrapseg", **own))
