@@ -54,8 +54,8 @@ $(RENDER)/.ready: scrapseg/synth/requirements.txt | $(READY)
 	@$(UV) pip install $(QUIET) --python $(RENDER)/bin/python -r $<
 	@touch $@
 
-render: $(RENDER)/.ready ## render data/scrapsim with Blender, in its own environment (hours; nobody needs it to use the data)
-	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim
+render: $(RENDER)/.ready ## render ScrapSim with Blender anew, to data/scrapsim-anew (hours; nobody needs it to use the data)
+	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim-anew
 
 render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
 	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth studio --out data/studio

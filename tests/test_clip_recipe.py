@@ -29,9 +29,9 @@ CONFIG = TrainConfig(
 
 @pytest.fixture(scope="module")
 def shallow(tmp_path_factory):
-    """The profile's architecture at a depth of four, random weights; its text side cut short."""
+    """The profile's architecture, four layers deep and half as wide, random weights."""
     config = open_clip.get_model_config(PROFILE["backbone"])
-    config["vision_cfg"]["layers"] = 4
+    config["vision_cfg"] |= {"layers": 4, "width": 512}
     config["text_cfg"] |= {"layers": 1, "vocab_size": 64}
     path = tmp_path_factory.mktemp("configs") / "shallow-ViT-L-14-336.json"
     path.write_text(json.dumps(config))

@@ -17,6 +17,7 @@ from PIL import Image
 
 from scrapseg.classes import CLASSES, IMPURITIES
 from scrapseg.synth import dataset
+from scrapseg.synth.__main__ import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -67,6 +68,14 @@ def fake_scene(spec, out):
              "instances": found}
         )  # fmt: skip
     dataset.write(dataset.record_of(out, spec.scene), json.dumps(lines).encode())
+
+
+def test_a_finished_set_from_elsewhere_is_not_overwritten(tmp_path, capsys, monkeypatch):
+    (tmp_path / "checksums.sha256").write_text("")
+    monkeypatch.setattr(sys, "argv", ["synth", "render", "--scenes", "1", "--out", str(tmp_path)])
+    assert main() == 1
+    assert f"{tmp_path}: holds a finished data set" in capsys.readouterr().err
+    assert [p.name for p in tmp_path.iterdir()] == ["checksums.sha256"]
 
 
 def test_finish_gathers_checks_and_complains(tmp_path):

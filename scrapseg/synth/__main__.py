@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import dataset, studio
+from . import dataset, stages, studio
 
 
 def main() -> int:
@@ -38,6 +38,9 @@ def main() -> int:
                 "--jobs", type=int, default=2, help="processes at a time, a core each"
             )
             command.add_argument("--seed", type=int, default=studio.SEED)
+    command = commands.add_parser("stages", help="one scene at the stages of its making, a JPEG")
+    command.add_argument("--out", type=Path, default=Path("notebooks/pictures/a1_stages.jpg"))
+    command.add_argument("--scene", type=int, default=stages.SCENE)
     given = parser.parse_args()
     try:
         if given.command == "render":
@@ -46,6 +49,8 @@ def main() -> int:
             studio.render_all(given.out, given.images, given.jobs, given.seed)
         if given.command == "crops":
             dataset.crops(given.out)
+        elif given.command == "stages":
+            stages.save(given.out, given.scene)
         elif given.command.startswith("studio"):
             print(studio.finish(given.out))
         else:
@@ -53,7 +58,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped; what is finished is kept, run again to go on", file=sys.stderr)
         return 130
-    except (dataset.TargetsMissed, FileNotFoundError) as problem:
+    except (dataset.TargetsMissed, FileExistsError, FileNotFoundError) as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0

@@ -156,7 +156,16 @@ def render_scene(spec: SceneSpec, out: Path, threads: int = 1) -> list[dict]:
 
 
 def render_all(out: Path, scenes: int, jobs: int, seed: int = SEED) -> int:
-    """Render the scenes that are not finished yet, `jobs` at a time. Returns how many were made."""
+    """Render the scenes that are not finished yet, `jobs` at a time. Returns how many were made.
+
+    Raises:
+        FileExistsError: the folder holds a finished data set that was not rendered here.
+    """
+    if (out / "checksums.sha256").exists() and not record_of(out, 0).parent.exists():
+        raise FileExistsError(
+            f"{out}: holds a finished data set, which rendering would overwrite; "
+            "name another folder with --out"
+        )
     todo = [spec for spec in plan(scenes, seed) if not record_of(out, spec.scene).exists()]
     work = Parallel(n_jobs=jobs, return_as="generator_unordered")(
         delayed(render_scene)(spec, out) for spec in todo

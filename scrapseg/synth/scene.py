@@ -6,6 +6,7 @@ is the same whenever and in whatever order it is made.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from math import atan, cos, degrees, pi, radians, sin, tan
 
@@ -355,8 +356,15 @@ def stack(pieces: list[Piece], rng: Generator, setting: str) -> None:
         height += 0.7 * tallest + 0.02
 
 
-def drop(pieces: list[Piece], fixtures: list[bpy.types.Object]) -> None:
-    """Let everything fall and freeze it where it lies (Bullet through Blender)."""
+def drop(
+    pieces: list[Piece],
+    fixtures: list[bpy.types.Object],
+    watch: Callable[[int, list[Piece]], None] | None = None,
+) -> None:
+    """Let everything fall and freeze it where it lies (Bullet through Blender).
+
+    `watch` is called with the number of each frame and the pieces, to look at the fall.
+    """
     scene = bpy.context.scene
     bpy.ops.rigidbody.world_add()
     world = scene.rigidbody_world
@@ -381,6 +389,8 @@ def drop(pieces: list[Piece], fixtures: list[bpy.types.Object]) -> None:
         body.linear_damping, body.angular_damping = 0.85, 0.6  # slow fall: a pile, not a splash
     for frame in range(1, SETTLE_FRAMES + 1):
         scene.frame_set(frame)
+        if watch is not None:
+            watch(frame, pieces)
     graph = bpy.context.evaluated_depsgraph_get()
     rest = [p.obj.evaluated_get(graph).matrix_world.copy() for p in pieces]
     bpy.ops.rigidbody.world_remove()
@@ -395,8 +405,8 @@ def shrink(piece: Piece, factor: float) -> None:
     piece.mass_kg *= factor**3
 
 
-def make_scene(spec: SceneSpec) -> Scene:
-    """Build and settle a scene in a fresh Blender state."""
+def make_scene(spec: SceneSpec, watch: Callable[[int, list[Piece]], None] | None = None) -> Scene:
+    """Build and settle a scene in a fresh Blender state; `watch` sees the fall, see `drop`."""
     bpy.ops.wm.read_factory_settings(use_empty=True)
     rng = spec.rng()
     fixtures, ground = make_ground(rng, spec.setting)
@@ -416,7 +426,7 @@ def make_scene(spec: SceneSpec) -> Scene:
         pieces.insert(at, piece)
     bpy.context.view_layer.update()
     stack(pieces, rng, spec.setting)
-    drop(pieces, fixtures)
+    drop(pieces, fixtures, watch)
     lost = [p for p in pieces if p.obj.matrix_world.translation.z < -0.05]
     for piece in lost:  # over the rail or through the floor
         bpy.data.objects.remove(piece.obj, do_unlink=True)
