@@ -108,10 +108,10 @@ display(Image(filename=str(picture), width=1000))
 # Pieces rest on each other and hide each other as in a real heap, and nobody placed them. Impurities
 # are released among the last pieces in six of ten cases and stay in sight; the others get buried in part.
 #
-# One thing a seed does not fix: a fall is chaotic, and processors round the last bit differently. On one
-# machine the same seed gives the same labels, always (a test draws a scene twice). On another kind of
-# machine the same pieces, in the same light, may come to rest elsewhere: the strip above was drawn on another
-# one than the data set, and its fifth tile is not quite the shipped image below. What is
+# One thing a seed does not fix: a fall is chaotic. On one machine the same seed gave the same labels in every
+# try (a test draws a scene twice). On another machine the same pieces, in the same light, came to rest a little
+# elsewhere, most likely because its processor rounds the last bit differently: the strip above was drawn on
+# another one than the data set, and its fifth tile is not quite the shipped image below. What is
 # shipped, with its checksums, is the benchmark; `make render` makes one of the same kind.
 #
 # ## Where the camera stands

@@ -505,11 +505,27 @@ def quiet_transformers():
         logging.enable_progress_bar()
 
 
+MINILM_TOKENS = 256
+"""The longest text, in tokens with its two marks, that the sentence encoder was trained on."""
+
+
 @torch.no_grad()
 def encode_texts(texts: list[str]) -> Tensor:
-    """Sentences to unit vectors of the joint space (len(texts), 384), by the frozen text tower."""
-    tokenizer = open_clip.tokenizer.HFTokenizer(str(weights.minilm_dir()), context_length=32)
-    return text_tower().encode_text(tokenizer(texts), normalize=True)
+    """Sentences to unit vectors of the joint space (len(texts), 384), by the frozen text tower.
+
+    Raises:
+        ValueError: a text is longer than `MINILM_TOKENS`.
+    """
+    folder = str(weights.minilm_dir())
+    tokenizer = open_clip.tokenizer.HFTokenizer(folder, context_length=MINILM_TOKENS + 1)
+    tokens = tokenizer(texts)
+    lengths = (tokens != tokenizer.tokenizer.pad_token_id).sum(1)
+    longest = int(lengths.max())
+    if longest > MINILM_TOKENS:
+        text = texts[int(lengths.argmax())]
+        raise ValueError(f"a text has more than {MINILM_TOKENS} tokens: {text[:60]!r} ...")
+    # Padding is masked, but its length moves the last bit: short texts are padded to 32 as ever.
+    return text_tower().encode_text(tokens[:, : max(32, longest)], normalize=True)
 
 
 @cache

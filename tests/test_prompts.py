@@ -92,3 +92,15 @@ def test_random_vectors_leave_the_global_random_state_alone():
     torch.manual_seed(5)
     prompts.random_embeddings(9, seed=0)
     assert torch.equal(torch.rand(3), expected)
+
+
+def test_no_text_is_cut_without_a_word(sentence_vectors):
+    short = "a photo of wood"
+    long = " ".join([short] * 12)  # 50 tokens
+    other = f"{long} and of an electric motor"
+    alone, both = encode_texts([short]), encode_texts([short, long, other])
+    torch.testing.assert_close(both[0], alone[0], atol=1e-6, rtol=0)
+    torch.testing.assert_close(both[1:], sentence_vectors([long, other]), atol=2e-6, rtol=0)
+    assert both[1] @ both[2] < 0.99
+    with pytest.raises(ValueError, match=r"more than 256 tokens: 'a photo of wood"):
+        encode_texts([short, " ".join([short] * 80)])
