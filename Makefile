@@ -78,7 +78,8 @@ paper: $(READY) ## build the paper's PDF from results/PROFILE
 test: $(READY) ## lint, unit tests, every notebook, the whole pipeline in small
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
-	@$(PY) -m pytest tests notebooks --nbval-lax --nbval-current-env --nbval-cell-timeout=600
+	@OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -n 2 --no-loadscope-reorder \
+	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 verify: $(READY) ## check that the paper's tables and figures follow from the committed runs
 	@$(PY) -m scrapseg.verify --profile $(PROFILE)

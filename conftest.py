@@ -1,23 +1,41 @@
-"""The order of `make test`: quick unit tests, then the notebooks, then the whole pipeline."""
+"""The order of `make test`, and what its two workers (pytest-xdist) may do beside each other."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
+
+#: What builds on one another's runs, in this order: one worker does all of it.
+CHAIN = (
+    "03_multiscale_finetuning",
+    "05_baseline_comparison",
+    "04_fewshot_ablations",
+    "test_smoke",
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Sort by file only, so that a notebook's cells stay together and in their order."""
-    from scrapseg.reproduce import DEPENDS
-
-    order = {stem: number for number, stem in enumerate(DEPENDS, start=1)}
-    last = len(order) + 1
+    """The longest first: the chain, other notebooks, unit tests. Cells keep their order."""
 
     def rank(item: pytest.Item) -> int:
         path = Path(item.path)
-        if path.suffix == ".ipynb":
-            return order.get(path.stem, last)
-        return last + 1 if path.stem == "test_smoke" else 0
+        if path.stem in CHAIN:
+            return CHAIN.index(path.stem)
+        return len(CHAIN) + (path.suffix != ".ipynb")
 
     items.sort(key=rank)
+
+
+class ByFile(LoadScopeScheduling):
+    """A worker takes whole files, and the chain as one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.split("::", 1)[0]
+        return "chain" if Path(path).stem in CHAIN else path
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Two workers share the tests by file."""
+    return ByFile(config, log)
