@@ -5,7 +5,7 @@
     battery: {words: [car battery, lead battery], colour: "#d55e00"}
 
 The first class is the normal one. Words and colour may be left out: the name is then the only
-word, and colours come from the benchmark's palette.
+word, and colours come from the benchmark's palette. `name` may give another name to show.
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
     classes: list[ScrapClass] = []
     for index, (name, entry) in enumerate(content.items()):
         name, entry = str(name).strip(), {} if entry is None else entry
-        if not isinstance(entry, Mapping) or not set(entry) <= {"words", "colour", "color", "why"}:
+        if not isinstance(entry, Mapping) or not set(entry) <= {
+            "name",
+            "words",
+            "colour",
+            "color",
+            "why",
+        }:
             raise DataError(f"{path}, class {name!r}: not of words and colour; {_EXAMPLE}")
         words = entry.get("words", [name.replace("_", " ")])
         words = [words] if isinstance(words, str) else words
@@ -70,11 +76,8 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
         slug = re.sub(r"\W+", "_", name.casefold()).strip("_")
         if not slug or slug in {c.slug for c in classes}:
             raise DataError(f"{path}, class {name!r}: the name is empty or used twice")
-        classes.append(
-            ScrapClass(
-                index, slug, name, tuple(map(str, words)), colour, None, entry.get("why", "")
-            )
-        )
+        shown, why = str(entry.get("name", name)), str(entry.get("why", ""))
+        classes.append(ScrapClass(index, slug, shown, tuple(map(str, words)), colour, None, why))
     return classes
 
 
@@ -94,7 +97,11 @@ def _colour(value: Any, index: int, where: str) -> tuple[int, int, int]:
 def as_yaml(classes: Sequence[ScrapClass]) -> dict[str, dict]:
     """A class list as `classes_from` reads it."""
     return {
-        c.name: {"words": list(c.words), "colour": "#{:02x}{:02x}{:02x}".format(*c.colour)}
+        c.slug: {
+            "name": c.name,
+            "words": list(c.words),
+            "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
+        }
         for c in classes
     }
 

@@ -26,7 +26,7 @@ from skimage.measure import label as connected
 from tqdm import tqdm
 
 from scrapseg.classes import CLASSES, ScrapClass
-from scrapseg.data import BrokenImage, DataError, MissingFile, Sample
+from scrapseg.data import MIN_PIXELS, BrokenImage, DataError, MissingFile, Sample
 from scrapseg.own import labels as formats
 from scrapseg.own.classes import class_finder, read_classes
 
@@ -49,7 +49,7 @@ class OwnImages(Sequence[Sample]):
     """
 
     name = "own"
-    templates = DEFAULT_TEMPLATES
+    templates = ("word", "photo", "scrap", "close-up")
     min_pixels = MIN_PIXELS
 
     def __init__(
