@@ -285,3 +285,17 @@ def test_nothing_of_json_is_lost_on_the_way(applied):
     out = applied[0]
     content = json.loads((out / "coco.json").read_text())
     assert [c["name"] for c in content["categories"]] == [c.name for c in CLASSES[1:]]
+
+
+def test_label_help_study_in_small(tiny_scrapsim):
+    from scrapseg.data import ScrapSim
+    from scrapseg.own.study import label_help_study
+
+    train, test = (ScrapSim(tiny_scrapsim, s) for s in ("train", "test"))
+    config = TrainConfig(steps=1, batch_size=2, crop=64)
+    table = label_help_study(train, test, config, shots=(1, 2), seeds=(0,))
+    pairs = table.pivot(index="round", columns="arm", values="images")
+    assert (pairs["help"] == pairs["random"]).all() and pairs["help"].is_monotonic_increasing
+    assert table["ap"].between(0, 1).all() and len(table) == 6
+    start = table[table["round"] == 0]
+    assert start["ap"].nunique() == 1  # both arms start alike
