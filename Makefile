@@ -24,7 +24,7 @@ export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help env lock render render-studio tune grid reproduce notebooks paper test verify lab bench clean
+.PHONY: help env lock render render-studio tune grid reproduce notebooks apply paper test verify lab bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -71,6 +71,10 @@ reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and
 
 notebooks: $(READY) ## save the notebooks with the outputs of a smoke run, to be read on the web
 	@$(PY) -m scrapseg.reproduce --refresh
+
+apply: $(READY) ## find what is in your own images: make apply DATA=folder [OUT=folder] [CLASSES=classes.yaml]
+	@test -n "$(DATA)" || { echo "name the folder with your images, as in make apply DATA=my-images" >&2; exit 1; }
+	@$(PY) -m scrapseg.own "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)")
 
 paper: $(READY) ## build the paper's PDF from results/PROFILE
 	@$(PY) -m scrapseg.paper --profile $(PROFILE)

@@ -60,6 +60,8 @@ def cutouts(dataset: LabelledImages, ids: Sequence[str]) -> list[Cutout]:
                 other = normal[int(torch.randint(len(normal), (), generator=generator))]
                 image = torch.from_numpy(dataset.sample(other).image).permute(2, 0, 1)
                 h, w = outline.shape
+                if h > image.shape[1] or w > image.shape[2]:
+                    continue  # images of different sizes
                 top = int(torch.randint(image.shape[1] - h + 1, (), generator=generator))
                 left = int(torch.randint(image.shape[2] - w + 1, (), generator=generator))
                 steel = image[:, top : top + h, left : left + w].clone()

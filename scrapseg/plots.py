@@ -24,6 +24,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
+from scipy import ndimage
 
 from scrapseg.classes import CLASSES, SLUGS
 from scrapseg.tables import METHOD_LABELS, METRIC_LABELS, main_runs, method_order, shots_order
@@ -170,16 +171,24 @@ def _bare(axes: Axes) -> None:
 # ---------------------------------------------------------------------------- images and labels
 
 
-def overlay(image: np.ndarray, label: np.ndarray, alpha: float = 0.45) -> np.ndarray:
+def overlay(
+    image: np.ndarray,
+    label: np.ndarray,
+    alpha: float = 0.45,
+    colours: np.ndarray | None = None,
+    rim: int = 1,
+) -> np.ndarray:
     """Lay the class colours of a label map over an image.
 
-    Impurities are tinted and get an opaque one-pixel rim, so that small pieces stay visible; steel
-    (label 0) is left as it is.
+    Impurities are tinted and get an opaque rim, so that small pieces stay visible; steel (label 0)
+    is left as it is.
 
     Args:
         image: uint8 (H, W, 3).
         label: integers (H, W), 0 .. classes-1.
         alpha: opacity of the tint, 0..1.
+        colours: of the classes, (classes, 3) in 0..1; by default the benchmark's.
+        rim: width of the rim in pixels.
 
     Returns:
         uint8 (H, W, 3).
@@ -190,16 +199,19 @@ def overlay(image: np.ndarray, label: np.ndarray, alpha: float = 0.45) -> np.nda
     image, label = np.asarray(image), np.asarray(label)
     if image.shape[:2] != label.shape:
         raise ValueError(f"image is {image.shape[:2]} but label is {label.shape}")
-    if label.size and (label.min() < 0 or label.max() >= len(CLASSES)):
+    colours = class_colours() if colours is None else np.asarray(colours)
+    if label.size and (label.min() < 0 or label.max() >= len(colours)):
         raise ValueError(
-            f"label values must lie in 0..{len(CLASSES) - 1}, found {label.min()}..{label.max()}"
+            f"label values must lie in 0..{len(colours) - 1}, found {label.min()}..{label.max()}"
         )
     label = label.astype(int)
-    colour = class_colours()[label] * 255
+    colour = colours[label] * 255
     padded = np.pad(label, 1, mode="edge")
     neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    rim = (label > 0) & np.any([n != label for n in neighbours], axis=0)
-    weight = np.where(rim, 1.0, np.where(label > 0, alpha, 0.0))[..., None]
+    edge = np.any([n != label for n in neighbours], axis=0)
+    if rim > 1:
+        edge = ndimage.binary_dilation(edge, iterations=rim - 1)
+    weight = np.where(edge & (label > 0), 1.0, np.where(label > 0, alpha, 0.0))[..., None]
     return np.clip(image * (1 - weight) + colour * weight + 0.5, 0, 255).astype(np.uint8)
 
 

@@ -43,6 +43,7 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "03_multiscale_finetuning": (),
     "05_baseline_comparison": ("03_multiscale_finetuning",),
     "04_fewshot_ablations": ("03_multiscale_finetuning", "05_baseline_comparison"),
+    "07_apply_to_your_scrap": (),
 }
 LARGE_PICTURE = 100_000  # bytes of a PNG in a notebook that are worth a try as JPEG
 SMOKE = "smoke"  # the notebooks' own defaults: this profile has no file

@@ -36,7 +36,8 @@ def test_make_targets_exist():
 
 
 def test_the_example_s_new_class_is_scored():
-    code = re.search(r"```python\n(.*?)```", TEXT, re.DOTALL)[1]
+    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
+    code = next(block for block in blocks if "ScrapClass(" in block)
     head, tail = code.split("model = ")
     scope: dict = {}
     exec(head, scope)  # imports and the new class

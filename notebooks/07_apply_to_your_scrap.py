@@ -1,0 +1,192 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 07 · What is in my own scrap?
+#
+# **Question.** I have a folder of photographs of my own, and labels for a few of them or for none. What
+# is in them that is not steel, how often is something missed, and which images should I label next?
+#
+# `make apply DATA=folder` runs this notebook on a folder. As it stands it runs on a small demonstration
+# folder made of ScrapSim's test images.
+
+# %% tags=["parameters"]
+profile = "smoke"
+results_dir = "../results/smoke"
+data_dir = "../data/scrapsim"
+images_dir = None  # your folder; None makes a demonstration folder
+classes_file = None  # class list; None takes classes.yaml of the folder, else ScrapSim's nine
+out_dir = None  # folder to make for what comes out
+demo_images = 12
+demo_labels = 4
+own_steps = 6  # training steps, at most
+folds = 2  # of the labelled images
+batch_size = 4
+crop = 128  # side of the training crops in pixels
+next_images = 4  # how many to label next
+seed = 0
+
+# %%
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import Markdown, display
+from tqdm.auto import tqdm
+
+from scrapseg import plots
+from scrapseg.own.demo import demo_folder
+from scrapseg.own.images import open_folder
+from scrapseg.own.outputs import Writer, new_folder
+from scrapseg.own.pictures import sheet
+from scrapseg.own.report import write_report
+from scrapseg.own.suggest import label_next
+from scrapseg.own.tune import tune
+from scrapseg.segmenter import starting_model
+from scrapseg.train import TrainConfig
+
+if images_dir is None:
+    images_dir = demo_folder(
+        Path(results_dir) / f"cache/demo-scrap-{demo_images}-{demo_labels}",
+        data_dir,
+        demo_images,
+        demo_labels,
+    )
+folder = open_folder(images_dir, classes_file)
+Markdown(f"**{folder.root.name}**: {len(folder.files)} images, {len(folder.labelled)} labelled.")
+
+# %% [markdown]
+# ## The classes
+#
+# They are words, not weights: `classes.yaml` in the folder names them, the normal one first. Without one
+# they are ScrapSim's.
+
+# %%
+counts = pd.Series(
+    [
+        o["class"]
+        for r in folder.images(list(folder.labelled)).meta.values()
+        for o in r["instances"]
+    ],
+    dtype=object,
+).value_counts()
+pd.DataFrame(
+    {
+        "class": [c.name for c in folder.classes],
+        "words": [", ".join(c.words) for c in folder.classes],
+        "labelled objects": [int(counts.get(c.slug, 0)) for c in folder.classes],
+    }
+)
+
+# %% [markdown]
+# ## The model to start from
+
+# %%
+segmenter = starting_model(folder.classes)
+Markdown(f"Start: {segmenter.origin}.")
+
+# %% [markdown]
+# ## Training on the labels, if there are any
+#
+# The labelled images are dealt into folds, and each fold is predicted by a model that was trained on the
+# others. That chooses the number of steps and the threshold, and it says what is missed. The model
+# that is kept then learns from all labelled images.
+
+# %%
+config = TrainConfig(steps=own_steps, batch_size=batch_size, crop=crop, evals=3, seed=seed)
+tuned = tune(segmenter, folder, config, folds=folds) if folder.labelled else None
+curve = None
+if tuned:
+    segmenter = tuned.segmenter
+    mean = tuned.history.groupby("step", as_index=False).mean().drop(columns="fold")
+    curve = plots.training_curves(mean)
+    display(curve)
+
+# %% [markdown]
+# ## What is missed
+#
+# On labelled images that the model in question had not seen. An object counts as found when a tenth of it
+# is flagged.
+
+# %%
+if tuned:
+    s = tuned.summary
+    display(
+        tuned.objects.groupby("class")["found"]
+        .agg(["size", "sum"])
+        .set_axis(["objects", "found"], axis=1)
+    )
+    text = (
+        f"{s['found']:.0f} of {s['objects']:.0f} objects found, miss rate {100 * s['miss_rate']:.0f} % "
+        f"(95 % interval {100 * s['miss_low']:.0f} to {100 * s['miss_high']:.0f} %), "
+        f"{s['false_alarms']:.1f} false alarms an image, pixel AP {s['ap']:.2f}; "
+        f"threshold {s['threshold']:.3f}, {s['step']:.0f} steps."
+    )
+else:
+    text = "No labels: nothing is measured. Look at the pictures, and label a few images."
+Markdown(text)
+
+# %% [markdown]
+# ## All images
+
+# %%
+out = new_folder(out_dir or Path(results_dir) / f"cache/applied-{folder.root.name}")
+writer, embeddings = Writer(out, folder.classes), []
+for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
+    prediction = segmenter.predict(file)
+    writer.add(id, file, prediction)
+    embeddings.append(prediction.embedding)
+images, objects = writer.finish()
+images["stem"] = list(folder.files)
+objects.drop(columns=["left", "top", "right", "bottom"]).head(10).round(3)
+
+# %% [markdown]
+# The most suspicious ones:
+
+# %%
+shown = images.sort_values("score", ascending=False).head(8)
+plots.as_jpeg(sheet(out, list(shown["stem"]), folder.classes), dpi=130)
+
+# %% [markdown]
+# ## Which to label next
+#
+# Those the model is least sure of, as unlike as possible to one another and to what is labelled already.
+
+# %%
+ids = list(folder.files)
+order = label_next(
+    np.stack(embeddings),
+    images["uncertainty"],
+    [ids.index(i) for i in folder.labelled],
+    next_images,
+)
+to_label = list(images["stem"].iloc[order])
+plots.as_jpeg(sheet(out, to_label, folder.classes), dpi=130)
+
+# %% [markdown]
+# ## The report and the model
+
+# %%
+segmenter.save(out / "model" / "model.safetensors")
+report = write_report(
+    out, folder.root.name, images, folder.classes,
+    origin=segmenter.origin, threshold=segmenter.threshold, to_label=to_label,
+    summary=tuned.summary if tuned else None, curve=curve._repr_png_() if curve else None,
+)  # fmt: skip
+found = images[images["objects"] > 0]
+Markdown(
+    f"**Answer.** {len(found)} of {len(images)} images show something that is not steel, {len(objects)} "
+    f"objects in all. {text} Everything is in `{report.parent.name}/`, `report.html` first."
+)
