@@ -47,6 +47,7 @@ from IPython.display import Markdown, display
 from tqdm.auto import tqdm
 
 from scrapseg import plots
+from scrapseg.experiment import rates
 from scrapseg.own.demo import demo_folder
 from scrapseg.own.images import open_folder
 from scrapseg.own.outputs import Writer, new_folder
@@ -57,6 +58,7 @@ from scrapseg.own.tune import tune
 from scrapseg.segmenter import starting_model
 from scrapseg.train import TrainConfig
 
+# %%
 if images_dir is None:
     images_dir = demo_folder(
         Path(results_dir) / f"cache/demo-scrap-{demo_images}-{demo_labels}",
@@ -105,7 +107,8 @@ Markdown(f"Start: {segmenter.origin}.")
 # that is kept then learns from all labelled images.
 
 # %%
-config = TrainConfig(steps=own_steps, batch_size=batch_size, crop=crop, evals=3, seed=seed)
+options = {"steps": own_steps, "batch_size": batch_size, "crop": crop, "seed": seed}
+config = TrainConfig(**options, evals=3, **rates("scrapseg"))
 tuned = tune(segmenter, folder, config, folds=folds) if folder.labelled else None
 curve = None
 if tuned:

@@ -142,7 +142,7 @@ def test_counted_arithmetic_by_hand(shallow):
     """Per block and token 12 w^2 multiplications for weights and 2 n w for attention."""
     config = replace(CONFIG, batch_size=2)
     found = budget.counted(segmenter(shallow), config)
-    tokens, width, depth = 24 * 24 + 1, 1024, 4
+    tokens, width, depth = 24 * 24 + 1, 512, 4
     block = tokens * (12 * width**2 + 2 * tokens * width)
     patches = 24 * 24 * width * (3 * 14**2 + 2 * 4 * 768)  # embedding; head and residuals of 4
     forward = 2 * (depth * block + patches)

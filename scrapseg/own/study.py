@@ -20,6 +20,7 @@ import pandas as pd
 from scrapseg import metrics
 from scrapseg.classes import CLASSES
 from scrapseg.data import ScrapSim, few_shot_ids
+from scrapseg.experiment import rates
 from scrapseg.own.suggest import label_next
 from scrapseg.own.tune import train_on
 from scrapseg.results import atomic_write, provenance, save_table
@@ -112,7 +113,7 @@ def main() -> None:
     options = parser.parse_args()
     clock, started = time.perf_counter(), datetime.now(UTC)
     train, test = ScrapSim(options.data, "train"), ScrapSim(options.data, "test")
-    config = TrainConfig(steps=options.steps)
+    config = TrainConfig(steps=options.steps, **rates("scrapseg"))
     table = label_help_study(train, test, config, seeds=tuple(range(options.seeds)))
     save_table(table, options.results, "label_help")
     record = {
