@@ -18,10 +18,10 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # Notebooks run on the environment's own kernel, whatever kernels the user has registered.
 export JUPYTER_PREFER_ENV_PATH := 1
 export TOKENIZERS_PARALLELISM := false
-# glibc: keep freed memory, in huge pages. A training step on a CPU is then about a tenth faster.
+# glibc: keep freed memory, in huge pages; blocks above 128 MB, larger than any of a training step, go back.
 export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
-export MALLOC_MMAP_THRESHOLD_ := 4294967296
-export MALLOC_TRIM_THRESHOLD_ := 17179869184
+export MALLOC_MMAP_THRESHOLD_ := 134217728
+export MALLOC_TRIM_THRESHOLD_ := 4294967296
 export UV_HTTP_TIMEOUT ?= 300
 
 .PHONY: help env lock render render-studio tune grid reproduce notebooks apply paper test verify lab bench clean
