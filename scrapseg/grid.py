@@ -35,6 +35,7 @@ class Job:
     Attributes:
         changes: fields of `TrainConfig` that differ.
         domains: settings (heap or belt) to learn from and to be tested on, see `between`.
+        start: a saved model that ours begins with, see `experiment.build`.
         others: see `experiment.run`.
     """
 
@@ -46,6 +47,7 @@ class Job:
     changes: dict[str, Any] = field(default_factory=dict)
     split: str = "test"
     domains: tuple[str, str] | None = None
+    start: Path | None = None
 
 
 def _ablation(tag: str, method: str = "scrapseg", **changes: Any) -> Job:
@@ -207,6 +209,7 @@ def _run(
         variant=job.variant,
         split=job.split,
         tag=job.tag,
+        start=job.start,
     )
 
 

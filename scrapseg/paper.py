@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import typst
 
-from scrapseg import results, tables
+from scrapseg import results, tables, tables_real
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "paper/paper.typ"
@@ -32,18 +32,22 @@ class PaperError(Exception):
 class Uses(NamedTuple):
     """Names of the tables and figures that a document uses, sorted.
 
-    Those of `study_tables` and `study_figures` come from the larger study's folder.
+    Those of `study_tables` and `study_figures` come from the larger study's folder, those of
+    `real_tables` and `real_figures` from that of the photographs.
     """
 
     tables: list[str]
     figures: list[str]
     study_tables: list[str]
     study_figures: list[str]
+    real_tables: list[str]
+    real_figures: list[str]
 
 
 def uses(source: str) -> Uses:
-    """What a Typst document takes: `rows`, `picture`, `study` and `study-picture` of a name."""
+    """What a Typst document takes: `rows`, `picture`, `study`, ... `real-picture` of a name."""
     calls = (r"(?<!-)\brows", r"(?<!-)\bpicture", r"\bstudy", r"\bstudy-picture")
+    calls += (r"\breal-rows", r"\breal-picture")
     return Uses(*(sorted(set(re.findall(rf'{call}\("([^"]+)"', source))) for call in calls))
 
 
@@ -68,6 +72,10 @@ def missing(source: Path, results_dir: Path) -> list[Path]:
     needed += [results_dir / "tables" / f"{name}.csv" for name in used.tables]
     needed += [results_dir / "figures" / f"{name}.pdf" for name in used.figures]
     needed += [study / "tables" / f"{name}.csv" for name in used.study_tables]
+    real = tables_real.real_of(results_dir)
+    if real:  # otherwise the document leaves it all out
+        needed += [real / "tables" / f"{name}.csv" for name in used.real_tables]
+        needed += [real / "figures" / f"{name}.pdf" for name in used.real_figures]
     return [path for path in needed if not path.is_file()]
 
 
@@ -86,6 +94,9 @@ def pdf(source: Path, results_dir: Path) -> bytes:
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
     inputs = {"results": results_dir, "study": study, "alignment": ALIGNMENT}
+    real = tables_real.real_of(results_dir)
+    if real:
+        inputs["real"] = real
     try:
         return typst.compile(
             str(source),
@@ -120,6 +131,9 @@ def build(
     results_dir = Path(results_dir or ROOT / "results" / profile).resolve()
     own = SOURCE.parent if results_dir == ROOT / "results/laptop" else results_dir
     tables.build_all(results_dir, data_dir or ROOT / "data/scrapsim")
+    real = tables_real.real_of(results_dir)
+    if real:
+        tables_real.build_all(real)
     return results.atomic_write(Path(out or own / "paper.pdf"), pdf(SOURCE, results_dir))
 
 

@@ -26,7 +26,7 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 from scipy import ndimage
 
-from scrapseg.classes import CLASSES, SLUGS
+from scrapseg.classes import CLASSES, SLUGS, ScrapClass
 from scrapseg.tables import METHOD_LABELS, METRIC_LABELS, main_runs, method_order, shots_order
 
 COLUMN = 3.4
@@ -146,16 +146,18 @@ def method_style(slug: str) -> dict:
     }
 
 
-def class_colours() -> np.ndarray:
+def class_colours(classes: Sequence[ScrapClass] = CLASSES) -> np.ndarray:
     """Colours of the classes, float (classes, 3) in 0..1, row = label value."""
-    return np.array([c.colour for c in CLASSES], dtype=float) / 255
+    return np.array([c.colour for c in classes], dtype=float) / 255
 
 
-def _class_handles(labels: Iterable[int], with_steel: bool = False) -> list[Patch]:
-    colours = class_colours()
+def _class_handles(
+    labels: Iterable[int], with_steel: bool = False, classes: Sequence[ScrapClass] = CLASSES
+) -> list[Patch]:
+    colours = class_colours(classes)
     wanted = sorted({int(v) for v in labels} - (set() if with_steel else {0}))
     return [
-        Patch(facecolor=colours[v], edgecolor="0.3", linewidth=0.4, label=CLASSES[v].name)
+        Patch(facecolor=colours[v], edgecolor="0.3", linewidth=0.4, label=classes[v].name)
         for v in wanted
     ]
 
@@ -341,6 +343,7 @@ def panel(
     images: Sequence[np.ndarray],
     rows: Mapping[str, Sequence[np.ndarray]],
     titles: Sequence[str] | None = None,
+    classes: Sequence[ScrapClass] = CLASSES,
 ) -> Figure:
     """The qualitative panel: one column per image, the images on top, one row per entry of `rows`.
 
@@ -350,6 +353,7 @@ def panel(
             class colours over the faded image; floating (H, W) arrays are anomaly scores in 0..1,
             drawn as a heat map; (H, W, 3) arrays are drawn as they are.
         titles: over the columns, optional.
+        classes: of the label maps.
 
     Raises:
         ValueError: a row has another number of arrays than there are images.
@@ -377,11 +381,11 @@ def panel(
                 axes.imshow(heat(array))
             else:
                 present |= set(np.unique(array).tolist())
-                axes.imshow(overlay(faded(image), array, alpha=0.75))
+                axes.imshow(overlay(faded(image), array, 0.75, class_colours(classes)))
     if titles is not None:
         for axes, title in zip(grid[0], titles, strict=True):
             axes.set_title(title)
-    handles = _class_handles(present)
+    handles = _class_handles(present, classes=classes)
     if scored:
         magma = matplotlib.colormaps["magma"]
         handles += [
@@ -529,6 +533,7 @@ def fewshot_curve(
     metrics: Sequence[str] = ("ap", "miou_impurity"),
     dataset: str = "scrapsim",
     methods: Sequence[str] | None = None,
+    shot: str = "labelled scenes per impurity class",
 ) -> Figure:
     """Quality against labelled scenes per impurity class: a line per method, a panel per metric.
 
@@ -540,6 +545,7 @@ def fewshot_curve(
         metrics: metric names, one panel each.
         dataset: rows of this dataset.
         methods: slugs to draw; all by default.
+        shot: what is counted along the axis.
     """
     tidy = main_runs(metrics_table, dataset)
     shots = shots_order(tidy["shots"])
@@ -590,7 +596,7 @@ def fewshot_curve(
                     capsize=2,
                 )
         axes.set_xticks(range(len(shots)), shots)
-        axes.set_xlabel("labelled scenes per impurity class")
+        axes.set_xlabel(shot)
         axes.set_ylabel(METRIC_LABELS.get(metric, metric))
         axes.set_ylim(0, 1)
         axes.grid(axis="y")
@@ -664,7 +670,12 @@ def methods_bars(
 
 
 @_styled
-def class_iou(metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str = "all") -> Figure:
+def class_iou(
+    metrics_table: pd.DataFrame,
+    dataset: str = "scrapsim",
+    shots: str = "all",
+    classes: Sequence[ScrapClass] = CLASSES,
+) -> Figure:
     """IoU per class, one marker per method, mean over seeds."""
     tidy = main_runs(metrics_table, dataset)
     tidy = tidy[(tidy["shots"] == str(shots)) & tidy["metric"].str.startswith("iou/")]
@@ -673,10 +684,10 @@ def class_iou(metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str
     names = method_order(tidy["method"])
     for k, name in enumerate(names):
         mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
-        values = [mean.get(f"iou/{slug}", np.nan) for slug in SLUGS]
-        nudge = np.arange(len(SLUGS)) + min(0.12, 0.8 / len(names)) * (k - (len(names) - 1) / 2)
+        values = [mean.get(f"iou/{c.slug}", np.nan) for c in classes]
+        nudge = np.arange(len(classes)) + min(0.12, 0.8 / len(names)) * (k - (len(names) - 1) / 2)
         axes.plot(nudge, values, linestyle="none", **method_style(name))
-    axes.set_xticks(range(len(SLUGS)), [c.name.replace(" ", "\n") for c in CLASSES])
+    axes.set_xticks(range(len(classes)), [c.name.replace(" ", "\n") for c in classes])
     axes.set_ylim(0, 1)
     axes.set_ylabel("IoU")
     axes.grid(axis="y")

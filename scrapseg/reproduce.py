@@ -43,7 +43,18 @@ DEPENDS: dict[str, tuple[str, ...]] = {
     "03_multiscale_finetuning": (),
     "05_baseline_comparison": ("03_multiscale_finetuning",),
     "04_fewshot_ablations": ("03_multiscale_finetuning", "05_baseline_comparison"),
+    "06_real_data": (),
     "07_apply_to_your_scrap": (),
+}
+# Profiles that are of one notebook alone; what it measures goes into the laptop profile's paper.
+ONLY = {"real": "06_real_data"}
+# What a notebook reads beside ScrapSim and its own results.
+SHOWS = {
+    "06_real_data": (
+        "scrapseg/magnetic_tile.csv",
+        "results/real/metrics.csv",
+        "results/laptop/cache/scrapseg_scrapsim_allshots_s0/model.safetensors",
+    )
 }
 LARGE_PICTURE = 100_000  # bytes of a PNG in a notebook that are worth a try as JPEG
 SMOKE = "smoke"  # the notebooks' own defaults: this profile has no file
@@ -255,7 +266,10 @@ def make_plans(project: Project) -> list[Plan]:
             ) from None
         unused -= names
         taken = {name: value for name, value in values.items() if name in names}
-        key = digest(cells, taken, library, common, [plans[p].key for p in parents])
+        shown = [project.root / path for path in SHOWS.get(stem, ())]
+        # A run's own results come out of it.
+        files = hash_files([p for p in shown if project.results not in p.parents], project.root)
+        key = digest(cells, taken, library, common, files, [plans[p].key for p in parents])
         plans[stem] = Plan(stem, taken, key)
     if unused:
         raise ReproduceError(
@@ -523,14 +537,20 @@ def make_table(project: Project) -> None:
     from scrapseg.results import atomic_write, collect
 
     collect(project.results)
-    if project.results == project.root / "results/laptop":  # the profile that the README shows
+    shown = project.root / "results/laptop"  # the profile that the README shows
+    if paper_results(project) == shown:
         readme = project.root / "README.md"
-        atomic_write(readme, tables.fresh_readme(readme.read_text("utf-8"), project.results))
+        atomic_write(readme, tables.fresh_readme(readme.read_text("utf-8"), shown))
+
+
+def paper_results(project: Project) -> Path:
+    """The results that the paper is of: those of the profile, or laptop's, see `ONLY`."""
+    return project.root / "results/laptop" if project.profile in ONLY else project.results
 
 
 def paper_path(project: Project) -> Path:
     """Where the paper goes: laptop's is the committed one, any other lies beside its results."""
-    if project.results == project.root / "results/laptop":
+    if paper_results(project) == project.root / "results/laptop":
         return project.root / "paper/paper.pdf"
     return project.results / "paper.pdf"
 
@@ -541,7 +561,7 @@ def make_paper(project: Project) -> None:
     Raises:
         ReproduceError: The paper does not compile.
     """
-    options = ["--results", str(project.results), "--output", str(paper_path(project))]
+    options = ["--results", str(paper_results(project)), "--output", str(paper_path(project))]
     done = subprocess.run(
         [sys.executable, "-m", "scrapseg.paper", *options],
         cwd=project.root,
@@ -566,10 +586,12 @@ def reproduce(project: Project, *, only: str | None = None, force: bool = False)
         return [*results.glob("runs/*.json"), project.root / "scrapseg/results.py"]
 
     def paper_sources() -> list[Path]:
-        made = [p for kind in ("runs", "tables", "figures") for p in results.glob(f"{kind}/*")]
+        folders = dict.fromkeys([results, paper_results(project), project.root / "results/real"])
+        kinds = ("metrics.csv", "runs/*", "tables/*", "figures/*")
+        made = [p for folder in folders for kind in kinds for p in folder.glob(kind)]
         text = [p for p in (project.root / "paper").rglob("*") if p.suffix != ".pdf"]
         modules = imported_modules(["import scrapseg.paper"], project.root)
-        return [results / "metrics.csv", project.checksums, *made, *text, *modules]
+        return [project.checksums, *made, *text, *modules]
 
     remake(project, "metrics.csv", results / "metrics.csv", table_sources, make_table)
     pdf = paper_path(project)
@@ -581,7 +603,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m scrapseg.reproduce", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="laptop", help="laptop, full or smoke")
+    parser.add_argument("--profile", default="laptop", help="laptop, full, real or smoke")
     parser.add_argument("--results", type=Path, help="results folder (results/<profile>)")
     parser.add_argument("--only", metavar="NN", help="bring this notebook alone up to date")
     parser.add_argument("--force", action="store_true", help="run though nothing changed")
@@ -590,7 +612,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     options = parser.parse_args(arguments)
     results = (options.results or ROOT / "results" / options.profile).resolve()
-    project = Project(ROOT, results, options.profile, DEPENDS)
+    one = ONLY.get(options.profile)
+    project = Project(ROOT, results, options.profile, {one: ()} if one else DEPENDS)
     start = time.perf_counter()
     try:
         if options.refresh:

@@ -203,12 +203,17 @@ def main_runs(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
     return rows[pd.Series(plain, index=rows.index, dtype=bool)]
 
 
-def _mean(metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False) -> pd.DataFrame:
+def mean_over_seeds(
+    metrics: pd.DataFrame,
+    names: Sequence[str],
+    by_shots: bool = False,
+    dataset: str = DATASET,
+) -> pd.DataFrame:
     """One row per method (and shots): method, label, family, [shots,] seeds, then the metrics.
 
     A metric that a method has no value for is nan.
     """
-    rows = main_runs(metrics)
+    rows = main_runs(metrics, dataset)
     if not by_shots:
         rows = rows[rows["shots"] == "all"]
     out = []
@@ -234,9 +239,9 @@ def _mean(metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False) -
 # ------------------------------------------------------------------------------------- tables
 
 
-def methods(metrics: pd.DataFrame) -> pd.DataFrame:
+def methods(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
     """All methods trained on everything, all common metrics, and what they cost."""
-    return _mean(metrics, [*QUALITY, *COSTS])
+    return mean_over_seeds(metrics, [*QUALITY, *COSTS], dataset=dataset)
 
 
 def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -245,14 +250,14 @@ def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
     Bounds are means over seeds of each seed's bounds.
     """
     columns = [f"{m}{end}" for m in WITH_INTERVAL for end in ("", "_lo", "_hi")]
-    return _mean(metrics, columns)
+    return mean_over_seeds(metrics, columns)
 
 
-def fewshot(metrics: pd.DataFrame) -> pd.DataFrame:
+def fewshot(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
     """Quality by labelled scenes per impurity class; the range is over seeds."""
     names = ("ap", "miou_impurity", "miou")
-    table = _mean(metrics, names, by_shots=True)
-    rows = main_runs(metrics)
+    table = mean_over_seeds(metrics, names, by_shots=True, dataset=dataset)
+    rows = main_runs(metrics, dataset)
     for name in names[:2]:
         ends = (
             rows[rows["metric"] == name].groupby(["method", "shots"])["value"].agg(["min", "max"])
@@ -264,21 +269,21 @@ def fewshot(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def per_class(metrics: pd.DataFrame) -> pd.DataFrame:
     """IoU of every class, for the methods that name classes."""
-    table = _mean(metrics, [f"iou/{slug}" for slug in SLUGS])
+    table = mean_over_seeds(metrics, [f"iou/{slug}" for slug in SLUGS])
     table.columns = [c.removeprefix("iou/") for c in table.columns]
     return table[table[list(SLUGS)].notna().any(axis=1)].reset_index(drop=True)
 
 
 def recall_by_size(metrics: pd.DataFrame) -> pd.DataFrame:
     """Object recall at one false alarm per image, for small, medium and large objects."""
-    table = _mean(metrics, ["object_recall_1fa", *(f"object_recall_1fa/{s}" for s in SIZES)])
+    table = mean_over_seeds(metrics, ["object_recall_1fa", *(f"object_recall_1fa/{s}" for s in SIZES)])
     table.columns = [c.removeprefix("object_recall_1fa/") for c in table.columns]
     return table.rename(columns={"object_recall_1fa": "all"})
 
 
 def differences(metrics: pd.DataFrame) -> pd.DataFrame:
     """Ours minus every other method at the same shots, in fractions of 1."""
-    table = _mean(metrics, HEADLINE, by_shots=True)
+    table = mean_over_seeds(metrics, HEADLINE, by_shots=True)
     ours = table[table["method"] == OURS].set_index("shots")
     others = table[(table["method"] != OURS) & table["shots"].isin(ours.index)].copy()
     for name in HEADLINE:
@@ -376,7 +381,7 @@ def label_cost(metrics: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
         Columns method, label, family, shots, minutes, ap, miou_impurity; means over seeds. A method
         that learns from normal images alone needs these to be looked at, and nothing outlined.
     """
-    table = _mean(metrics, ["ap", "miou_impurity"], by_shots=True)
+    table = mean_over_seeds(metrics, ["ap", "miou_impurity"], by_shots=True)
     work = subsets.assign(shots=subsets["shots"].astype(str)).set_index("shots")
     table = table[table["shots"].isin(work.index)].copy()
     work = work.loc[table["shots"]]
@@ -392,7 +397,7 @@ def label_cost(metrics: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
 
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the reference paper is said to report, the same quantity of ours, and what differs."""
-    mean = _mean(metrics, QUALITY).set_index("method")
+    mean = mean_over_seeds(metrics, QUALITY).set_index("method")
     runs = main_runs(metrics)
     names = sorted(set(runs[runs["method"] == OURS]["backbone"]))
     encoder = " or ".join(ENCODERS.get(name, name) for name in names) or "none yet"
@@ -433,7 +438,7 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
     """
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
-    table = _paired_rows(results_dir, runs)
+    table = paired_rows(results_dir, runs)
     return table.drop(columns=["shots", "seeds"])
 
 
@@ -446,10 +451,10 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     """
     runs = main_runs(results.read_metrics(results_dir))
     runs = runs[runs["shots"] != "all"].drop_duplicates("run")
-    return _paired_rows(results_dir, runs)
+    return paired_rows(results_dir, runs)
 
 
-def _paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
+def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
     """Paired differences between ours and each other method among `runs`, shots by shots."""
     from scrapseg.metrics import ImageStats, holm, paired_difference
 
@@ -615,6 +620,10 @@ def fresh_readme(text: str, results_dir: Path) -> str:
         "results": markdown_methods(results.read_metrics(results_dir)),
         "times": markdown_times(results_dir / "times.json"),
     }
+    if "<!-- real:begin -->" in text:
+        from scrapseg import tables_real
+
+        blocks["real"] = tables_real.markdown(tables_real.real_of(results_dir))
     for name, block in blocks.items():
         pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
         text, count = re.subn(

@@ -26,7 +26,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from scrapseg import paper, results, tables
+from scrapseg import paper, results, tables, tables_real
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -134,9 +134,11 @@ def _as_saved(table: pd.DataFrame) -> pd.DataFrame:
 
 def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
     """Each table exists and recomputes to the same digits."""
-    recipes = dict.fromkeys(tables.TABLES, "metrics.csv")
+    recipes = dict.fromkeys([*tables.TABLES, *tables_real.TABLES], "metrics.csv")
     recipes |= {"composition": "the data", "dataset": "the data"}
+    from_metrics = tables.TABLES | tables_real.TABLES
     per_image = {"paired": tables.paired, "paired_fewshot": tables.paired_fewshot}
+    per_image |= tables_real.PER_IMAGE
     recipes |= dict.fromkeys(per_image, "the statistics per image beside the run records")
     made: dict[str, pd.DataFrame] = {}
     for name in names:
@@ -151,8 +153,8 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
         try:
             if name in per_image:
                 made[name] = per_image[name](comp.results)
-            elif name in tables.TABLES:
-                made[name] = tables.TABLES[name](results.read_metrics(comp.results))
+            elif name in from_metrics:
+                made[name] = from_metrics[name](results.read_metrics(comp.results))
             elif name not in made:
                 made |= tables.data_tables(comp.root / "data/scrapsim")
         except Exception as error:  # whatever is wrong with the input is this check's finding
@@ -161,7 +163,8 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
         fresh = _as_saved(made[name])
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
         if name in per_image:  # its rows may stand in any order
-            keys = [c for c in ("shots", "scrapseg minus", "metric") if c in fresh]
+            keys = ["shots", "scrapseg minus", "scrapsim minus", "metric"]
+            keys = [c for c in keys if c in fresh]
             fresh = fresh.sort_values(keys, ignore_index=True)
             old = old.sort_values(keys, ignore_index=True) if set(keys) <= set(old) else old
         yield Check(what, _difference(old, fresh))
@@ -277,16 +280,28 @@ def _is_cost(metrics: pd.DataFrame) -> pd.Series:
     return metrics["metric"].isin([p for p, (limit, _) in TOLERANCES.items() if limit == math.inf])
 
 
+def check_real(comp: Compendium, used: paper.Uses) -> Iterator[Check]:
+    """The results on photographs: records, all tables of theirs, the figures that are used."""
+    yield from check_metrics(comp)
+    yield from check_tables(comp, sorted([*tables_real.TABLES, *tables_real.PER_IMAGE]))
+    yield from check_figures(comp, used.real_figures)
+
+
 def checks(comp: Compendium) -> Iterator[Check]:
     """All checks of a checkout, one after the other.
 
-    README and PDF are made from the laptop profile; for another one they are left out.
+    README and PDF are made from the laptop profile; for another one they are left out. The runs on
+    photographs, where there are any, have tables and figures of their own.
     """
     source = comp.root / "paper/paper.typ"
     if not source.is_file():
         yield Check(comp.relative(source), "file is missing; restore it with git")
         return
     used = paper.uses(source.read_text(encoding="utf-8"))
+    if comp.profile == tables_real.PROFILE:
+        yield from check_real(comp, used)
+        yield from check_repeat(comp)
+        return
     figures = set(used.figures)
     readme = comp.root / "README.md"
     if comp.profile == "laptop" and readme.is_file():
@@ -302,6 +317,8 @@ def checks(comp: Compendium) -> Iterator[Check]:
         drawn = [n for n in used.study_figures if (study.results / f"figures/{n}.pdf").is_file()]
         yield from check_figures(study, drawn)
     if comp.profile == "laptop":
+        if tables_real.real_of(comp.results):
+            yield from check_real(Compendium(comp.root, tables_real.PROFILE), used)
         yield from check_readme(comp)
         yield from check_pdf(comp)
     yield from check_repeat(comp)

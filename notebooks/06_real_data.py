@@ -1,0 +1,229 @@
+# ---
+# jupyter:
+#   jupytext:
+#     formats: ipynb,py:percent
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#       format_version: '1.3'
+#       jupytext_version: 1.19.6
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 06 · Does it hold on photographs?
+#
+# **Question.** Does what works on rendered scrap work on photographs? And what is rendered data worth
+# there: does a model that has seen ScrapSim learn a new material from fewer photographs?
+#
+# The photographs are Magnetic-Tile (Huang et al. 2018), magnetic tiles with five kinds of surface defect:
+# no scrap, but real metal under a real camera, public, and with a mask for every defect. As it
+# stands the notebook trains nothing: it shows the results that are committed, if there are any.
+# `make reproduce PROFILE=real` makes them anew.
+
+# %% tags=["parameters"]
+profile = "smoke"
+results_dir = "../results/smoke"
+data_dir = "../data/scrapsim"  # not read here; every notebook has it
+batch_size = 4
+crop = 128  # side of the training crops in pixels
+tile_methods = []  # of scrapseg.experiment.FAMILIES; none: show what is committed
+tile_shots = [1]  # labelled photographs per defect, beside all
+tile_seeds = [0]
+tile_steps = 4  # optimiser steps with all photographs
+tile_few_steps = 3  # with few
+tile_limit = None  # photographs per split; None for all
+start_shots = ["all"]  # at which ours is started from ImageNet, from words and from ScrapSim
+scrapsim_model = "../results/laptop/cache/scrapseg_scrapsim_allshots_s0/model.safetensors"
+
+# %%
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from IPython.display import Image, Markdown, display
+
+from scrapseg import fetch, plots, plots_analysis, real, tables_real
+from scrapseg.data import few_shot_ids
+from scrapseg.experiment import label_stack, load_maps
+from scrapseg.grid import run_jobs
+from scrapseg.magnetic_tile import CLASSES
+from scrapseg.results import collect, read_metrics, save_figure
+from scrapseg.train import TrainConfig
+
+TILES = tables_real.DATASET
+
+# %% [markdown]
+# ## The photographs
+#
+# They are looked for in the folder that the environment variable `SCRAPSEG_DATA` names, then in the
+# user's cache. Where they are not, the pictures below show a small set drawn in the same layout, to see
+# that the loader works; **nothing is measured on it**.
+
+# %%
+here = fetch.found(TILES)
+if here or tile_methods:
+    splits = real.load(tile_limit)  # says how to get them where they are not here
+else:
+    splits = real.load_drawn(real.draw_tiles(Path(results_dir) / "cache/drawn-tiles"))
+Markdown(
+    "**Photographs of Magnetic-Tile.**"
+    if here
+    else "**A drawn stand-in.** To get the photographs (60 MB): `python -m scrapseg.magnetic_tile "
+    "--download`, or set `SCRAPSEG_DATA` to the folder that holds `magnetic-tile/`."
+)
+
+# %%
+rows = []
+for part in (splits.train, splits.val, splits.test):
+    kinds = pd.Series([part.meta[i]["folder"].removeprefix("MT_") for i in part.ids])
+    row = {"split": part.split, "photographs": len(part)}
+    row["tiles"] = len({part.meta[i]["scene"] for i in part.ids})
+    rows.append(row | kinds.value_counts().sort_index().to_dict())
+pd.DataFrame(rows).set_index("split")
+
+# %% [markdown]
+# A tile was photographed several times. All photographs of one tile are in one split (otherwise a
+# method would be tested on tiles that it has learned), and intervals are drawn over tiles.
+# Below, one photograph per defect with its mask, the one where the defect covers most:
+
+# %%
+labels = label_stack(splits.test)
+cover = np.stack([(labels == c.index).mean((1, 2)) for c in CLASSES])
+chosen = list(dict.fromkeys(int(i) for i in cover[1:].argmax(1)))
+images = [splits.test[i].image for i in chosen]
+figure = plots.panel(images, {"truth": [labels[i] for i in chosen]}, classes=CLASSES)
+if tile_methods:
+    save_figure(figure, results_dir, "tile_examples")
+figure
+
+# %% [markdown]
+# ## The runs
+#
+# The protocol is that of ScrapSim: the same loop, loss, augmentation and learning rates (chosen on
+# ScrapSim's val split, not on these photographs), the same images for every method, at 256 × 256 pixels;
+# weights and thresholds chosen on val, test looked at once per run. A *shot* is one labelled photograph
+# per defect, with photographs of sound tiles at the rate of the whole set. In the metrics' names an
+# *impurity* is a defect.
+
+# %%
+source = Path(results_dir) if tile_methods else Path("../results/real")
+shared = TrainConfig(batch_size=batch_size, crop=crop)
+if tile_methods:
+    lengths = tile_seeds, tile_steps, tile_few_steps
+    model = real.trained_on_scrapsim(scrapsim_model)
+    jobs = real.method_jobs(tile_methods, tile_shots, *lengths)
+    jobs += real.start_jobs(start_shots, *lengths, model)
+    records = run_jobs(jobs, splits, shared, results_dir)
+    collect(results_dir)
+    tables_real.build_all(results_dir)
+frame = read_metrics(source) if tables_real.has_runs(source) else None
+if frame is None:
+    display(Markdown("**No results on photographs yet**: `make reproduce PROFILE=real` makes them."))
+
+# %% [markdown]
+# ## The methods, with all labels
+
+# %%
+if frame is not None:
+    overview = tables_real.TABLES["tile_methods"](frame)
+    names = frame[frame["dataset"] == TILES]["run"].unique()
+    figure = plots_analysis.methods_dots(frame, dataset=TILES)
+    if tile_methods:
+        save_figure(figure, results_dir, "tile_methods", names)
+    display(overview.drop(columns="family").round(3), figure)
+
+# %% [markdown]
+# Lines are 95 % intervals over test tiles. Methods meet the same tiles, so their differences are
+# bootstrapped in pairs; `p_holm` is p corrected for the number of methods:
+
+# %%
+if frame is not None:
+    paired = tables_real.paired(source)
+    display(paired.round(3))
+
+# %%
+if frame is not None:
+    figure = plots.class_iou(frame, TILES, classes=CLASSES)
+    if tile_methods:
+        save_figure(figure, results_dir, "tile_classes", names)
+    display(figure)
+
+# %% [markdown]
+# ## With few labels
+
+# %%
+if frame is not None:
+    shot = "labelled photographs per defect"
+    shown = frame[frame["method"] != "scrapseg-imagenet"]  # it has its own place below
+    figure = plots.fewshot_curve(shown, dataset=TILES, shot=shot)
+    if tile_methods:
+        save_figure(figure, results_dir, "tile_fewshot", names)
+    display(figure)
+counted = {k: len(few_shot_ids(splits.train, k, 0)) for k in (*tile_shots, "all")}
+pd.Series(counted, name="training photographs").rename_axis("shots").to_frame()
+
+# %% [markdown]
+# ## What it looks like
+#
+# The photographs of above, and what each method makes of them with all labels:
+
+# %%
+if tile_methods:
+    maps = {m: load_maps(results_dir, f"{m}_{TILES}_allshots_s{tile_seeds[0]}") for m in tile_methods}
+    panels = {"truth": [labels[i] for i in chosen]}
+    for method, of in maps.items():
+        shown = of.labels
+        if shown is None:  # distances, which no class goes with
+            score = of.score_maps.astype(np.float32)
+            low, high = np.quantile(score, [0.02, 0.998])
+            shown = ((score - low) / (high - low)).clip(0, 1)
+        panels[plots.METHOD_LABELS[method].replace(" (ours)", "")] = [shown[i] for i in chosen]
+    figure = plots.panel(images, panels, classes=CLASSES)
+    save_figure(figure, results_dir, "tile_qualitative", [n for n in names if "_allshots" in n])
+    display(figure)
+elif (source / "figures/tile_qualitative.png").is_file():
+    display(Image(source / "figures/tile_qualitative.png", width=800))
+
+# %% [markdown]
+# ## What rendered data is worth
+#
+# One model, three pasts: weights of ImageNet alone (photographs, no scrap); the pocket model aligned to
+# words on rendered everyday things (notebook a2); and that model after it was trained on ScrapSim. Only the
+# class prompts are new. If ScrapSim is a good school for metal under a camera, the last should win,
+# with few photographs most of all.
+
+# %%
+if frame is not None:
+    starts = tables_real.starts(frame)
+    display(starts.drop(columns="start").round(3), tables_real.starts_paired(source).round(3))
+    if "scrapsim" not in set(starts["start"]):
+        display(Markdown("The start from ScrapSim was not run: `make reproduce` trains it first."))
+
+# %% [markdown]
+# ## Real scrap
+#
+# Magnetic tiles are not scrap. SteelDS is: 4K frames of shredded scrap on a belt, copper outlined. Its loader
+# (`scrapseg.steelds`) cuts the videos into blocks before it deals them to splits, and frames of that size
+# go through the model tile by tile (`scrapseg.large`). Nobody of this project has had the data in hand,
+# so there are no numbers: `python -m scrapseg.steelds --download` fetches it where the network allows.
+
+# %%
+Markdown(
+    f"SteelDS lies in `{fetch.VARIABLE}`: `scrapseg.steelds.SteelDS` reads it."
+    if fetch.found("steelds")
+    else "SteelDS is not on this machine."
+)
+
+# %% [markdown]
+# ## The answer
+
+# %%
+if frame is None:
+    answer = "Not measured yet."
+else:
+    answer = tables_real.answer(frame, paired, tables_real.starts_paired(source))
+Markdown(answer)
