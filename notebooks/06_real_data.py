@@ -122,7 +122,9 @@ if tile_methods:
     tables_real.build_all(results_dir)
 frame = read_metrics(source) if tables_real.has_runs(source) else None
 if frame is None:
-    display(Markdown("**No results on photographs yet**: `make reproduce PROFILE=real` makes them."))
+    display(
+        Markdown("**No results on photographs yet**: `make reproduce PROFILE=real` makes them.")
+    )
 
 # %% [markdown]
 # ## The methods, with all labels
@@ -173,7 +175,9 @@ pd.Series(counted, name="training photographs").rename_axis("shots").to_frame()
 
 # %%
 if tile_methods:
-    maps = {m: load_maps(results_dir, f"{m}_{TILES}_allshots_s{tile_seeds[0]}") for m in tile_methods}
+    maps = {
+        m: load_maps(results_dir, f"{m}_{TILES}_allshots_s{tile_seeds[0]}") for m in tile_methods
+    }
     panels = {"truth": [labels[i] for i in chosen]}
     for method, of in maps.items():
         shown = of.labels

@@ -276,7 +276,9 @@ def per_class(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def recall_by_size(metrics: pd.DataFrame) -> pd.DataFrame:
     """Object recall at one false alarm per image, for small, medium and large objects."""
-    table = mean_over_seeds(metrics, ["object_recall_1fa", *(f"object_recall_1fa/{s}" for s in SIZES)])
+    table = mean_over_seeds(
+        metrics, ["object_recall_1fa", *(f"object_recall_1fa/{s}" for s in SIZES)]
+    )
     table.columns = [c.removeprefix("object_recall_1fa/") for c in table.columns]
     return table.rename(columns={"object_recall_1fa": "all"})
 

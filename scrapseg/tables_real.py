@@ -142,16 +142,18 @@ def answer(
     ours = table[table["method"] == tables.OURS].set_index("shots")
     lines = []
     for shots, row in ours.iterrows():
-        value = f"ScrapSeg AP {row['ap']:.3f}, mIoU {row['miou']:.3f}"
+        value = f"ScrapSeg AP {row['ap']:.3f}, mIoU {row['miou']:.3f}; "
         gaps = _gaps(of_methods, shots, "scrapseg minus", tables.METHOD_LABELS)
         lines.append(f"- **{shots} shots**: {value}{gaps}")
     labels = {start: label for start, (_, _, label) in STARTS.items()}
     for shots in tables.shots_order(of_starts["shots"]):
         gaps = _gaps(of_starts, shots, "scrapsim minus", labels)
-        lines.append(f"- **{shots} shots, started from ScrapSim**{gaps}")
+        lines.append(f"- **{shots} shots, started from ScrapSim**: {gaps}")
     if of_starts.empty:
         lines.append("- What a start from ScrapSim is worth has not been measured.")
-    return "On photographs of magnetic tiles, differences with 95 % intervals:\n\n" + "\n".join(lines)
+    return "On photographs of magnetic tiles, differences with 95 % intervals:\n\n" + "\n".join(
+        lines
+    )
 
 
 def _gaps(table: pd.DataFrame, shots: str, column: str, labels: dict[str, str]) -> str:
@@ -165,7 +167,7 @@ def _gaps(table: pd.DataFrame, shots: str, column: str, labels: dict[str, str]) 
         text = f"{tables.METRIC_LABELS[metric]} {100 * gap['value']:+.1f} points"
         ends = f"{100 * gap['lo']:+.1f} to {100 * gap['hi']:+.1f}"
         parts.append(f"{text} ({ends}) against {labels.get(name, name)}")
-    return "".join(f"; {part}" for part in parts)
+    return "; ".join(parts)
 
 
 def markdown(results_dir: Path | None) -> str:

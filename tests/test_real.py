@@ -11,7 +11,6 @@ from fake_results import FIGURES, record, write_results
 from scrapseg import paper, real, reproduce, results, tables, tables_real, verify
 from scrapseg.data import MissingFile
 from scrapseg.grid import run_jobs
-from scrapseg.metrics import image_stats
 from scrapseg.train import TrainConfig
 
 ROOT = Path(__file__).resolve().parent.parent
