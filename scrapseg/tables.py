@@ -334,7 +334,9 @@ def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
 
     out = []
     for slug in SLUGS[1:]:
-        words, labels = mean(f"_without-{slug}", slug), mean("_with-all", slug)
+        # Run names have no underscore within a part, see `RunRecord.name`.
+        tag = "_without-" + slug.replace("_", "-")
+        words, labels = mean(tag, slug), mean("_with-all", slug)
         if len(words) and len(labels):
             prior, ap = words[f"class_prior/{slug}"], words[f"class_ap/{slug}"]
             out.append(

@@ -33,7 +33,7 @@ STUDY = (
     ("frozen", 1, 0.7),
     ("stages-1", 0, 0.9),
     ("with-all", 0, 1.0),
-    ("without-cable", 0, 0.5),
+    ("without-copper_coil", 0, 0.5),
 )
 CONFIG = {
     "steps": 600,
