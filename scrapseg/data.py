@@ -23,6 +23,7 @@ import contextlib
 import hashlib
 import json
 import os
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -224,7 +225,23 @@ class LabelledImages(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
-class ScrapSim(Sequence[Sample]):
+class SamplesById(Sequence[Sample]):
+    """The samples of ``ids``, in that order, each read by ``sample`` when it is asked for."""
+
+    ids: list[str]
+
+    @abstractmethod
+    def sample(self, id: str) -> Sample:
+        """Read one image with its label."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
+        return self.sample(self.ids[index])
+
+
+class ScrapSim(SamplesById):
     """One split of a ScrapSim folder, as a sequence of ``Sample``; images are read when asked for.
 
     Args:
@@ -285,12 +302,6 @@ class ScrapSim(Sequence[Sample]):
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
         self.meta: dict[str, dict[str, Any]] = {r["id"]: r for r in records}
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.sample(self.ids[index])
 
     def __repr__(self) -> str:
         return f"ScrapSim({str(self.root)!r}, {self.split!r}): {len(self)} images"

@@ -28,7 +28,6 @@ import re
 import shutil
 import sys
 import zipfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +46,7 @@ from scrapseg.data import (
     EmptySplit,
     MissingFile,
     Sample,
+    SamplesById,
     SizeMismatch,
     components,
     first_mixed,
@@ -119,7 +119,7 @@ _STEM = re.compile(r"exp(\d+)_num_(\d+)")
 _RESTORE = "download the data set again: python -m scrapseg.magnetic_tile --download"
 
 
-class MagneticTile(Sequence[Sample]):
+class MagneticTile(SamplesById):
     """One split of Magnetic-Tile, as a sequence of ``Sample`` at one size.
 
     A shot is one labelled photograph; a scene, over which intervals are drawn, one tile.
@@ -182,12 +182,6 @@ class MagneticTile(Sequence[Sample]):
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
         self.meta = {r["id"]: r for r in records}
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.sample(self.ids[index])
 
     def __repr__(self) -> str:
         return f"MagneticTile({self.split!r}): {len(self)} photographs at {self.size} pixels"

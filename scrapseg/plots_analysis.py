@@ -22,6 +22,18 @@ from scrapseg.plots import (
 from scrapseg.tables import main_runs, method_order
 
 
+def _method_rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, np.ndarray]:
+    """A figure of `panels` axes beside each other with a row per method, the first on top."""
+    fig = _figure(width, 0.75 + 0.16 * len(names))
+    row = fig.subplots(1, panels, sharey=True, squeeze=False)[0]
+    for axes in row:
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+    row[0].set_yticks(range(len(names)), [method_style(n)["label"] for n in names])
+    row[0].invert_yaxis()
+    return fig, row
+
+
 @_styled
 def methods_dots(
     metrics_table: pd.DataFrame,
@@ -37,8 +49,7 @@ def methods_dots(
     tidy = tidy[tidy["shots"] == str(shots)]
     names = method_order(tidy["method"])
     family = tidy.drop_duplicates("method").set_index("method")["family"]
-    fig = _figure(FULL, 0.75 + 0.16 * len(names))
-    panels = fig.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    fig, panels = _method_rows(FULL, names, len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
         for y, name in enumerate(names):
             mean, low, high, seeds = _centre_and_range(tidy[tidy["method"] == name], metric)
@@ -54,10 +65,6 @@ def methods_dots(
         axes.set_xlim(-0.03, 1.17)
         axes.set_xticks([0, 0.5, 1])
         axes.set_title(METRIC_LABELS.get(metric, metric).replace(" at ", "\nat "))
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-    panels[0].set_yticks(range(len(names)), [method_style(n)["label"] for n in names])
-    panels[0].invert_yaxis()
     fig.supxlabel("value (1 is best)", fontsize=8)
     return fig
 
@@ -70,8 +77,7 @@ def differences(paired: pd.DataFrame, metrics: Sequence[str] = ("ap", "miou_bina
         paired: from `tables.paired`.
     """
     names = method_order(paired["scrapseg minus"])
-    fig = _figure(FULL * 0.8, 0.75 + 0.16 * len(names))
-    panels = fig.subplots(1, len(metrics), sharey=True, squeeze=False)[0]
+    fig, panels = _method_rows(FULL * 0.8, names, len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
         axes.axvline(0, color="0.4", linewidth=0.8)
         for y, name in enumerate(names):
@@ -83,10 +89,6 @@ def differences(paired: pd.DataFrame, metrics: Sequence[str] = ("ap", "miou_bina
             fill = colour if row["p_holm"] < 0.05 else "white"
             axes.plot(100 * row["value"], y, "o", color=colour, markerfacecolor=fill)
         axes.set_title(METRIC_LABELS[metric])
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-    panels[0].set_yticks(range(len(names)), [method_style(n)["label"] for n in names])
-    panels[0].invert_yaxis()
     fig.supxlabel("ours minus the other, points", fontsize=8)
     return fig
 

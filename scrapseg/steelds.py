@@ -45,6 +45,7 @@ from scrapseg.data import (
     EmptySplit,
     MissingFile,
     Sample,
+    SamplesById,
     first_mixed,
     read_image,
 )
@@ -175,7 +176,7 @@ def deal(positions: Sequence[int], seed: int) -> list[str | None]:
     return found
 
 
-class SteelDS(Sequence[Sample]):
+class SteelDS(SamplesById):
     """One split of SteelDS, as a sequence of ``Sample``.
 
     A shot is one labelled frame; a scene, over which intervals are drawn, a block of frames.
@@ -257,12 +258,6 @@ class SteelDS(Sequence[Sample]):
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
         self.meta: dict[str, dict[str, Any]] = {r["id"]: r for r in records}
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.sample(self.ids[index])
 
     def __repr__(self) -> str:
         return f"SteelDS({self.split!r}): {len(self)} frames"

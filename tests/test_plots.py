@@ -6,7 +6,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import METHODS, write_results
+from fake_results import write_results
 from matplotlib.text import Text
 
 from scrapseg import plots, tables
@@ -87,7 +87,6 @@ def every_figure(frame, samples, splits):
     yield "size_histogram", plots.size_histogram(instances_table(splits[0]))
     yield "fewshot_curve", plots.fewshot_curve(frame)
     yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
-    yield "methods_bars", plots.methods_bars(frame)
     yield "class_iou", plots.class_iou(frame)
     yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
     yield "recall_by_size", plots.recall_by_size(frame)
@@ -162,14 +161,6 @@ def test_fewshot_curve_draws_the_means_over_seeds(frame):
     assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "4", "16", "all"]
     frozen = next(a for a in axes.lines if a.get_label() == plots.METHOD_LABELS["scrapseg-frozen"])
     assert frozen.get_linestyle() == "--" and frozen.get_ydata() == pytest.approx([0.8, 0.8])
-
-
-def test_methods_bars_have_the_values_as_heights_and_a_dash_where_there_is_none(frame):
-    axes = plots.methods_bars(frame, metrics=["ap", "miou_impurity"]).axes[0]
-    heights = sorted(p.get_height() for p in axes.patches)
-    wanted = [m[1] for m in METHODS.values()] + [m[2] for m in METHODS.values() if m[2]]
-    assert heights == pytest.approx(sorted(wanted))
-    assert [t.get_text() for t in axes.texts].count("–") == 1  # PatchCore names no classes
 
 
 def test_an_ablation_does_not_enter_the_curve(frame):

@@ -26,7 +26,7 @@ from skimage.measure import label as connected
 from tqdm import tqdm
 
 from scrapseg.classes import CLASSES, ScrapClass
-from scrapseg.data import MIN_PIXELS, BrokenImage, DataError, MissingFile, Sample
+from scrapseg.data import MIN_PIXELS, BrokenImage, DataError, MissingFile, Sample, SamplesById
 from scrapseg.own import labels as formats
 from scrapseg.own.classes import class_finder, read_classes
 
@@ -38,7 +38,7 @@ LABEL_FOLDERS = ("labels", "masks", "annotations")
 SMALLEST_SIDE = 32
 
 
-class OwnImages(Sequence[Sample]):
+class OwnImages(SamplesById):
     """Some images of a folder with their labels; the package's `LabelledImages`.
 
     Attributes:
@@ -63,12 +63,6 @@ class OwnImages(Sequence[Sample]):
         numbers = {id: k for k, id in enumerate(folder.files)}
         for id in self.ids:
             self.meta[id] = {"id": id, "scene": numbers[id], "instances": self._instances(id)}
-
-    def __len__(self) -> int:
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> Sample:  # type: ignore[override]
-        return self.sample(self.ids[index])
 
     @property
     def sha256(self) -> str:
