@@ -48,7 +48,7 @@ from scrapseg.pocket import load_aligned
 from scrapseg.prompts import DEFAULT_TEMPLATES, class_embeddings, random_embeddings
 from scrapseg.results import RunRecord, atomic_write, provenance, read_run, write_run
 from scrapseg.sources import digest, hash_code, imported_modules
-from scrapseg.supervised import Segmenter
+from scrapseg.supervised import SupervisedNet
 from scrapseg.train import TrainConfig, fit
 from scrapseg.weights import WeightsMissing
 
@@ -157,7 +157,7 @@ def build(
     if FAMILIES[method] == "supervised":
         architecture, _, weights = method.partition("-")
         tower = aligned_tower().visual.trunk.state_dict() if weights == "aligned" else None
-        return Segmenter(architecture, len(classes), tower=tower)
+        return SupervisedNet(architecture, len(classes), tower=tower)
     if method == "scrapseg-imagenet" and backbone != POCKET:
         raise ValueError(
             "scrapseg-imagenet is the pocket model without its alignment; backbone "

@@ -1,6 +1,6 @@
 """A leaderboard to enter without retraining anything: predictions on forty fixed test images.
 
-    python -m scrapseg.leaderboard results/full/leaderboard        # scores its .npz files
+    python -m scrapseg.leaderboard results/laptop/leaderboard      # scores its .npz files
     python -m scrapseg.leaderboard FOLDER --collect results/full   # makes those of its runs first
 
 One small file a method: the class of every pixel, where the method names classes, and the score of

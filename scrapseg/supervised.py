@@ -24,7 +24,7 @@ connections at strides 16 to 2), FPN (1901.02446, strides 32 to 4), DeepLabV3+ (
 encoder's last stage dilated to stride 16) and the all-MLP decoder of SegFormer (2105.15203)."""
 
 
-class Segmenter(nn.Module):
+class SupervisedNet(nn.Module):
     """A decoder of `ARCHITECTURES` with the ImageNet EfficientNet-lite0 encoder.
 
     It names classes but has no image-level output.

@@ -12,7 +12,7 @@ from sklearn.metrics import roc_auc_score
 from scrapseg.baselines import FITTED, make
 from scrapseg.classical import RandomForest
 from scrapseg.losses import segmentation_loss
-from scrapseg.supervised import ARCHITECTURES, Segmenter
+from scrapseg.supervised import ARCHITECTURES, SupervisedNet
 from scrapseg.tune import candidates
 from scrapseg.unsupervised import NOT_RUN, Padim, PatchCore, Stfpm
 from scrapseg.weights import efficientnet_lite0_state_dict
@@ -21,9 +21,9 @@ torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module", params=ARCHITECTURES)
-def net(request) -> Segmenter:
+def net(request) -> SupervisedNet:
     torch.manual_seed(0)
-    return Segmenter(request.param, 9)
+    return SupervisedNet(request.param, 9)
 
 
 def imagenet_features(images: torch.Tensor) -> list[torch.Tensor]:
@@ -48,7 +48,7 @@ def test_a_segmenter_gives_logits_at_the_images_size(net):
 def test_unet_encoder_computes_the_imagenet_features():
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        found = Segmenter("unet").eval().net.encoder(images)[1:]  # [0] is the image itself
+        found = SupervisedNet("unet").eval().net.encoder(images)[1:]  # [0] is the image itself
         for ours, reference in zip(found, imagenet_features(images), strict=True):
             torch.testing.assert_close(ours, reference)
 
@@ -63,7 +63,7 @@ def test_every_segmenter_has_the_imagenet_encoder(net):
 def test_a_segmenter_is_deterministic_given_the_seed():
     def decoder(seed: int) -> dict:
         torch.manual_seed(seed)
-        return Segmenter("unet").net.decoder.state_dict()
+        return SupervisedNet("unet").net.decoder.state_dict()
 
     one, again, other = decoder(0), decoder(0), decoder(1)
     assert all(torch.equal(again[k], v) for k, v in one.items())
@@ -73,7 +73,7 @@ def test_a_segmenter_is_deterministic_given_the_seed():
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_a_segmenter_starts_at_the_prior(architecture):
     """With all features zero the head gives normal 0.9 and the rest an equal share."""
-    head = Segmenter(architecture, 5, normal_prior=0.9).net.segmentation_head
+    head = SupervisedNet(architecture, 5, normal_prior=0.9).net.segmentation_head
     with torch.no_grad():
         p = head(torch.zeros(1, head[0].in_channels, 4, 4)).softmax(1)[0, :, 0, 0]
     torch.testing.assert_close(p, torch.tensor([0.9, 0.025, 0.025, 0.025, 0.025]))

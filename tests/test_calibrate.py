@@ -5,7 +5,7 @@ from scrapseg import metrics
 from scrapseg.calibrate import OFFSETS, best_normal_offset
 from scrapseg.inference import log_odds
 from scrapseg.model import ScrapSeg
-from scrapseg.supervised import Segmenter
+from scrapseg.supervised import SupervisedNet
 
 
 def logits_and_labels(shift: float) -> tuple[torch.Tensor, np.ndarray]:
@@ -62,7 +62,7 @@ def test_models_shift_the_normal_logit_and_nothing_else():
 
     text = torch.nn.functional.normalize(torch.randn(9, 384), dim=1)
     image = torch.rand(1, 3, 64, 64)
-    for model in (ScrapSeg(pocket_image_encoder(), text).eval(), Segmenter().eval()):
+    for model in (ScrapSeg(pocket_image_encoder(), text).eval(), SupervisedNet().eval()):
         with torch.no_grad():
             before = model(image).logits
             model.shift_normal(1.25)
