@@ -98,7 +98,7 @@ def test_the_readme_s_entry_is_scored(tmp_path):
     text = (leaderboard.REPOSITORY / "README.md").read_text()
     code = text.split("**The leaderboard.**")[1].split("```python")[1].split("```")[0]
     data = leaderboard.REPOSITORY / "data/scrapsim"
-    code = code.replace("data/scrapsim", str(data)).replace("results/full", str(tmp_path))
+    code = code.replace("data/scrapsim", str(data)).replace("results/laptop", str(tmp_path))
 
     def redness(images):
         return np.stack(images)[..., 0].astype(np.float32) / 255, None
