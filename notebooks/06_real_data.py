@@ -37,7 +37,6 @@ tile_steps = 4  # optimiser steps with all photographs
 tile_few_steps = 3  # with few
 tile_limit = None  # photographs per split; None for all
 start_shots = ["all"]  # at which ours is started from ImageNet, from words and from ScrapSim
-scrapsim_model = "../results/laptop/cache/scrapseg_scrapsim_allshots_s0/model.safetensors"
 
 # %%
 from pathlib import Path
@@ -114,9 +113,8 @@ source = Path(results_dir) if tile_methods else Path("../results/real")
 shared = TrainConfig(batch_size=batch_size, crop=crop)
 if tile_methods:
     lengths = tile_seeds, tile_steps, tile_few_steps
-    model = real.trained_on_scrapsim(scrapsim_model)
     jobs = real.method_jobs(tile_methods, tile_shots, *lengths)
-    jobs += real.start_jobs(start_shots, *lengths, model)
+    jobs += real.start_jobs(start_shots, *lengths)
     records = run_jobs(jobs, splits, shared, results_dir)
     collect(results_dir)
     tables_real.build_all(results_dir)
@@ -204,8 +202,6 @@ elif (source / "figures/tile_qualitative.png").is_file():
 if frame is not None:
     starts = tables_real.starts(frame)
     display(starts.drop(columns="start").round(3), tables_real.starts_paired(source).round(3))
-    if "scrapsim" not in set(starts["start"]):
-        display(Markdown("The start from ScrapSim was not run: `make reproduce` trains it first."))
 
 # %% [markdown]
 # ## Real scrap

@@ -25,6 +25,7 @@ from scrapseg.experiment import Splits
 from scrapseg.grid import Job, few_shot_jobs, run_jobs
 from scrapseg.magnetic_tile import MagneticTile, build_index
 from scrapseg.results import REPOSITORY, atomic_write, collect
+from scrapseg.segmenter import SHIPPED
 from scrapseg.train import TrainConfig
 
 
@@ -50,12 +51,13 @@ def start_jobs(
     seeds: Sequence[int],
     steps: int,
     few_steps: int,
-    scrapsim_model: Path | None,
+    scrapsim_model: Path = SHIPPED,
 ) -> list[Job]:
-    """Ours from each of `tables_real.STARTS`; without a model trained on ScrapSim from the others.
+    """Ours from each of `tables_real.STARTS`.
 
     Args:
         shots: numbers or "all".
+        scrapsim_model: a model of ours trained on ScrapSim.
     """
     return [
         Job(
@@ -69,13 +71,7 @@ def start_jobs(
         for seed in seeds
         for k in shots
         for method, tag, _ in tables_real.STARTS.values()
-        if scrapsim_model or not tag
     ]
-
-
-def trained_on_scrapsim(path: str | Path) -> Path | None:
-    """The model of that path, or None where it is not there and so cannot be started from."""
-    return Path(path) if Path(path).is_file() else None
 
 
 # ---------------------------------------------------------------- a drawn stand-in
@@ -147,8 +143,7 @@ def main(arguments: list[str] | None = None) -> int:
     lengths = setting["tile_seeds"], setting["tile_steps"], setting["tile_few_steps"]
     jobs = method_jobs(setting["tile_methods"], setting["tile_shots"], *lengths)
     if not given.methods:
-        model = trained_on_scrapsim(folder / setting["scrapsim_model"])
-        jobs += start_jobs(setting["start_shots"], *lengths, model)
+        jobs += start_jobs(setting["start_shots"], *lengths)
     jobs = [
         job
         for job in jobs

@@ -40,7 +40,7 @@ def study(tiles, tmp_path_factory):
     config = TrainConfig(batch_size=2, crop=64, evals=1)
     run_jobs(real.method_jobs(["scrapseg"], [1], [0], 2, 1), tiles, config, folder)
     model = folder / "cache/scrapseg_magnetic-tile_allshots_s0/model.safetensors"
-    jobs = real.start_jobs([1, "all"], [0], 2, 1, real.trained_on_scrapsim(model))
+    jobs = real.start_jobs([1, "all"], [0], 2, 1, model)
     run_jobs(jobs, tiles, config, folder)
     results.collect(folder)
     tables_real.build_all(folder)
@@ -77,14 +77,6 @@ def test_tables_compare_starts_and_leave_tagged_runs_out_of_the_methods(study):
     assert gap.loc["aligned", "value"] == pytest.approx(tagged["ap"] - plain["ap"], abs=0.02)
     text = tables_real.answer(metrics, tables_real.paired(study), gaps)
     assert "**all shots**" in text and "started from ScrapSim" in text
-
-
-def test_without_a_model_of_scrapsim_the_other_starts_are_run(tmp_path):
-    assert real.trained_on_scrapsim(tmp_path / "none") is None
-    jobs = real.start_jobs(["all"], [0, 1], 5, 1, None)
-    assert [(j.method, j.tag, j.seed) for j in jobs] == [
-        (m, "", s) for s in (0, 1) for m in ("scrapseg-imagenet", "scrapseg")
-    ]
 
 
 def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch, capsys):
