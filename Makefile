@@ -72,9 +72,9 @@ reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and
 notebooks: $(READY) ## save the notebooks with the outputs of a smoke run, to be read on the web
 	@$(PY) -m scrapseg.reproduce --refresh
 
-apply: $(READY) ## find what is in your own images: make apply DATA=folder [OUT=folder] [CLASSES=classes.yaml]
+apply: $(READY) ## find what is in your own images: make apply DATA=folder [OUT=folder] [CLASSES=classes.yaml] [SIDE=pixels]
 	@test -n "$(DATA)" || { echo "name the folder with your images, as in make apply DATA=my-images" >&2; exit 1; }
-	@$(PY) -m scrapseg.own "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)")
+	@$(PY) -m scrapseg.own "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)") $(if $(SIDE),--side "$(SIDE)")
 
 paper: $(READY) ## build the paper's PDF from results/PROFILE
 	@$(PY) -m scrapseg.paper --profile $(PROFILE)

@@ -29,6 +29,7 @@ data_dir = "../data/scrapsim"
 images_dir = None  # your folder; None makes a demonstration folder
 classes_file = None  # class list; None takes classes.yaml of the folder, else ScrapSim's nine
 out_dir = None  # folder to make for what comes out
+side = None  # longer side in pixels to look at images with; None takes the model's
 demo_images = 12
 demo_labels = 4
 own_steps = 6  # training steps, at most
@@ -39,6 +40,7 @@ next_images = 4  # how many to label next
 seed = 0
 
 # %%
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -97,7 +99,10 @@ pd.DataFrame(
 
 # %%
 segmenter = starting_model(folder.classes)
-Markdown(f"Start: {segmenter.origin}.")
+segmenter = replace(segmenter, side=side or segmenter.side)
+Markdown(
+    f"Start: {segmenter.origin}. Images are looked at with at most {segmenter.side} pixels a side."
+)
 
 # %% [markdown]
 # ## Training on the labels, if there are any

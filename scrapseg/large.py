@@ -22,10 +22,18 @@ from tqdm import tqdm
 
 
 class LargePrediction(NamedTuple):
-    """score_map: float16 (H, W), 1 - p[normal]. label: uint8 (H, W), most likely class."""
+    """What a model says about one photograph.
+
+    score_map: float16 (H, W), 1 - p[normal].
+    label: uint8 (H, W), most likely class.
+    impurity: uint8 (H, W), most likely class but the normal one.
+    entropy: float16 (H, W), of the class probabilities, as a share of the most there can be.
+    """
 
     score_map: np.ndarray
     label: np.ndarray
+    impurity: np.ndarray
+    entropy: np.ndarray
 
 
 def positions(length: int, tile: int, overlap: int) -> list[int]:
@@ -85,7 +93,8 @@ def predict_large(
         raise ValueError(f"overlap is {overlap}, must be in 0..{tile - 1}")
     model.eval()
     height, width = image.shape[:2]
-    scores, labels = np.empty((height, width), np.float16), np.empty((height, width), np.uint8)
+    kinds = np.float16, np.uint8, np.uint8, np.float16
+    found = LargePrediction(*(np.empty((height, width), kind) for kind in kinds))
     streams = [_bands(model, image, s, tile, overlap, batch_size) for s in scales]
     waiting = [next(stream) for stream in streams]
     row = 0
@@ -93,14 +102,15 @@ def predict_large(
         while row < height:
             n = min(p.shape[1] for p in waiting)  # rows that every scale has finished
             p = sum(p[:, :n] for p in waiting) / len(waiting)
-            scores[row : row + n] = (1 - p[0]).numpy()
-            labels[row : row + n] = p.argmax(0).to(torch.uint8).numpy()
+            entropy = -torch.xlogy(p, p).sum(0) / np.log(len(p))
+            for whole, rows in zip(found, (1 - p[0], p.argmax(0), 1 + p[1:].argmax(0), entropy)):
+                whole[row : row + n] = rows.numpy()
             row += n
             if row < height:
                 rest = zip(waiting, streams, strict=True)
                 waiting = [p[:, n:] if p.shape[1] > n else next(stream) for p, stream in rest]
             bar.update(n)
-    return LargePrediction(scores, labels)
+    return found
 
 
 def _bands(

@@ -28,6 +28,7 @@ from torch.nn import functional as F
 
 from scrapseg.classes import CLASSES, ScrapClass
 from scrapseg.data import DataError
+from scrapseg.large import predict_large
 from scrapseg.model import ModelFileError, ScrapSeg
 from scrapseg.own.classes import as_yaml, classes_from
 from scrapseg.own.images import read_image, shrunk
@@ -38,6 +39,8 @@ from scrapseg.results import REPOSITORY, atomic_write
 SHIPPED = REPOSITORY / "data" / "pocket" / "scrapsim.safetensors"
 #: Longer side, in pixels, at which images are looked at.
 SIDE = 768
+#: Up to this one they are looked at whole, above it tile by tile, see `scrapseg.large`.
+WHOLE_SIDE = 1024
 #: Connected parts smaller than this share of the image (at least 25 pixels) are no objects.
 SMALLEST_OBJECT = 1e-4
 
@@ -95,7 +98,8 @@ class Segmenter:
     Attributes:
         model: in eval mode. classes: one per row of its class vectors, the normal one first.
         threshold: pixels whose score reaches it are impurities, of their most likely class.
-        side: images are looked at with their longer side at most this long.
+        side: images are looked at with their longer side at most this long; above `WHOLE_SIDE`
+            tile by tile, in bounded memory.
         origin: a sentence on where the model comes from.
     """
 
@@ -121,6 +125,19 @@ class Segmenter:
             hook.remove()
         return logits[0].float().softmax(0).cpu(), F.normalize(seen[0][0].float(), dim=0).cpu()
 
+    def _look(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score (h, w), most likely impurity (h, w) and entropy (h w) at working size, and the
+        embedding, which is that of the whole image in any case."""
+        small = shrunk(image, self.side)
+        if max(small.shape) > WHOLE_SIDE:
+            tiled = predict_large(self.model, small)
+            embedding = self.probabilities(shrunk(image, SIDE))[1]
+            score, entropy = (torch.from_numpy(m).float() for m in (tiled.score_map, tiled.entropy))
+            return score, torch.from_numpy(tiled.impurity), entropy.flatten(), embedding
+        p, embedding = self.probabilities(image)
+        entropy = -torch.xlogy(p, p).sum(0).flatten() / np.log(len(p))
+        return 1 - p[0], p[1:].argmax(0).to(torch.uint8) + 1, entropy, embedding
+
     def predict(self, image: str | Path | Image.Image | np.ndarray) -> Prediction:
         """Find the impurities of an image: a path, a PIL image, or uint8 (H, W, 3).
 
@@ -133,13 +150,11 @@ class Segmenter:
             image = np.array(image.convert("RGB"))
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
-        p, embedding = self.probabilities(image)
-        entropy = -(p * p.clamp_min(1e-9).log()).sum(0).flatten() / np.log(len(p))
+        score, best, entropy, embedding = self._look(image)
         uncertain = entropy.topk(max(1, len(entropy) // 100)).values.mean()
-        best = p[1:].argmax(0).to(torch.uint8) + 1
         # Back to the image's own size: scores by interpolation, classes by the nearest pixel.
         size = image.shape[:2]
-        score = F.interpolate((1 - p[0])[None, None], size=size, mode="bilinear")[0, 0].numpy()
+        score = F.interpolate(score[None, None], size=size, mode="bilinear")[0, 0].numpy()
         best = F.interpolate(best[None, None], size=size, mode="nearest-exact")[0, 0].numpy()
         label = np.where(score >= self.threshold, best, 0).astype(np.uint8)
         label, instances, objects = self.objects(label, score)

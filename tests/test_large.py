@@ -79,6 +79,11 @@ def test_equal_to_brute_force(height, width, tiling, scales, batch_size):
     top = expected.topk(2, dim=0).values
     sure = top[0] - top[1] > 1e-5
     assert (torch.from_numpy(found.label) == expected.argmax(0))[sure].all()
+    best = expected[1:].topk(2, dim=0).values
+    sure = best[0] - best[1] > 1e-5
+    assert (torch.from_numpy(found.impurity) == 1 + expected[1:].argmax(0))[sure].all()
+    entropy = torch.distributions.Categorical(expected.movedim(0, -1)).entropy() / np.log(4)
+    np.testing.assert_allclose(found.entropy, entropy, atol=1e-3)
 
 
 def test_one_tile_is_the_plain_prediction():
@@ -137,6 +142,6 @@ def test_memory_of_a_4k_frame_is_bounded():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     low, full = map(float, done.stdout.split())
-    # Four times the rows: only the photograph (24 MB) and what is returned (24 MB) grow.
+    # Four times the rows: only the photograph (24 MB) and what is returned (48 MB) grow.
     assert full < 500
     assert full - low < 100

@@ -20,6 +20,7 @@ from pycocotools.coco import COCO
 import scrapseg
 from scrapseg import plots, segmenter
 from scrapseg.classes import CLASSES
+from scrapseg.large import predict_large
 from scrapseg.own.images import open_folder
 from scrapseg.own.outputs import Writer, new_folder
 from scrapseg.own.pictures import sheet
@@ -117,6 +118,21 @@ def test_large_images_come_back_at_their_own_size(start):
     assert 0 <= p.uncertainty <= 1 and np.linalg.norm(p.embedding) == pytest.approx(1, abs=1e-5)
     with pytest.raises(ValueError, match="uint8"):
         start.predict(image / 255)
+
+
+def test_above_the_whole_side_an_image_is_looked_at_tile_by_tile(start, monkeypatch):
+    monkeypatch.setattr(segmenter, "WHOLE_SIDE", 300)
+    image = np.random.default_rng(0).integers(0, 255, (200, 480, 3), np.uint8)
+    tiled = predict_large(start.model, image)
+    threshold = float(np.quantile(tiled.score_map, 0.3))
+    p = segmenter.replace(start, threshold=threshold).predict(image)
+    np.testing.assert_allclose(p.score, tiled.score_map.astype(np.float32), atol=1e-6)
+    inside = p.instances > 0
+    assert inside.any() and (p.label[inside] == tiled.impurity[inside]).all()
+    assert 0 < p.uncertainty <= 1
+    # Looked at with 240 pixels it goes through whole.
+    small = segmenter.replace(start, side=240).predict(image)
+    assert np.abs(small.score - p.score).max() > 0.01
 
 
 def test_folds_have_every_class_they_can(own):

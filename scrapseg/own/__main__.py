@@ -28,6 +28,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("folder", type=Path, help="folder with images, and labels if there are any")
     parser.add_argument("--out", type=Path, help="folder to make (results/apply/<name>)")
     parser.add_argument("--classes", type=Path, help="class list (classes.yaml in the folder)")
+    parser.add_argument("--side", type=int, help="longer side in pixels to look at images with")
     parser.add_argument("--steps", type=int, default=60, help="training steps, at most (60)")
     parser.add_argument("--folds", type=int, default=2, help="folds of the labelled images (2)")
     options = parser.parse_args(arguments)
@@ -53,6 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
             "images_dir": str(folder.root.resolve()),
             "classes_file": str(options.classes.resolve()) if options.classes else None,
             "out_dir": str(out.resolve()),
+            "side": options.side,
             "own_steps": options.steps,
             "folds": options.folds,
             "batch_size": 4,
