@@ -219,6 +219,15 @@ Markdown(
 )
 
 # %% [markdown]
+# Are small objects found better if tiles are magnified as well? Measured on ScrapSim's val images with the
+# model that comes along (`python -m scrapseg.large_study`), averaged over the scales in the first column:
+
+# %%
+study = Path("../results/full/tables/large_scales.csv")
+if study.is_file():
+    display(pd.read_csv(study).set_index("scales").round(3))
+
+# %% [markdown]
 # ## The answer
 
 # %%
