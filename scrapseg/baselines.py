@@ -32,6 +32,7 @@ import torch
 from scrapseg import unsupervised
 from scrapseg.classical import RandomForest
 from scrapseg.inference import Predictions
+from scrapseg.winclip import WinClip
 
 
 class Baseline(Protocol):
@@ -72,6 +73,7 @@ FITTED: dict[str, Callable[..., Baseline]] = {
     "fastflow": _one_class(unsupervised.FastFlow),
     "cfa": _one_class(unsupervised.Cfa),
     "supersimplenet": _one_class(unsupervised.SuperSimpleNet),
+    "winclip": _one_class(WinClip),
     "random-forest": lambda seed, steps, batch_size, **settings: RandomForest(
         seed=seed, **settings
     ),

@@ -60,6 +60,7 @@ CANDIDATES = TUNED.parent.parent / "candidates.yaml"
 FAMILIES = {
     "scrapseg": "ours",
     "scrapseg-frozen": "vlm-frozen",
+    "scrapseg-frozen-vv": "vlm-frozen",
     "scrapseg-random": "ours",
     "scrapseg-imagenet": "ours",
     "unet": "supervised",
@@ -74,7 +75,11 @@ FAMILIES = {
     "fastflow": "unsupervised",
     "cfa": "unsupervised",
     "supersimplenet": "unsupervised",
+    "winclip": "unsupervised",
 }
+
+#: Of how many last stages `scrapseg-frozen-vv` reads the maps by value-value attention.
+VALUE_STAGES = 3
 
 #: Families of the methods of `baselines.FITTED`; the others go through the training loop.
 FITTED = ("unsupervised", "classical")
@@ -163,17 +168,23 @@ def build(
             "scrapseg-imagenet is the pocket model without its alignment; backbone "
             f"{backbone.name} has no such control: leave it out of the methods and ablations"
         )
+    if method == "scrapseg-frozen-vv" and backbone == POCKET:
+        raise ValueError("scrapseg-frozen-vv changes a ViT's attention; the pocket tower has none")
     if backbone == POCKET:
         clip, encoder = None, pocket_image_encoder(seed)
     else:
         clip = load_clip(backbone.name, backbone.tag, weights_path=backbone.weights_path)
-        encoder = image_encoder(clip, grad_checkpointing=backbone.grad_checkpointing)
+        encoder = image_encoder(
+            clip,
+            grad_checkpointing=backbone.grad_checkpointing,
+            value_stages=VALUE_STAGES if method == "scrapseg-frozen-vv" else 0,
+        )
     if method == "scrapseg-random":
         text = random_embeddings(len(classes), seed, encoder.width)
     else:
         text = class_embeddings(classes, templates, clip=clip)
     options = asdict(variant)
-    if method == "scrapseg-frozen":
+    if FAMILIES[method] == "vlm-frozen":
         options["trained"] = "head"
     model = ScrapSeg(encoder, text, **options)
     if backbone == POCKET and method != "scrapseg-imagenet":

@@ -65,6 +65,7 @@ METHOD_COLOURS = {
     "scrapseg-random": "#CC79A7",
     "scrapseg-imagenet": "#E69F00",
     "scrapseg-frozen": "#56B4E9",
+    "scrapseg-frozen-vv": "#88CCEE",
     "unet": "#D55E00",
     "unet-aligned": "#7A3300",
     "fpn": "#EE8866",
@@ -77,6 +78,7 @@ METHOD_COLOURS = {
     "fastflow": "#999933",
     "cfa": "#66CCAA",
     "supersimplenet": "#225555",
+    "winclip": "#332288",
 }
 # Hues say the family (green: normal images only); markers tell its members apart.
 METHOD_MARKERS = {
@@ -84,6 +86,7 @@ METHOD_MARKERS = {
     "scrapseg-random": "v",
     "scrapseg-imagenet": "P",
     "scrapseg-frozen": "s",
+    "scrapseg-frozen-vv": "X",
     "unet": "^",
     "unet-aligned": "<",
     "fpn": ">",
@@ -96,6 +99,7 @@ METHOD_MARKERS = {
     "fastflow": "2",
     "cfa": "3",
     "supersimplenet": "4",
+    "winclip": "8",
 }
 # What remains of Okabe-Ito, for methods a user adds.
 _SPARE_COLOURS = ("#000000", "#F0E442", "#999999")

@@ -34,6 +34,7 @@ METHOD_LABELS = {
     "scrapseg-random": "ours, random vectors",
     "scrapseg-imagenet": "ours, not aligned",
     "scrapseg-frozen": "ours, frozen encoder",
+    "scrapseg-frozen-vv": "frozen, value-value attention",
     "unet": "U-Net",
     "unet-aligned": "U-Net, aligned tower",
     "fpn": "FPN",
@@ -46,6 +47,7 @@ METHOD_LABELS = {
     "fastflow": "FastFlow",
     "cfa": "CFA",
     "supersimplenet": "SuperSimpleNet",
+    "winclip": "WinCLIP",
 }
 METRIC_LABELS = {
     "ap": "pixel AP",

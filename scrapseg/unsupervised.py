@@ -26,9 +26,16 @@ from scrapseg.inference import Predictions
 from scrapseg.train import Draws, LoopConfig, optimise
 from scrapseg.weights import EFFICIENTNET, MEAN, STD, load_encoder
 
-with warnings.catch_warnings():
-    # anomalib imports all its models, some by names that it or timm has deprecated.
-    warnings.simplefilter("ignore")
+
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """For importing anomalib: it has names in use that it or timm has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+with without_warnings():
     from anomalib.models.components import KCenterGreedy, TimmFeatureExtractor
     from anomalib.models.image.cfa.anomaly_map import AnomalyMapGenerator as CfaMaps
     from anomalib.models.image.cfa.loss import CfaLoss
@@ -65,7 +72,7 @@ NOT_RUN = {
     "l2bt": _DINO,
     "rad": _DINO,
     "super_add": _DINO,
-    "winclip": "CLIP's weights are a download; with them it belongs to profile clip",
+    "winclip": "CLIP's weights are a download: only profile clip runs it (`scrapseg.winclip`)",
     "vlm_ad": "asks a language model over the network, and scores whole images",
     "cfm": "needs point clouds beside the images",
     "dfkde": "scores whole images, gives no map",
@@ -73,7 +80,7 @@ NOT_RUN = {
     "dfm": "one layer's principal components: a weaker PaDiM",
     "fre": "one layer's auto-encoder: a weaker reverse distillation",
 }
-"""anomalib's other image models (by module name), and why each is not among the baselines."""
+"""anomalib's other image models (by module name), and why each is not run here."""
 
 
 class OneClass(ABC):
@@ -169,9 +176,13 @@ class OneClass(ABC):
         return sum(p.numel() for p in self.model.parameters())
 
     def _batches(self, images: Sequence[np.ndarray], what: str) -> Iterator[Tensor]:
-        starts = range(0, len(images), self.batch_size)
-        for start in tqdm(starts, desc=what, mininterval=2, leave=False):
+        for start in self._starts(images, what):
             yield normalised(images[start : start + self.batch_size]).to(self.device)
+
+    def _starts(self, images: Sequence[np.ndarray], what: str) -> tqdm:
+        """Where batches begin, with a progress bar."""
+        starts = range(0, len(images), self.batch_size)
+        return tqdm(starts, desc=what, mininterval=2, leave=False)
 
 
 class PatchCore(OneClass):

@@ -1,12 +1,15 @@
 """The baselines: same encoder as ours, they learn, and they compute what their papers say."""
 
+import json
 import pkgutil
 
 import anomalib.models.image
 import numpy as np
+import open_clip
 import pytest
 import timm
 import torch
+from anomalib.models.image.winclip import torch_model
 from sklearn.metrics import roc_auc_score
 
 from scrapseg.baselines import FITTED, make
@@ -15,7 +18,8 @@ from scrapseg.losses import segmentation_loss
 from scrapseg.supervised import ARCHITECTURES, SupervisedNet
 from scrapseg.tune import candidates
 from scrapseg.unsupervised import NOT_RUN, Padim, PatchCore, Stfpm
-from scrapseg.weights import efficientnet_lite0_state_dict
+from scrapseg.weights import WeightsMissing, efficientnet_lite0_state_dict
+from scrapseg.winclip import WinClip
 
 torch.set_num_threads(1)
 
@@ -193,7 +197,7 @@ def test_patchcore_refuses_what_it_cannot_do():
         PatchCore().score_maps(textures(1, seed=0))
 
 
-ONE_CLASS = [m for m in FITTED if m != "random-forest"]
+ONE_CLASS = [m for m in FITTED if m not in ("random-forest", "winclip")]
 
 
 @pytest.mark.parametrize("method", ONE_CLASS)
@@ -246,6 +250,27 @@ def test_every_model_of_anomalib_is_run_or_has_its_reason():
     found = {m.name for m in pkgutil.iter_modules(anomalib.models.image.__path__)}
     run = {"patchcore", "padim", "stfpm", "fastflow", "cfa", "supersimplenet"}
     assert run | NOT_RUN.keys() == found and not run & NOT_RUN.keys()
+
+
+def test_winclip_compares_with_normal_images_and_with_prompts(tmp_path, monkeypatch):
+    config = open_clip.get_model_config("ViT-B-16-plus-240")
+    config["vision_cfg"] |= {"layers": 1, "width": 128}
+    config["text_cfg"] |= {"layers": 1}
+    (tmp_path / "small-240.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path / "small-240.json")
+    monkeypatch.setattr(torch_model, "BACKBONE", "small-240")
+    image, odd = textures(2, seed=3)
+    by_words = WinClip(0, tag=None).fit([image]).score_maps([image, odd])
+    both = WinClip(4, tag=None).fit([image]).score_maps([image, odd])
+    assert by_words.shape == (2, *image.shape[:2])
+    # The very image it was shown is at no distance from itself: half of the score is left.
+    np.testing.assert_allclose(both[0], by_words[0] / 2, atol=1e-3)
+    assert (both[1] > by_words[1] / 2).all()
+
+
+def test_winclip_without_weights_says_which(monkeypatch):
+    with pytest.raises(WeightsMissing, match="ViT-B-16-plus-240"):
+        WinClip().fit(textures(1, seed=0))
 
 
 def coloured(seed: int, size: int = 48) -> tuple[np.ndarray, np.ndarray]:

@@ -177,7 +177,9 @@ def test_another_backbone_brings_its_own_towers(small_vit):
     assert model.text.shape == (9, 512)
     torch.testing.assert_close(model.text.norm(dim=1), torch.ones(9))
     assert not torch.equal(build("scrapseg-random", 0, small_vit).text, model.text)
-    assert not build("scrapseg-frozen", 0, small_vit).encoder.visual.proj.requires_grad
+    for method, stages in (("scrapseg-frozen", 0), ("scrapseg-frozen-vv", 3)):
+        frozen = build(method, 0, small_vit).encoder
+        assert frozen.value_stages == stages and not frozen.visual.proj.requires_grad
 
 
 def test_another_backbone_without_a_gpu_stops_before_it_trains(
@@ -204,7 +206,9 @@ def test_a_run_on_another_backbone_says_so(small_vit, splits, tmp_path, monkeypa
     assert run("patchcore", splits, CONFIG, tmp_path, backbone=small_vit).backbone == "pocket"
 
 
-def test_the_control_without_alignment_is_the_pocket_models_alone(small_vit):
+def test_controls_are_refused_on_the_other_kind_of_tower(small_vit):
+    with pytest.raises(ValueError, match="the pocket tower has none"):
+        build("scrapseg-frozen-vv", 0)
     with pytest.raises(ValueError, match=f"{small_vit.name} has no such control"):
         build("scrapseg-imagenet", 0, small_vit)
 
