@@ -332,6 +332,20 @@ if len(study) > 1:
     display(figure)
 
 # %% [markdown]
+# ## Is it trained long enough?
+#
+# The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
+# profile `full` say what that costs, and which classes and sizes hold the rest back:
+
+# %%
+longer = tables.long(read_metrics(study_dir)) if not ran_here else tables.long(frame)
+parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
+parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]
+columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}
+columns |= {f"{r['steps']} steps, {r['label']}": r[parts] for _, r in longer.iterrows()}
+pd.DataFrame(columns).astype(float).round(3)
+
+# %% [markdown]
 # ## The answer
 
 # %%

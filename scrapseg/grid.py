@@ -87,7 +87,7 @@ ABLATIONS: dict[str, Job] = {
 #: Those that carry a claim of the paper, and so are run with several seeds.
 CLAIMS = ("ours", "frozen", "stages-1", "binary")
 
-PARTS = ("fewshot", "words", "ablations", "domains")
+PARTS = ("fewshot", "words", "ablations", "domains", "long")
 SETTINGS = ("heap", "belt")
 
 
@@ -131,6 +131,12 @@ def domain_jobs(methods: Sequence[str], seeds: Sequence[int], steps: int) -> lis
         for b in SETTINGS
         for method in methods
     ]
+
+
+def long_jobs(methods: Sequence[str], seeds: Sequence[int], steps: int) -> list[Job]:
+    """Every method trained for longer than the comparison's steps, all shots."""
+    tag, changes = f"{steps}-steps", {"steps": steps}
+    return [Job(m, "all", seed, tag, changes=changes) for seed in seeds for m in methods]
 
 
 def between(splits: Splits, source: str, target: str) -> Splits:
@@ -242,6 +248,8 @@ def main() -> None:
     if "domains" in given.part:
         across = setting["domain_methods"], setting["domain_seeds"], setting["domain_steps"]
         jobs += domain_jobs(*across)
+    if "long" in given.part:
+        jobs += long_jobs(setting["long_methods"], setting["long_seeds"], setting["long_steps"])
     run_jobs(jobs, splits, config, results_dir, workers=given.workers)
     frame = collect(results_dir)
     tables.build_all(results_dir, REPOSITORY / "data" / "scrapsim")

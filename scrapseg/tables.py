@@ -370,6 +370,27 @@ def domains(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out, columns=columns)
 
 
+def long(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Runs that were trained for longer than the comparison's: means over seeds.
+
+    Columns: method, label, steps, seeds, the headline metrics, recall by size, IoU by class, and
+    train_s. No rows where no such run was made.
+    """
+    steps = metrics["run"].str.extract(r"_(\d+)-steps$")[0]
+    rows = metrics.assign(steps=steps).dropna(subset=["steps"])
+    names = [*HEADLINE, *(f"object_recall_1fa/{s}" for s in SIZES)]
+    names += [*(f"iou/{s}" for s in SLUGS), "train_s"]
+    out = []
+    for method in method_order(rows["method"]):
+        for count in shots_order(rows.loc[rows["method"] == method, "steps"]):
+            of = rows[(rows["method"] == method) & (rows["steps"] == count)]
+            mean = of.groupby("metric")["value"].mean()
+            values = [mean.get(name, math.nan) for name in names]
+            label = METHOD_LABELS.get(method, method)
+            out.append((method, label, int(count), of["seed"].nunique(), *values))
+    return pd.DataFrame(out, columns=["method", "label", "steps", "seeds", *names])
+
+
 #: Assumptions about the work of labelling: outlining one piece takes 79 s (22 hours for 1,000
 #: segments in COCO, Lin et al., arXiv:1405.0312, section 4.3), and looking at an image, to say that
 #: nothing or nothing more is in it, ten seconds.
@@ -429,6 +450,7 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "ablation": ablation,
     "class_by_words": class_by_words,
     "domains": domains,
+    "long": long,
 }
 
 

@@ -87,3 +87,16 @@ def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tmp_pat
     assert list(table["target"]) == ["heap", "belt"] and set(table["source"]) == {"belt"}
     assert list(table["ap"]) == pytest.approx([r.metrics["ap"] for r in records])
     assert len(tables.main_runs(frame)) == 0
+
+
+def test_long_runs_have_their_table_and_stay_out_of_the_others(splits, tmp_path):
+    jobs = grid.long_jobs(["padim"], [0, 1], 3)
+    assert [(j.seed, j.tag, j.changes) for j in jobs] == [
+        (seed, "3-steps", {"steps": 3}) for seed in (0, 1)
+    ]
+    records = grid.run_jobs(jobs, splits, CONFIG, tmp_path)
+    frame = collect(tmp_path)
+    table = tables.long(frame)
+    assert list(table["steps"]) == [3] and list(table["seeds"]) == [2]
+    assert table["ap"][0] == pytest.approx(sum(r.metrics["ap"] for r in records) / 2)
+    assert len(tables.main_runs(frame)) == 0
