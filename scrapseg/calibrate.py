@@ -34,14 +34,28 @@ def best_normal_offset(
         kept: for each of the C - 1 impurity classes, whether its IoU counts.
         offsets: what is tried.
     """
+    classes = len(class_scores)
     log_p = np.log(expit(class_scores.astype(np.float32)) + 1e-30)
     # An offset changes nothing among the impurities: the best of them is what normal has to beat.
-    impurity = (log_p[1:].argmax(0) + 1).astype(np.uint8)
+    impurity = log_p[1:].argmax(0) + 1
     lead = log_p[0] - log_p[1:].max(0)
+    # A pixel is normal from its first sufficient offset on: all offsets are counted at once.
+    tried = np.sort(np.asarray(offsets))
+    first = np.searchsorted(tried, -lead)
+    cells = (first * classes + labels.astype(np.int64)) * classes + impurity
+    shape = len(tried) + 1, classes, classes
+    counts = np.bincount(cells.ravel(), minlength=np.prod(shape)).reshape(shape)
+    normal = counts.sum(2).cumsum(0)
     found = {}
-    for offset in sorted(offsets, key=abs):
-        named = np.where(lead + offset >= 0, np.uint8(0), impurity)
-        table = metrics.confusion(named, labels, len(log_p)).sum(0)
-        ious = list(metrics.class_metrics(table, range(len(log_p))).values())[3:]
-        found[offset] = float(np.nanmean(np.asarray(ious)[list(kept)]))
-    return max(found, key=found.get)
+    for k, offset in enumerate(tried):
+        table = counts[k + 1 :].sum(0)
+        table[:, 0] += normal[k]
+        ious = list(metrics.class_metrics(table, range(classes)).values())[3:]
+        found[float(offset)] = float(np.nanmean(np.asarray(ious)[list(kept)]))
+    return max(sorted(found, key=abs), key=found.get)
+
+
+def shifted(score_maps: np.ndarray, offset: float) -> np.ndarray:
+    """Scores 1 - p[normal] as they are once `offset` is added to the normal class's logit."""
+    rest, normal = score_maps, (1 - score_maps) * np.float32(np.exp(offset))
+    return rest / (rest + normal)

@@ -29,7 +29,7 @@ from scrapseg import metrics
 from scrapseg.augment import eval_transform, train_transform
 from scrapseg.baselines import make
 from scrapseg.budget import announce
-from scrapseg.calibrate import best_normal_offset
+from scrapseg.calibrate import best_normal_offset, shifted
 from scrapseg.classes import CLASSES, ScrapClass
 from scrapseg.clip import load_clip
 from scrapseg.data import (
@@ -277,14 +277,14 @@ def run(
     scored: LabelledImages = getattr(splits, split)
     slugs = [c.slug for c in scored.classes]
     if FAMILIES[method] in FITTED:
-        maps, val_maps, costs = _fitted(method, splits, scored, settings, shots, seed)
+        maps, val_scores, costs = _fitted(method, splits, scored, settings, shots, seed)
         chosen = {}
     else:
-        maps, val_maps, costs, chosen = _trained(
+        maps, val_scores, costs, chosen = _trained(
             method, splits, scored, config, cache, key, shots, backbone, variant, start
         )
-    labels, instances = label_stack(scored), np.stack([s.instances for s in scored])
-    threshold = metrics.best_threshold(val_maps.score_maps, label_stack(splits.val) > 0)
+    labels, instances = truth(scored)
+    threshold = metrics.best_threshold(val_scores, label_stack(splits.val) > 0)
     values = metrics.evaluate(
         maps.score_maps, maps.labels, labels, instances, threshold=threshold, slugs=slugs
     )
@@ -352,7 +352,7 @@ def train(
     variant: Variant = OURS,
     state_path: Path | None = None,
     start: Path | None = None,
-) -> tuple[nn.Module, list[dict[str, float]]]:
+) -> tuple[nn.Module, list[dict[str, float]], np.ndarray]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
     The normal class's offset is then chosen on val too, see `calibrate`.
@@ -360,7 +360,8 @@ def train(
     With another backbone than the pocket one, what the run will need is printed first.
 
     Returns:
-        The model in eval mode, and the history of `train.fit`, with normal_offset at its best look.
+        The model in eval mode; the history of `train.fit`, with normal_offset at its best look; the
+        model's score maps of val, float32 (N, H, W).
     """
     classes, templates = splits.train.classes, splits.train.templates
     slugs = [c.slug for c in classes]
@@ -402,7 +403,7 @@ def train(
     offset = best_normal_offset(seen.class_scores, coarse, kept)
     model.shift_normal(offset)
     best_look(history)["normal_offset"] = offset
-    return model, history
+    return model, history, shifted(seen.score_maps, offset)
 
 
 def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:
@@ -431,10 +432,10 @@ def _trained(
     backbone: Backbone,
     variant: Variant,
     start: Path | None,
-) -> tuple[Predictions, Predictions, dict[str, float], dict]:
-    """Fit a trained method; predictions on `scored` and val, their cost, and what val chose."""
+) -> tuple[Predictions, np.ndarray, dict[str, float], dict]:
+    """Fit a trained method; predictions on `scored`, val score maps, costs, and what val chose."""
     started = time.perf_counter()
-    model, history = train(
+    model, history, val_scores = train(
         method,
         splits,
         config,
@@ -452,9 +453,6 @@ def _trained(
     atomic_write(cache / "history.json", json.dumps(history))
     dataset = whole_images(scored, model)
     maps = predict(model, dataset, progress=True, class_scores=True)
-    val_maps = maps
-    if scored is not splits.val:
-        val_maps = predict(model, whole_images(splits.val, model))
     costs = {
         "train_s": train_s,
         "ms_per_image": milliseconds_per_image(partial(predict_one, model), dataset),
@@ -462,7 +460,7 @@ def _trained(
     }
     look = best_look(history)
     chosen = {"best_step": look["step"], "val": look["val"]}
-    return maps, val_maps, costs, chosen | {"normal_offset": look["normal_offset"]}
+    return maps, val_scores, costs, chosen | {"normal_offset": look["normal_offset"]}
 
 
 def _fitted(
@@ -472,7 +470,7 @@ def _fitted(
     settings: dict,
     shots: int | str,
     seed: int,
-) -> tuple[Predictions, Predictions, dict[str, float]]:
+) -> tuple[Predictions, np.ndarray, dict[str, float]]:
     """As `_trained` for a method of `baselines`, which has nothing to choose on val any more."""
     started = time.perf_counter()
     samples = [splits.train.sample(i) for i in few_shot_ids(splits.train, shots, seed)]
@@ -487,7 +485,7 @@ def _fitted(
         "ms_per_image": milliseconds_per_image(lambda x: model.predict([x]), images),
         "params_m": model.parameters / 1e6,
     }
-    return maps, val_maps, costs
+    return maps, val_maps.score_maps, costs
 
 
 def class_precision(
@@ -512,8 +510,17 @@ def class_precision(
 
 
 def label_stack(split: LabelledImages) -> np.ndarray:
-    """All label images of a split, uint8 (N, H, W)."""
-    return np.stack([s.label for s in split])
+    """All label images of a split, uint8 (N, H, W), not to be written to."""
+    return truth(split)[0]
+
+
+@lru_cache(maxsize=4)
+def truth(split: LabelledImages) -> tuple[np.ndarray, np.ndarray]:
+    """All label images and all instance images of a split, read once for all runs."""
+    samples = [(s.label, s.instances) for s in split]
+    labels, instances = (np.stack(maps) for maps in zip(*samples, strict=True))
+    labels.flags.writeable = instances.flags.writeable = False
+    return labels, instances
 
 
 def predict_one(model: nn.Module, item: tuple[Tensor, Tensor]) -> Tensor:

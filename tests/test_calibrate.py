@@ -2,7 +2,7 @@ import numpy as np
 import torch
 
 from scrapseg import metrics
-from scrapseg.calibrate import OFFSETS, best_normal_offset
+from scrapseg.calibrate import OFFSETS, best_normal_offset, shifted
 from scrapseg.inference import log_odds
 from scrapseg.model import ScrapSeg
 from scrapseg.supervised import SupervisedNet
@@ -55,6 +55,14 @@ def test_a_class_that_does_not_count_has_no_say():
     logits = torch.tensor([[[9.0, 1, 0, 2]], [[0.0, 0, 9, -9]], [[0.0, -9, 0, 0]]])[None]
     assert best_normal_offset(scores(logits), labels, [True, False]) == 0
     assert best_normal_offset(scores(logits), labels, [True, True]) < -2
+
+
+def test_shifted_scores_are_those_of_the_shifted_logits():
+    logits = 6 * torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(2))
+    before = 1 - logits.softmax(1)[:, 0].numpy()
+    logits[:, 0] += 1.75
+    np.testing.assert_allclose(shifted(before, 1.75), 1 - logits.softmax(1)[:, 0], atol=2e-6)
+    assert shifted(np.float32([0, 1]), -3.0).tolist() == [0, 1]
 
 
 def test_models_shift_the_normal_logit_and_nothing_else():
