@@ -671,6 +671,7 @@ def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     axes.invert_yaxis()
     name = METRIC_LABELS[metric]
     axes.set_xlabel(f"change of {name} on val, points")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     axes.grid(axis="x")
     axes.set_axisbelow(True)
     return fig
