@@ -58,7 +58,9 @@ def methods_dots(
             style = method_style(name)
             axes.plot([low, high], [y, y], color=style["color"], linewidth=1)
             axes.plot(mean, y, linestyle="none", **style)
-            axes.text(max(high, mean) + 0.03, y, f"{mean:.2f}".lstrip("0"), va="center", fontsize=6)
+            text, place = f"{mean:.2f}".lstrip("0"), (max(high, mean), y)
+            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, place, fontsize=6, **beside)
         for y in range(1, len(names)):
             if family[names[y]] != family[names[y - 1]]:
                 axes.axhline(y - 0.5, color="0.75", linewidth=0.5)
