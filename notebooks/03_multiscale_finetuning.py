@@ -43,6 +43,9 @@ encoder_lr = None
 ablations = ["ours", "stages-1"]  # tags of scrapseg.grid.ABLATIONS to run here
 ablation_steps = 2
 ablation_seeds = [0]
+long_methods = []  # those that are trained for longer as well
+long_seeds = [0]
+long_steps = 5
 study_dir = "../results/full"  # whose ablations are shown where none are run here
 
 # %%
@@ -61,7 +64,7 @@ from scrapseg.classes import CLASSES
 from scrapseg.clip import load_clip
 from scrapseg.data import SegDataset
 from scrapseg.experiment import Backbone, Splits, build, label_stack, load_maps, rates, run
-from scrapseg.grid import ablation_jobs, run_jobs
+from scrapseg.grid import ablation_jobs, long_jobs, run_jobs
 from scrapseg.inference import predict, predict_by_stage
 from scrapseg.model import ScrapSeg
 from scrapseg.paste import cutouts
@@ -338,7 +341,10 @@ if len(study) > 1:
 # profile `full` say what that costs, and which classes and sizes hold the rest back:
 
 # %%
-longer = tables.long(read_metrics(study_dir)) if not ran_here else tables.long(frame)
+jobs = long_jobs(long_methods, long_seeds, long_steps)
+run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
+shown = bool(jobs) or not (Path(study_dir) / "metrics.csv").is_file()
+longer = tables.long(collect(results_dir) if shown else read_metrics(study_dir))
 parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
 parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]
 columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}
