@@ -22,6 +22,7 @@ from tqdm import tqdm
 
 from scrapseg import metrics
 from scrapseg.data import ScrapSim
+from scrapseg.experiment import device_name
 from scrapseg.large import predict_large
 from scrapseg.results import atomic_write, provenance, save_table
 from scrapseg.segmenter import SHIPPED, load
@@ -62,7 +63,7 @@ def main() -> None:
     val, segmenter = ScrapSim(given.data, "val"), load(SHIPPED)
     table = by_scales(segmenter.model, val)
     save_table(table, given.results, "large_scales")
-    made = provenance(time.perf_counter() - clock, val.sha256, "cpu", started)
+    made = provenance(time.perf_counter() - clock, val.sha256, device_name("scrapseg"), started)
     record = {"model": segmenter.origin, "split": "val", "provenance": made}
     atomic_write(given.results / "tables/large_scales.json", json.dumps(record, indent=1) + "\n")
     print(table.round(3).to_string(index=False))

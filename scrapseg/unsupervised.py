@@ -176,13 +176,13 @@ class OneClass(ABC):
         return sum(p.numel() for p in self.model.parameters())
 
     def _batches(self, images: Sequence[np.ndarray], what: str) -> Iterator[Tensor]:
-        for start in self._starts(images, what):
-            yield normalised(images[start : start + self.batch_size]).to(self.device)
-
-    def _starts(self, images: Sequence[np.ndarray], what: str) -> tqdm:
-        """Where batches begin, with a progress bar."""
         starts = range(0, len(images), self.batch_size)
-        return tqdm(starts, desc=what, mininterval=2, leave=False)
+        for start in tqdm(starts, desc=what, mininterval=2, leave=False):
+            yield self._input(images[start : start + self.batch_size]).to(self.device)
+
+    def _input(self, images: Sequence[np.ndarray]) -> Tensor:
+        """A batch as the model takes it, (B, 3, h, w)."""
+        return normalised(images)
 
 
 class PatchCore(OneClass):

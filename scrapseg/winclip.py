@@ -5,7 +5,7 @@ It needs CLIP's weights, a download, so it belongs to the profile `clip`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from unittest import mock
 
 import numpy as np
@@ -23,8 +23,6 @@ with without_warnings():
 
 #: What anomalib's prompt ensemble is about ("a photo of a damaged ... ", "a flawless ...").
 OBJECT = "steel scrap"
-SIZE = 240
-"""Images are looked at with this side, the one of anomalib's `torch_model.BACKBONE`."""
 
 
 class WinClip(OneClass):
@@ -67,13 +65,11 @@ class WinClip(OneClass):
             self.model.eval().setup(reference_images=torch.cat(seen))
 
     def score_maps(self, images: Sequence[np.ndarray]) -> np.ndarray:
-        """As in `OneClass`, brought back from `SIZE` to the size of the images; in 0..1."""
+        """As in `OneClass`, brought back from the tower's size to that of the images; in 0..1."""
         maps = torch.from_numpy(super().score_maps(images))[:, None]
         return F.interpolate(maps, size=images[0].shape[:2], mode="bilinear")[:, 0].numpy()
 
-    def _batches(self, images: Sequence[np.ndarray], what: str) -> Iterator[Tensor]:
-        for start in self._starts(images, what):
-            batch = np.stack(images[start : start + self.batch_size])
-            x = torch.from_numpy(batch).permute(0, 3, 1, 2).float() / 255
-            x = F.interpolate(x, size=(SIZE, SIZE), mode="bilinear", antialias=True)
-            yield self.normalise(x).to(self.device)
+    def _input(self, images: Sequence[np.ndarray]) -> Tensor:
+        x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
+        size = self.model.clip.visual.image_size
+        return self.normalise(F.interpolate(x, size=size, mode="bicubic", antialias=True))

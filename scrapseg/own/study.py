@@ -20,7 +20,7 @@ import pandas as pd
 from scrapseg import metrics
 from scrapseg.classes import CLASSES
 from scrapseg.data import ScrapSim, few_shot_ids
-from scrapseg.experiment import rates
+from scrapseg.experiment import device_name, rates
 from scrapseg.own.suggest import label_next
 from scrapseg.own.tune import train_on
 from scrapseg.results import atomic_write, provenance, save_table
@@ -118,7 +118,9 @@ def main() -> None:
     save_table(table, options.results, "label_help")
     record = {
         "config": asdict(config),
-        "provenance": provenance(time.perf_counter() - clock, test.sha256, "auto", started),
+        "provenance": provenance(
+            time.perf_counter() - clock, test.sha256, device_name("scrapseg"), started
+        ),
     }
     atomic_write(options.results / "tables/label_help.json", json.dumps(record, indent=1) + "\n")
     final = table[table["round"] == ROUNDS].pivot(index="seed", columns="arm", values="ap")
