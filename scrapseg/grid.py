@@ -34,7 +34,7 @@ class Job:
 
     Attributes:
         changes: fields of `TrainConfig` that differ.
-        domains: settings (heap or belt) to learn from and to be tested on, see `between`.
+        source: the one setting (heap or belt) to learn from, see `only_from`.
         start: a saved model that ours begins with, see `experiment.build`.
         others: see `experiment.run`.
     """
@@ -46,7 +46,7 @@ class Job:
     variant: Variant = OURS
     changes: dict[str, Any] = field(default_factory=dict)
     split: str = "test"
-    domains: tuple[str, str] | None = None
+    source: str | None = None
     start: Path | None = None
 
 
@@ -87,7 +87,7 @@ ABLATIONS: dict[str, Job] = {
 #: Those that carry a claim of the paper, and so are run with several seeds.
 CLAIMS = ("ours", "frozen", "stages-1", "binary")
 
-PARTS = ("fewshot", "words", "ablations", "domains", "long")
+PARTS = ("compared", "fewshot", "words", "ablations", "domains", "long")
 SETTINGS = ("heap", "belt")
 
 
@@ -123,12 +123,11 @@ def few_shot_jobs(
 
 
 def domain_jobs(methods: Sequence[str], seeds: Sequence[int], steps: int) -> list[Job]:
-    """Every method trained on heaps and on belts, each tested on both, all shots."""
+    """Every method trained on heaps and on belts, all shots; `tables.domains` parts the test."""
     return [
-        Job(method, "all", seed, f"{a}-to-{b}", changes={"steps": steps}, domains=(a, b))
+        Job(method, "all", seed, f"from-{source}", changes={"steps": steps}, source=source)
         for seed in seeds
-        for a in SETTINGS
-        for b in SETTINGS
+        for source in SETTINGS
         for method in methods
     ]
 
@@ -139,24 +138,24 @@ def long_jobs(methods: Sequence[str], seeds: Sequence[int], steps: int) -> list[
     return [Job(m, "all", seed, tag, changes=changes) for seed in seeds for m in methods]
 
 
-def between(splits: Splits, source: str, target: str) -> Splits:
-    """Train and val images of one setting, test images of another (which may be the same).
+def only_from(splits: Splits, source: str) -> Splits:
+    """Train and val images of one setting, and all test images.
 
-    What is chosen on val is chosen on the source: the target is new to the method.
+    What is chosen on val is chosen on the source: the other setting is new to the method.
 
     Raises:
         EmptySplit: a split has no image of the setting it needs.
     """
 
-    def only(split: ScrapSim, setting: str) -> ScrapSim:
+    def only(split: ScrapSim) -> ScrapSim:
         part = copy(split)
-        part.ids = [i for i in split.ids if split.meta[i]["setting"] == setting]
+        part.ids = [i for i in split.ids if split.meta[i]["setting"] == source]
         part.meta = {i: split.meta[i] for i in part.ids}
         if not part.ids:
-            raise EmptySplit(f"{split.root}: no image of a {setting!r} in split {split.split!r}")
+            raise EmptySplit(f"{split.root}: no image of a {source!r} in split {split.split!r}")
         return part
 
-    return Splits(only(splits.train, source), only(splits.val, source), only(splits.test, target))
+    return Splits(only(splits.train), only(splits.val), splits.test)
 
 
 def run_jobs(
@@ -202,8 +201,8 @@ def _run(
     if threads:
         torch.set_num_threads(threads)
     config = replace(config, **(rates(job.method, **(own or {})) | job.changes))
-    if job.domains:
-        splits = between(splits, *job.domains)
+    if job.source:
+        splits = only_from(splits, job.source)
     return run(
         job.method,
         splits,
@@ -237,6 +236,10 @@ def main() -> None:
     splits = Splits.load(REPOSITORY / "data" / "scrapsim", setting["limit"])
     config = TrainConfig(batch_size=setting["batch_size"], crop=setting["crop"])
     jobs = []
+    if "compared" in given.part:
+        # Costs are compared too, so a run has the machine to itself.
+        once = [Job(m, changes={"steps": setting["steps"]}) for m in setting["compared"]]
+        run_jobs(once, splits, config, results_dir)
     if "fewshot" in given.part:
         few = setting["shots"], setting["seeds"], setting["few_steps"]
         jobs += few_shot_jobs(given.methods or setting["methods"], *few)
@@ -251,12 +254,24 @@ def main() -> None:
     if "long" in given.part:
         jobs += long_jobs(setting["long_methods"], setting["long_seeds"], setting["long_steps"])
     run_jobs(jobs, splits, config, results_dir, workers=given.workers)
+    show(results_dir, REPOSITORY / "data" / "scrapsim")
+
+
+def show(results_dir: Path, data_dir: Path) -> None:
+    """Join all runs; write the tables and figures of the studies."""
     frame = collect(results_dir)
-    tables.build_all(results_dir, REPOSITORY / "data" / "scrapsim")
+    tables.build_all(results_dir, data_dir)
     study = tables.ablation(frame)
     if len(study) > 1:
         drawn = [r for r in read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
         save_figure(plots.ablation_dots(study), results_dir, "ablation", drawn)
+    few = tables.main_runs(frame)
+    names = set(few.loc[few["shots"] != "all", "method"])
+    if names:
+        figure = plots.fewshot_curve(
+            frame, methods=sorted(names), bands=tables.fewshot_bands(results_dir)
+        )
+        save_figure(figure, results_dir, "fewshot", few.loc[few["method"].isin(names), "run"])
 
 
 if __name__ == "__main__":

@@ -538,11 +538,13 @@ def fewshot_curve(
     dataset: str = "scrapsim",
     methods: Sequence[str] | None = None,
     shot: str = "labelled scenes per impurity class",
+    bands: pd.DataFrame | None = None,
 ) -> Figure:
     """Quality against labelled scenes per impurity class: a line per method, a panel per metric.
 
-    Several seeds: mean with a band from the worst to the best seed. One seed: error bars are the
-    bootstrap 95 % interval over scenes. A method that was run at shots=all only is a dashed level.
+    Several seeds: mean with the 95 % band of `bands`, without these from the worst to the best
+    seed. One seed: error bars are the bootstrap 95 % interval over scenes. A method that was run at
+    shots=all only is a dashed level.
 
     Args:
         metrics_table: `metrics.csv`.
@@ -550,8 +552,11 @@ def fewshot_curve(
         dataset: rows of this dataset.
         methods: slugs to draw; all by default.
         shot: what is counted along the axis.
+        bands: `tables.fewshot_bands` of the same runs.
     """
     tidy = main_runs(metrics_table, dataset)
+    known = {} if bands is None else bands.groupby(["method", "shots", "metric"]).first()
+    known = {key: (row.lo, row.hi) for key, row in known.iterrows()} if len(known) else {}
     shots = shots_order(tidy["shots"])
     wide = len(metrics) > 1
     fig = _figure(FULL * 0.8 if wide else COLUMN, 2.5)
@@ -568,6 +573,10 @@ def fewshot_curve(
                 for x, s in enumerate(shots)
             ]
             points = [p for p in points if p[4] > 0]
+            points = [
+                (x, mean, *known.get((name, shots[x], metric), (low, high)), seeds)
+                for x, mean, low, high, seeds in points
+            ]
             x, mean, low, high, seeds = (np.array(v, float) for v in zip(*points, strict=True))
             style = method_style(name)
             if len(points) == 1 and shots[int(x[0])] == "all" and len(shots) > 1:

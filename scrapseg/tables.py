@@ -16,14 +16,18 @@ import math
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from scrapseg import results
 from scrapseg.classes import SLUGS, STEEL
+
+if TYPE_CHECKING:
+    from scrapseg.metrics import ImageStats
 
 ROOT = Path(__file__).resolve().parent.parent
 DATASET = "scrapsim"
@@ -347,29 +351,6 @@ def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(out, columns=["class", "prior", "words", "supervised", "words_over_prior"])
 
 
-def domains(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Trained on one setting, tested on both: means over seeds.
-
-    Columns: method, label, source, target, seeds, ap, miou_impurity, object_recall_1fa. No rows
-    where no such run was made.
-    """
-    names = ["ap", "miou_impurity", "object_recall_1fa"]
-    tags = metrics["run"].str.extract(r"_(heap|belt)-to-(heap|belt)$")
-    rows = metrics.assign(source=tags[0], target=tags[1]).dropna(subset=["source"])
-    out = []
-    for method in method_order(rows["method"]):
-        for source, target in itertools.product(("heap", "belt"), repeat=2):
-            of = rows[(rows["method"] == method) & (rows["source"] == source)]
-            of = of[of["target"] == target]
-            if len(of):
-                mean = of.groupby("metric")["value"].mean()
-                label, seeds = METHOD_LABELS.get(method, method), of["seed"].nunique()
-                values = [mean.get(name, math.nan) for name in names]
-                out.append((method, label, source, target, seeds, *values))
-    columns = ["method", "label", "source", "target", "seeds", *names]
-    return pd.DataFrame(out, columns=columns)
-
-
 def long(metrics: pd.DataFrame) -> pd.DataFrame:
     """Runs that were trained for longer than the comparison's: means over seeds.
 
@@ -449,7 +430,6 @@ TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
     "reference": reference,
     "ablation": ablation,
     "class_by_words": class_by_words,
-    "domains": domains,
     "long": long,
 }
 
@@ -482,18 +462,109 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     return paired_rows(results_dir, runs)
 
 
+def scene_stats(results_dir: Path | str, run: str) -> ImageStats | None:
+    """What a run left for the bootstrap, a scene each; None where it left nothing."""
+    from scrapseg.metrics import ImageStats
+
+    path = Path(results_dir) / "runs" / f"{run}.npz"
+    if not path.is_file():
+        return None
+    of_images = ImageStats.load(path)
+    # An image's id is <scene>_<view>; the views of a scene are drawn together.
+    return of_images.grouped([int(i.split("_")[0]) for i in of_images.ids])
+
+
+def fewshot_bands(results_dir: Path | str) -> pd.DataFrame:
+    """Quality by labelled scenes per impurity class, with 95 % intervals of the mean over seeds.
+
+    Returns:
+        Columns method, shots, seeds, metric (ap, miou_impurity), value, lo, hi; the interval covers
+        test scenes and, where there are several, seeds, see `metrics.mean_interval`.
+    """
+    from scrapseg.metrics import mean_interval
+
+    runs = main_runs(results.read_metrics(results_dir)).drop_duplicates("run")
+    rows = []
+    for method in method_order(runs["method"]):
+        of_method = runs[runs["method"] == method]
+        for shots in shots_order(of_method["shots"]):
+            names = of_method.loc[of_method["shots"] == shots, "run"]
+            stats = [s for s in (scene_stats(results_dir, name) for name in names) if s]
+            for metric in ("ap", "miou_impurity") if stats else ():
+                if metric == "ap" or stats[0].classes is not None:
+                    found = mean_interval(stats, metric)
+                    rows.append((method, shots, len(stats), metric, *found))
+    columns = ["method", "shots", "seeds", "metric", "value", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def domains(results_dir: Path | str, data_dir: Path | str) -> pd.DataFrame:
+    """Trained on images of one setting (heap or belt), tested on those of both.
+
+    Returns:
+        Columns method, label, source, target, seeds, metric (ap, miou_impurity), value, lo, hi (see
+        `metrics.mean_interval`), and gap, gap_lo, gap_hi: ours minus the method, paired. No rows
+        where no such run was made.
+    """
+    from scrapseg.data import ScrapSim
+    from scrapseg.metrics import mean_interval, paired_difference
+
+    setting = {str(m["scene"]): m["setting"] for m in ScrapSim(data_dir, "test").meta.values()}
+    runs = results.read_metrics(results_dir).drop_duplicates("run")
+    runs["source"] = runs["run"].str.extract(r"_from-(heap|belt)$")[0]
+    runs = runs.dropna(subset=["source"])
+    found: dict[tuple[str, str], dict[int, ImageStats]] = {}
+    for row in runs.itertuples():
+        stats = scene_stats(results_dir, row.run)
+        if stats:
+            found.setdefault((row.method, row.source), {})[row.seed] = stats
+    rows = []
+    for method, source, target in itertools.product(
+        method_order(runs["method"]), ("heap", "belt"), ("heap", "belt")
+    ):
+        parts = {
+            name: {seed: _part(s, setting, target) for seed, s in by_seed.items()}
+            for name in {method, OURS}
+            if (by_seed := found.get((name, source)))
+        }
+        for metric in ("ap", "miou_impurity") if method in parts else ():
+            theirs = parts[method]
+            if metric != "ap" and any(s.classes is None for s in theirs.values()):
+                continue
+            mean = mean_interval(list(theirs.values()), metric)
+            seeds = sorted(theirs.keys() & parts.get(OURS, {}).keys()) if method != OURS else []
+            gap = [math.nan] * 3
+            if seeds:
+                sides = [parts[OURS][s] for s in seeds], [theirs[s] for s in seeds]
+                gap = paired_difference(*sides, metric)[:3]
+            label = METHOD_LABELS.get(method, method)
+            rows.append((method, label, source, target, len(theirs), metric, *mean, *gap))
+    columns = ["method", "label", "source", "target", "seeds", "metric", "value", "lo", "hi"]
+    return pd.DataFrame(rows, columns=[*columns, "gap", "gap_lo", "gap_hi"])
+
+
+def _part(stats: ImageStats, setting: Mapping[str, str], target: str) -> ImageStats:
+    """The statistics of the scenes of one setting."""
+    keep = [setting[scene] == target for scene in stats.ids]
+    return replace(
+        stats,
+        ids=tuple(itertools.compress(stats.ids, keep)),
+        binary=stats.binary[keep],
+        positives=stats.positives[keep],
+        negatives=stats.negatives[keep],
+        classes=None if stats.classes is None else stats.classes[keep],
+    )
+
+
 def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
     """Paired differences between ours and each other method among `runs`, shots by shots."""
-    from scrapseg.metrics import ImageStats, holm, paired_difference
+    from scrapseg.metrics import holm, paired_difference
 
     stats: dict[tuple[str, str], dict[int, ImageStats]] = {}
     for row in runs.itertuples():
-        path = Path(results_dir) / "runs" / f"{row.run}.npz"
-        if path.is_file():
-            of_images = ImageStats.load(path)
-            # An image's id is <scene>_<view>; the views of a scene are drawn together.
-            grouped = of_images.grouped([int(i.split("_")[0]) for i in of_images.ids])
-            stats.setdefault((row.shots, row.method), {})[row.seed] = grouped
+        of_scenes = scene_stats(results_dir, row.run)
+        if of_scenes:
+            stats.setdefault((row.shots, row.method), {})[row.seed] = of_scenes
     rows = []
     for shots in shots_order({k for k, _ in stats}):
         ours = stats.get((shots, OURS), {})
@@ -562,7 +633,7 @@ def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> li
 
     Args:
         results_dir: holds `metrics.csv`.
-        data_dir: ScrapSim's folder; without it the tables that count the dataset are left alone.
+        data_dir: ScrapSim's folder; without it the tables that look into it are left alone.
 
     Raises:
         BrokenRecord: no readable `metrics.csv`.
@@ -571,8 +642,10 @@ def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> li
     metrics = results.read_metrics(results_dir)
     made = {name: make(metrics) for name, make in TABLES.items()}
     made["paired_fewshot"] = paired_fewshot(results_dir)
+    made["fewshot_bands"] = fewshot_bands(results_dir)
     if data_dir is not None:
         made |= data_tables(data_dir)
+        made["domains"] = domains(results_dir, data_dir)
     return [results.save_table(table, results_dir, name) for name, table in made.items()]
 
 

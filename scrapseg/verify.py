@@ -22,6 +22,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -137,7 +138,12 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
     recipes = dict.fromkeys([*tables.TABLES, *tables_real.TABLES], "metrics.csv")
     recipes |= {"composition": "the data", "dataset": "the data"}
     from_metrics = tables.TABLES | tables_real.TABLES
-    per_image = {"paired": tables.paired, "paired_fewshot": tables.paired_fewshot}
+    per_image = {
+        "paired": tables.paired,
+        "paired_fewshot": tables.paired_fewshot,
+        "fewshot_bands": tables.fewshot_bands,
+        "domains": partial(tables.domains, data_dir=comp.root / "data/scrapsim"),
+    }
     per_image |= tables_real.PER_IMAGE
     recipes |= dict.fromkeys(per_image, "the statistics per image beside the run records")
     made: dict[str, pd.DataFrame] = {}
@@ -163,7 +169,8 @@ def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
         fresh = _as_saved(made[name])
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
         if name in per_image:  # its rows may stand in any order
-            keys = ["shots", "scrapseg minus", "scrapsim minus", "metric"]
+            keys = ["method", "source", "target", "shots", "scrapseg minus", "scrapsim minus"]
+            keys = [*keys, "metric"]
             keys = [c for c in keys if c in fresh]
             fresh = fresh.sort_values(keys, ignore_index=True)
             old = old.sort_values(keys, ignore_index=True) if set(keys) <= set(old) else old

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from scrapseg import grid, plots, tables
 from scrapseg.data import EmptySplit
-from scrapseg.experiment import Splits
+from scrapseg.experiment import Splits, label_stack, load_maps
 from scrapseg.results import collect
 from scrapseg.train import TrainConfig
 
@@ -63,30 +65,36 @@ def test_own_rates_are_for_ours_alone(splits, tmp_path):
     assert unet.config["lr"] != 3e-4
 
 
-def test_domains_part_what_is_learned_from_what_is_tested(splits):
-    parts = grid.between(splits, "belt", "heap")
-    for part, setting in ((parts.train, "belt"), (parts.val, "belt"), (parts.test, "heap")):
-        assert {record["setting"] for record in part.meta.values()} == {setting}
+def test_what_is_learned_is_of_one_setting_and_the_test_of_both(splits):
+    parts = grid.only_from(splits, "belt")
+    for part in (parts.train, parts.val):
+        assert {record["setting"] for record in part.meta.values()} == {"belt"}
         assert list(part.meta) == part.ids and len(list(part)) == len(part.ids) > 0
-    assert len(splits.test.ids) > len(parts.test.ids)  # the whole is left as it was
+    assert len(splits.train.ids) > len(parts.train.ids)  # the whole is left as it was
+    assert parts.test is splits.test
     with pytest.raises(EmptySplit, match="'ship'"):
-        grid.between(splits, "belt", "ship")
+        grid.only_from(splits, "ship")
 
 
-def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tmp_path):
-    jobs = grid.domain_jobs(["padim"], [0], steps=1)
-    assert [job.tag for job in jobs] == [
-        "heap-to-heap",
-        "heap-to-belt",
-        "belt-to-heap",
-        "belt-to-belt",
-    ]
-    records = grid.run_jobs(jobs[2:], splits, CONFIG, tmp_path)  # val is all belts here
-    frame = collect(tmp_path)
-    table = tables.domains(frame)
-    assert list(table["target"]) == ["heap", "belt"] and set(table["source"]) == {"belt"}
-    assert list(table["ap"]) == pytest.approx([r.metrics["ap"] for r in records])
-    assert len(tables.main_runs(frame)) == 0
+def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tiny_scrapsim, tmp_path):
+    jobs = grid.domain_jobs(["padim", "scrapseg"], [0], steps=1)
+    assert [job.tag for job in jobs] == ["from-heap"] * 2 + ["from-belt"] * 2
+    grid.run_jobs(jobs[2:], splits, CONFIG, tmp_path)  # val is all belts here
+    assert len(tables.main_runs(collect(tmp_path))) == 0
+    table = tables.domains(tmp_path, tiny_scrapsim).set_index(["method", "target", "metric"])
+    assert set(table["source"]) == {"belt"}
+    of_heaps = [splits.test.meta[i]["setting"] == "heap" for i in splits.test.ids]
+    truth = label_stack(splits.test) > 0
+    for method in ("padim", "scrapseg"):
+        maps = load_maps(tmp_path, f"{method}_scrapsim_allshots_s0_from-belt").score_maps
+        for target, keep in (("heap", np.array(of_heaps)), ("belt", ~np.array(of_heaps))):
+            exact = average_precision_score(truth[keep].ravel(), maps[keep].ravel())
+            assert table.loc[(method, target, "ap"), "value"] == pytest.approx(exact, abs=0.02)
+    gap = (
+        table.loc[("scrapseg", "heap", "ap"), "value"] - table.loc[("padim", "heap", "ap"), "value"]
+    )
+    assert table.loc[("padim", "heap", "ap"), "gap"] == pytest.approx(gap)
+    assert ("padim", "heap", "miou_impurity") not in table.index
 
 
 def test_long_runs_have_their_table_and_stay_out_of_the_others(splits, tmp_path):

@@ -391,6 +391,30 @@ def test_paired_difference_sees_what_separate_intervals_hide():
     assert hi - lo < (intervals["ap_hi"] - intervals["ap_lo"]) / 3
 
 
+def test_mean_interval_covers_scenes_and_seeds():
+    scores, predictions, labels, _ = scene(11, 60)
+    rng = np.random.default_rng(0)
+    runs = [
+        M.image_stats(scores + k * noise, predictions, labels, threshold=1.0)
+        for k, noise in enumerate(rng.normal(size=(3, *scores.shape)))
+    ]
+    alone = M.bootstrap_intervals(runs[0])
+    one = M.mean_interval(runs[:1], "ap")  # no other seed to draw: the interval of the images
+    assert (one.lo, one.hi) == pytest.approx((alone["ap_lo"], alone["ap_hi"]))
+    assert M.mean_interval([runs[0]] * 3, "ap") == pytest.approx(one)  # seeds that agree add none
+    all_three = M.mean_interval(runs, "ap")
+    each = [M.mean_interval([run], "ap") for run in runs]
+    assert all_three.value == pytest.approx(np.mean([e.value for e in each]))
+    assert all_three.hi - all_three.lo > max(e.hi - e.lo for e in each)
+    other = M.image_stats(
+        scores, None, labels, threshold=1.0, ids=[str(i) for i in range(60)][::-1]
+    )
+    with pytest.raises(ValueError, match="same images"):
+        M.mean_interval([runs[0], other], "ap")
+    with pytest.raises(ValueError, match="names no classes"):
+        M.mean_interval([other], "miou")
+
+
 def test_p_says_how_far_the_interval_is_from_zero():
     """5 % of normal differences lie beyond 0 when their mean is 1.645 deviations above it."""
     draws = np.random.default_rng(0).normal(1.645, 1, 200_000)
