@@ -106,19 +106,25 @@ save_figure(figure, results_dir, "fewshot", runs=[r.name() for r in records])
 figure
 
 # %% [markdown]
-# With one seed the bars are 95 % bootstrap intervals over test scenes; with several, the band is the
-# range over seeds, which also moves the choice of scenes.
+# With one seed the bars are 95 % bootstrap intervals over test scenes.
 #
 # ## Over several seeds
 #
 # Which scenes are labelled is luck, and with one scene per class much of it. Where a profile has one
-# seed, the study of profile `full` is shown: every method with few shots over several seeds, and ours
-# minus each other method on the same test scenes, paired by seed, in points with 95 % intervals.
+# seed, the study of profile `full` is shown: every method with few shots over several seeds. A band is
+# the 95 % interval of the mean, for which seeds and test scenes are drawn anew (three seeds tell that
+# luck smaller than it is). The table has ours minus each other method on the same test scenes, paired by
+# seed, in points with 95 % intervals.
 
 # %%
 alone = len(seeds) == 1 and (Path(study_dir) / "metrics.csv").is_file()
 source = Path(study_dir if alone else results_dir)
-display(plots.fewshot_curve(read_metrics(source)))
+study = read_metrics(source)
+few = tables.main_runs(study)
+names = tables.method_order(few.loc[few["shots"] != "all", "method"])
+plots.fewshot_curve(study, methods=names, bands=tables.fewshot_bands(source))
+
+# %%
 made = source / "tables/paired_fewshot.csv"
 gaps = pd.read_csv(made, dtype={"shots": str}) if alone else tables.paired_fewshot(source)
 gaps["points"] = [
@@ -150,32 +156,37 @@ figure
 
 # %% [markdown]
 # ## Which classes are learned first
+#
+# The IoU of ours, class by class, mean over the seeds of the study above. With few shots a run has fewer
+# steps too, so the last column is not of the same kind as the others.
 
 # %%
-ours = [r for r in records if r.method == "scrapseg" and r.seed == seeds[0]]
-first = pd.DataFrame(
-    {c.name: [r.metrics[f"iou/{c.slug}"] for r in ours] for c in IMPURITIES},
-    index=pd.Index([r.shots for r in ours], name="shots"),
-).T
-first.sort_values("all", ascending=False).round(3)
+ours = few[(few["method"] == "scrapseg") & few["metric"].str.startswith("iou/")]
+first = ours.pivot_table(values="value", index="metric", columns="shots")
+first = first[tables.shots_order(first.columns)].rename(index=lambda m: m.removeprefix("iou/"))
+first = first.drop(index="steel").rename_axis("class").sort_values(first.columns[-1])[::-1]
+first.round(3)
 
 # %% [markdown]
-# The rows are in the order of what all labels bring; those at the bottom are learned late, and a row of
-# zeros is a class that was not learned at all.
+# The rows are in the order of what the most labels bring; those at the bottom are learned late, and a
+# row near zero is a class that was not learned at all.
 #
 # ## From heaps to belts
 #
 # A plant films a belt; the images it can get beforehand show heaps in a yard. Here a method learns from
 # one setting, chooses on val images of that setting, and is tested on both. Profiles that do not run it
-# show what profile `full` has, if anything.
+# show what profile `full` has, if anything. A cell is the AP with its 95 % interval, in per cent.
 
 # %%
 across = domain_jobs(domain_methods, domain_seeds, domain_steps)
 run_jobs(across, splits, shared, results_dir, backbone=towers, own=own)
-frame = collect(results_dir)
-save_table(tables.TABLES["domains"](frame), results_dir, "domains")
-across_study = tables.TABLES["domains"](frame if across else read_metrics(source))
-across_study.round(3)
+collect(results_dir)
+save_table(tables.domains(results_dir, data_dir), results_dir, "domains")
+moved = tables.domains(results_dir if across else source, data_dir)
+moved["shown"] = [
+    f"{100 * m.value:.1f} ({100 * m.lo:.1f} to {100 * m.hi:.1f})" for m in moved.itertuples()
+]
+moved[moved["metric"] == "ap"].pivot(index="label", columns=["source", "target"], values="shown")
 
 # %% [markdown]
 # ## The answer

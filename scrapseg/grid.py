@@ -24,7 +24,7 @@ from tqdm import tqdm
 from scrapseg import plots, tables
 from scrapseg.data import EmptySplit, ScrapSim
 from scrapseg.experiment import OURS, POCKET, Backbone, Splits, Variant, rates, run
-from scrapseg.results import REPOSITORY, RunRecord, collect, read_runs, save_figure
+from scrapseg.results import REPOSITORY, RunRecord, collect, read_runs, save_figure, save_table
 from scrapseg.train import TrainConfig
 
 
@@ -261,6 +261,7 @@ def show(results_dir: Path, data_dir: Path) -> None:
     """Join all runs; write the tables and figures of the studies."""
     frame = collect(results_dir)
     tables.build_all(results_dir, data_dir)
+    save_table(tables.paired(results_dir), results_dir, "paired")
     study = tables.ablation(frame)
     if len(study) > 1:
         drawn = [r for r in read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
