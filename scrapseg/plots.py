@@ -69,7 +69,7 @@ METHOD_COLOURS = {
     "unet": "#D55E00",
     "unet-aligned": "#7A3300",
     "fpn": "#EE8866",
-    "deeplabv3plus": "#AA4499",
+    "deeplabv3plus": "#8C1C13",
     "segformer": "#882255",
     "random-forest": "#444444",
     "patchcore": "#009E73",
@@ -566,6 +566,7 @@ def fewshot_curve(
     for axes, metric in zip(grid, metrics, strict=True):
         names = method_order(tidy.loc[tidy["metric"] == metric, "method"])
         names = [n for n in names if methods is None or n in methods]
+        highest = 0.0
         for k, name in enumerate(names):
             rows = tidy[tidy["method"] == name]
             points = [
@@ -578,6 +579,7 @@ def fewshot_curve(
                 for x, mean, low, high, seeds in points
             ]
             x, mean, low, high, seeds = (np.array(v, float) for v in zip(*points, strict=True))
+            highest = max(highest, np.nanmax(high, initial=0))
             style = method_style(name)
             if len(points) == 1 and shots[int(x[0])] == "all" and len(shots) > 1:
                 (line,) = axes.plot(
@@ -611,7 +613,7 @@ def fewshot_curve(
         axes.set_xticks(range(len(shots)), shots)
         axes.set_xlabel(shot)
         axes.set_ylabel(METRIC_LABELS.get(metric, metric))
-        axes.set_ylim(0, 1)
+        axes.set_ylim(0, min(1, 1.1 * highest) or 1)
         axes.grid(axis="y")
         axes.set_axisbelow(True)
     _legend_below(fig, list(handles.values()), cols=None if wide else 2)
