@@ -657,14 +657,18 @@ def percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def markdown_methods(metrics: pd.DataFrame) -> str:
-    """The `methods` table for the README: per cent, the best of each column in bold."""
+def markdown_methods(metrics: pd.DataFrame, names: Sequence[str] = QUALITY) -> str:
+    """The `methods` table for the README: per cent, the best of each column in bold.
+
+    Args:
+        names: metrics to show.
+    """
     table = methods(metrics)
-    head = ["method", *(METRIC_LABELS[m] for m in QUALITY), "training", "per image", "parameters"]
+    head = ["method", *(METRIC_LABELS[m] for m in names), "training", "per image", "parameters"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for _, row in table.iterrows():
         cells = [row["label"]]
-        for name in QUALITY:
+        for name in names:
             text = percent(row[name])
             best = text != "–" and text == percent(table[name].max())
             cells.append(f"**{text}**" if best else text)
@@ -721,6 +725,11 @@ def fresh_readme(text: str, results_dir: Path) -> str:
         "results": markdown_methods(results.read_metrics(results_dir)),
         "times": markdown_times(results_dir / "times.json"),
     }
+    if "<!-- full:begin -->" in text:
+        from scrapseg import paper
+
+        study = results.read_metrics(paper.study_of(results_dir))
+        blocks["full"] = markdown_methods(study, HEADLINE)
     if "<!-- real:begin -->" in text:
         from scrapseg import tables_real
 
