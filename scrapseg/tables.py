@@ -664,6 +664,8 @@ def markdown_methods(metrics: pd.DataFrame, names: Sequence[str] = QUALITY) -> s
         names: metrics to show.
     """
     table = methods(metrics)
+    if table.empty:
+        return "Not run yet."
     head = ["method", *(METRIC_LABELS[m] for m in names), "training", "per image", "parameters"]
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for _, row in table.iterrows():
