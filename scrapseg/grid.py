@@ -21,7 +21,7 @@ import yaml
 from joblib import Parallel, delayed
 from tqdm import tqdm
 
-from scrapseg import plots, tables
+from scrapseg import leaderboard, plots, tables
 from scrapseg.data import EmptySplit, ScrapSim
 from scrapseg.experiment import OURS, POCKET, Backbone, Splits, Variant, rates, run
 from scrapseg.results import REPOSITORY, RunRecord, collect, read_runs, save_figure, save_table
@@ -240,6 +240,7 @@ def main() -> None:
         # Costs are compared too, so a run has the machine to itself.
         once = [Job(m, changes={"steps": setting["steps"]}) for m in setting["compared"]]
         run_jobs(once, splits, config, results_dir)
+        leaderboard.collect(results_dir, results_dir / "leaderboard", splits.test)
     if "fewshot" in given.part:
         few = setting["shots"], setting["seeds"], setting["few_steps"]
         jobs += few_shot_jobs(given.methods or setting["methods"], *few)
