@@ -50,9 +50,8 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
-from scrapseg import plots, plots_analysis, tables
-from scrapseg.classes import IMPURITIES
-from scrapseg.data import few_shot_ids
+from scrapseg import analysis, plots, plots_analysis, tables
+from scrapseg.data import ScrapSim
 from scrapseg.experiment import Backbone, Splits
 from scrapseg.grid import Job, domain_jobs, few_shot_jobs, run_jobs
 from scrapseg.results import collect, read_metrics, save_figure, save_table
@@ -69,17 +68,9 @@ towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 # eight classes need fewer than 8 *k* scenes. The subsets are nested: what is in 1 shot is in 4.
 
 # %%
-rows = []
-for k in [*shots, "all"]:
-    ids = few_shot_ids(splits.train, k, seeds[0])
-    pieces = [splits.train.meta[i]["instances"] for i in ids]
-    held = [{o["class"] for o in objects} for objects in pieces]
-    row = {"shots": k, "images": len(ids), "pieces": sum(map(len, pieces))}
-    row |= {"without impurity": sum(not h for h in held)}
-    rows.append(row | {c.slug: sum(c.slug in h for h in held) for c in IMPURITIES})
-subsets = pd.DataFrame(rows).set_index("shots")
-save_table(subsets.reset_index(), results_dir, "subsets")
-subsets
+subsets = analysis.few_shot_sizes(splits.train, [*shots, "all"], seeds[0])
+save_table(subsets, results_dir, "subsets")
+subsets.set_index("shots")
 
 # %% [markdown]
 # ## The runs
@@ -144,15 +135,21 @@ wide[tables.shots_order(wide.columns)]
 # image and find nothing more in it. A method that learns from normal images alone needs the look only.
 
 # %%
-cost = tables.label_cost(frame, subsets.reset_index())
+cost = tables.label_cost(frame, subsets)
 save_table(cost, results_dir, "label_cost")
+figure = plots_analysis.label_cost(cost)
+save_figure(figure, results_dir, "label_cost", runs=[r.name() for r in records])
 print(f"{tables.SECONDS_PER_PIECE} s a piece, {tables.SECONDS_PER_IMAGE} s an image")
 cost.drop(columns="label").round(3)
 
+# %% [markdown]
+# The same of the study above, whose methods are more:
+
 # %%
-figure = plots_analysis.label_cost(cost)
-save_figure(figure, results_dir, "label_cost", runs=[r.name() for r in records])
-figure
+every = ScrapSim(data_dir, "train") if alone else splits.train
+counts = [k if k == "all" else int(k) for k in tables.shots_order(few["shots"])]
+sizes = analysis.few_shot_sizes(every, counts, seeds[0])
+plots_analysis.label_cost(tables.label_cost(study, sizes))
 
 # %% [markdown]
 # ## Which classes are learned first

@@ -16,13 +16,37 @@ from scipy import ndimage
 from scipy.stats import binomtest
 
 from scrapseg import metrics
-from scrapseg.classes import CLASSES, SLUGS, STEEL
-from scrapseg.data import ScrapSim, instances_table
+from scrapseg.classes import CLASSES, IMPURITIES, SLUGS, STEEL
+from scrapseg.data import ScrapSim, few_shot_ids, instances_table
 
 #: Bins of an object's visible fraction, both ends of the last one included.
 BURIAL = (0.0, 0.25, 0.5, 0.75, 0.95, 1.0)
 #: Bins of an object's visible pixels.
 PIXELS = (1, 100, 300, 700, 1500, np.inf)
+
+
+# ---------------------------------------------------------------- subsets
+
+
+def few_shot_sizes(split: ScrapSim, shots: Sequence[int | str], seed: int) -> pd.DataFrame:
+    """What is in the few-shot subsets of one seed, a row each.
+
+    Returns:
+        Columns shots, images, pieces (to outline), "without impurity" (images), and per class the
+        images that hold it.
+
+    Raises:
+        NotEnoughShots: see `data.few_shot_ids`.
+    """
+    rows = []
+    for k in shots:
+        ids = few_shot_ids(split, k, seed)
+        pieces = [split.meta[i]["instances"] for i in ids]
+        held = [{o["class"] for o in objects} for objects in pieces]
+        row = {"shots": k, "images": len(ids), "pieces": sum(map(len, pieces))}
+        row |= {"without impurity": sum(not h for h in held)}
+        rows.append(row | {c.slug: sum(c.slug in h for h in held) for c in IMPURITIES})
+    return pd.DataFrame(rows)
 
 
 # ---------------------------------------------------------------- objects

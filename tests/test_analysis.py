@@ -18,6 +18,16 @@ def split(tiny_scrapsim) -> ScrapSim:
     return ScrapSim(tiny_scrapsim, "test")
 
 
+def test_few_shot_sizes_count_what_the_labels_show(split):
+    table = analysis.few_shot_sizes(split, ["all"], 0).iloc[0]
+    labels = [s.label for s in split]
+    assert table["images"] == len(labels)
+    assert table["without impurity"] == sum(not label.any() for label in labels)
+    for c in analysis.IMPURITIES:
+        assert table[c.slug] == sum((label == c.index).any() for label in labels)
+    assert table["pieces"] == sum(len(split.meta[i]["instances"]) for i in split.ids)
+
+
 def test_all_objects_are_found_by_the_truth_and_some_without_a_class(split):
     labels = np.stack([s.label for s in split])
     found = analysis.found_objects(split, (labels > 0).astype(np.float32))
