@@ -78,9 +78,10 @@ subsets.set_index("shots")
 # Same loop, same augmentation, same sampler and the same number of steps for every method; fewer
 # steps with few shots, since there is less to learn from. Model choice and threshold use the whole
 # val split at every number of shots, for all methods alike: this measures what the *training*
-# labels bring. Which methods run is the profile's choice: `full` has U-Net, FPN, DeepLabV3+ and a random
-# forest on colours and textures beside ours, and variants of ours with one thing changed each: started
-# from ImageNet's weights alone (`scrapseg-imagenet`), random class vectors, a frozen image tower.
+# labels bring. Which methods run is the profile's choice: `full` has U-Net, DeepLabV3+, SegFormer's decoder
+# (the strongest of four on val, see `results/tuning`) and a random forest on colours and textures beside ours,
+# and variants of ours with one thing changed each: started from ImageNet's weights alone
+# (`scrapseg-imagenet`), random class vectors, a frozen image tower.
 
 # %%
 shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
