@@ -75,13 +75,13 @@ splits = Splits.load(data_dir, limit)
 # | ScrapSeg, not aligned | the same, started from ImageNet's weights, its head from nothing |
 # | ScrapSeg, frozen encoder | the same as ScrapSeg, its image tower kept as it was before scrap |
 # | U-Net, FPN, DeepLabV3+, SegFormer decoder | all training images with labels; ImageNet's encoder weights; segmentation-models-pytorch |
-# | U-Net, aligned tower | U-Net with the image tower that ours starts from |
+# | U-Net, SegFormer decoder, aligned tower | the same with the image tower that ours starts from |
 # | random forest | all training images with labels; colours and textures at several scales; scikit-image, scikit-learn |
 # | PatchCore, PaDiM, STFPM, FastFlow, CFA, SuperSimpleNet | normal training images only; ImageNet's encoder weights; anomalib |
 #
 # Ours starts from an image side that learned words on rendered everyday things (notebook a2), which no
-# other method has seen. *Not aligned* and *U-Net, aligned tower* say what that is worth: the
-# first is the fair comparison with U-Net, the second gives U-Net the tower too.
+# other method has seen. *Not aligned* and *aligned tower* say what that is worth: the first is the fair
+# comparison with the networks that start from ImageNet, the second gives two of them the tower too.
 #
 # The networks with labels share loop, augmentation, sampler, loss and number of steps; those of anomalib
 # that are trained share loop and number of steps, and have their own losses. Every method chose among

@@ -68,6 +68,7 @@ FAMILIES = {
     "fpn": "supervised",
     "deeplabv3plus": "supervised",
     "segformer": "supervised",
+    "segformer-aligned": "supervised",
     "random-forest": "classical",
     "patchcore": "unsupervised",
     "padim": "unsupervised",
@@ -146,7 +147,8 @@ def build(
     """A fresh model of a trained method, its new weights drawn from `seed`.
 
     On the pocket backbone ours starts from the aligned weights, and `scrapseg-imagenet` from
-    ImageNet's with a head drawn anew, as U-Net does; `unet-aligned` has the aligned image tower.
+    ImageNet's with a head drawn anew, as U-Net does; `unet-aligned` and `segformer-aligned` have
+    the aligned image tower.
     `backbone` and `variant` are for ours; the baselines have the pocket model's image tower.
     `classes` and `templates` are the data set's; `start` is a saved model whose weights ours begins
     with, whatever classes it was trained on.

@@ -88,9 +88,11 @@ def test_ours_starts_aligned_and_the_control_from_imagenet():
     assert torch.equal(aligned.state_dict()[stem], shipped[stem].float())
     tower = weights.efficientnet_lite0_state_dict()
     assert torch.equal(imagenet.state_dict()[stem], tower["conv_stem.weight"])
-    unet, control = build("unet", 0), build("unet-aligned", 0)
-    assert torch.equal(unet.net.encoder.model.conv_stem.weight, tower["conv_stem.weight"])
-    assert torch.equal(control.net.encoder.model.conv_stem.weight, shipped[stem].float())
+    for name in ("unet", "segformer"):
+        plain, control = build(name, 0), build(f"{name}-aligned", 0)
+        assert torch.equal(plain.net.encoder.model.conv_stem.weight, tower["conv_stem.weight"])
+        assert torch.equal(control.net.encoder.model.conv_stem.weight, shipped[stem].float())
+        assert type(plain.net) is type(control.net)
 
 
 def test_variants_of_ours_keep_the_aligned_weights_they_can():
