@@ -87,7 +87,8 @@ splits = Splits.load(data_dir, limit)
 # that are trained share loop and number of steps, and have their own losses. Every method chose among
 # four candidates on val (`notebooks/candidates.yaml`; the choice is in `profiles/tuned.yaml`, the trials
 # in `results/tuning`). Thresholds come from val. Each method sees test once. Runs that notebook 03 has
-# made are read back, not repeated. Profiles differ in which of these they run.
+# made are read back, not repeated. Profiles differ in which of these they run; none has SuperSimpleNet, a step
+# of which takes seconds on a CPU.
 #
 # anomalib has more models than these. Why the others are not here:
 
