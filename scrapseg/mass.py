@@ -185,7 +185,8 @@ def heat(copper_share: NDArray | float, recall: float, heat_t: float = HEAT_T) -
 
 
 def heat_table(
-    recalls: Iterable[tuple[str, float]], copper_shares: Sequence[float] = (0.0025, 0.005, 0.01)
+    recalls: Iterable[tuple[str, float]],
+    copper_shares: Sequence[float] = (COPPER_LIMIT, 2 * COPPER_LIMIT, 4 * COPPER_LIMIT),
 ) -> pd.DataFrame:
     """What recall does to the copper of a heat.
 
