@@ -158,6 +158,16 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def floor(train: ScrapSim, test: ScrapSim) -> pd.DataFrame:
+    """`errors` on `test` of the true masks, with the masses fitted on `train`.
+
+    What is left when every pixel is right; a method's own errors come on top.
+    """
+    model = MassModel.fit(train, np.stack([s.label for s in train]))
+    labels = np.stack([s.label for s in test])
+    return errors(estimates(test, model, labels, labels))
+
+
 def material_recall(objects: pd.DataFrame) -> dict[str, float]:
     """Share of each material's mass, in pieces that are seen at all, that lies in found pieces.
 

@@ -44,7 +44,7 @@ METHOD_LABELS = {
     "fpn": "FPN",
     "deeplabv3plus": "DeepLabV3+",
     "segformer": "SegFormer decoder",
-    "segformer-aligned": "SegFormer dec., aligned tower",
+    "segformer-aligned": "SegFormer, aligned tower",
     "random-forest": "random forest",
     "patchcore": "PatchCore",
     "padim": "PaDiM",

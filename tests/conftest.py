@@ -100,7 +100,7 @@ def write_scrapsim(root: Path, *, scenes: int = 16, size: int = 64, seed: int = 
                     "seed": seed + scene,
                     "setting": setting,
                     "ground": "concrete",
-                    "camera": {"height_m": 2.0},
+                    "camera": {"height_m": 2.0, "framing_m": 2.0},
                     "light": {"kind": "overcast"},
                     "impurity_fraction": float((label > 0).mean()),
                     "instances": rows,

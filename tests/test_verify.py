@@ -9,9 +9,10 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typst
-from fake_results import write_results
+from fake_results import save_furnace, write_results
 
 from scrapseg import paper, results, tables, verify
 from scrapseg.verify import Compendium
@@ -48,6 +49,7 @@ def sound(tmp_path_factory, tiny_scrapsim) -> Path:
     root = tmp_path_factory.mktemp("checkout")
     shutil.copytree(tiny_scrapsim, root / "data/scrapsim")
     write_results(root / "results/laptop")
+    save_furnace(root / "results/laptop", root / "data/scrapsim")
     tables.build_all(root / "results/laptop", root / "data/scrapsim")
     (root / "paper").mkdir()
     for name in ("paper.typ", "references.bib"):
@@ -79,7 +81,7 @@ def test_a_sound_checkout_passes(sound, capsys):
     assert all(line.startswith("ok    ") for line in lines[:-1])
     text = "\n".join(lines)
     used = paper.uses(SOURCE.read_text())
-    assert len(used.tables) > 5 and len(used.figures) > 3
+    assert len(used.tables) > 5 and len(used.figures) > 2
     for name in used.tables:
         assert f"tables/{name}.csv" in text
     for name in used.figures:
@@ -143,6 +145,22 @@ def test_a_wrong_table_is_named(checkout, plant, names, message):
     plant(checkout)
     [line] = failures(verify.check_tables(Compendium(checkout), names))
     assert re.search(message, line), line
+
+
+def test_the_furnace_tables_are_checked_as_far_as_they_can_be(checkout):
+    folder = checkout / "results/laptop/tables"
+    table = pd.read_csv(folder / "mass.csv")
+    table.loc[table["method"] == "true masks", "mae"] *= 0.9
+    results.save_table(table, checkout / "results/laptop", "mass")
+    table = pd.read_csv(folder / "heat.csv")
+    table.loc[1, "copper_kg"] += 1
+    results.save_table(table, checkout / "results/laptop", "heat")
+    masses, heat = failures(verify.check_furnace(Compendium(checkout)))
+    assert re.search(r"mass\.csv: its true masks.*mae", masses), masses
+    assert re.search(r"heat\.csv: follows from the recalls.*copper_kg", heat), heat
+    (folder / "heat.csv").unlink()
+    [_, lost] = failures(verify.check_furnace(Compendium(checkout)))
+    assert "file is missing; run `make reproduce`" in lost
 
 
 def test_a_missing_figure_is_named(checkout):
