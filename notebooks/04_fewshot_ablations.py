@@ -32,6 +32,8 @@ crop = 128  # side of the training crops in pixels
 shots = [1]  # labelled scenes per impurity class, beside all
 seeds = [0]
 methods = ["scrapseg", "unet"]  # of scrapseg.experiment.FAMILIES
+controls = []  # ours with one thing changed, likewise; with these seeds
+control_seeds = [0]
 domain_methods = []  # those trained on one setting, heaps or belts, and tested on the other
 domain_seeds = [0]
 domain_steps = 3
@@ -80,20 +82,21 @@ subsets.set_index("shots")
 # val split at every number of shots, for all methods alike: this measures what the *training*
 # labels bring. Which methods run is the profile's choice: `full` has U-Net, DeepLabV3+, SegFormer's decoder
 # (the strongest of four on val, see `results/tuning`) and a random forest on colours and textures beside ours,
-# and variants of ours with one thing changed each: started from ImageNet's weights alone
+# and, as controls with fewer seeds, ours with one thing changed each: started from ImageNet's weights alone
 # (`scrapseg-imagenet`), random class vectors, a frozen image tower.
 
 # %%
 shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
 jobs = few_shot_jobs(methods, shots, seeds, few_steps)
-jobs += [Job(method, seed=seeds[0]) for method in methods]
+jobs += few_shot_jobs(controls, shots, control_seeds, few_steps)
+jobs += [Job(method, seed=seeds[0]) for method in (*methods, *controls)]
 own = {"lr": lr, "encoder_lr": encoder_lr}
 records = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
 frame = collect(results_dir)
 tables.TABLES["fewshot"](frame).round(3)
 
 # %%
-figure = plots.fewshot_curve(frame, methods=methods)
+figure = plots.fewshot_curve(frame, methods=[*methods, *controls])
 save_figure(figure, results_dir, "fewshot", runs=[r.name() for r in records])
 figure
 
@@ -104,7 +107,7 @@ figure
 #
 # Which scenes are labelled is luck, and with one scene per class much of it. Where a profile has one
 # seed, the study of profile `full` is shown: every method with few shots over several seeds. A band is
-# the 95 % interval of the mean, for which seeds and test scenes are drawn anew (three seeds tell that
+# the 95 % interval of the mean, for which seeds and test scenes are drawn anew (so few seeds tell that
 # luck smaller than it is). The table has ours minus each other method on the same test scenes, paired by
 # seed, in points with 95 % intervals.
 

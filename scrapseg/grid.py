@@ -242,8 +242,10 @@ def main() -> None:
         run_jobs(once, splits, config, results_dir)
         leaderboard.collect(results_dir, results_dir / "leaderboard", splits.test)
     if "fewshot" in given.part:
-        few = setting["shots"], setting["seeds"], setting["few_steps"]
-        jobs += few_shot_jobs(given.methods or setting["methods"], *few)
+        shots, steps = setting["shots"], setting["few_steps"]
+        jobs += few_shot_jobs(given.methods or setting["methods"], shots, setting["seeds"], steps)
+        if not given.methods and "controls" in setting:
+            jobs += few_shot_jobs(setting["controls"], shots, setting["control_seeds"], steps)
     if "words" in given.part:
         jobs += words_jobs(setting["held_out"], setting["words_steps"])
     if "ablations" in given.part:

@@ -612,15 +612,26 @@ def dataset_counts(datasets: Iterable) -> pd.DataFrame:
 
 
 def data_tables(data_dir: Path | str) -> dict[str, pd.DataFrame]:
-    """The tables that count the dataset itself: `composition` (by class) and `dataset` (by split).
+    """The tables of the dataset itself: `composition` (by class), `dataset` (by split), `outlines`.
+
+    The last is what the true test masks score when their outlines are a pixel off, see
+    `analysis.boundary_ceiling`.
 
     Raises:
         DataError: see `data.ScrapSim`.
     """
+    import numpy as np
+
+    from scrapseg.analysis import boundary_ceiling
     from scrapseg.data import SPLITS, ScrapSim, composition
 
     splits = [ScrapSim(data_dir, split) for split in SPLITS]
-    return {"composition": composition(splits), "dataset": dataset_counts(splits)}
+    masks = np.stack([sample.label for sample in splits[SPLITS.index("test")]])
+    return {
+        "composition": composition(splits),
+        "dataset": dataset_counts(splits),
+        "outlines": boundary_ceiling(masks)[["outline", "miou", "miou_impurity"]],
+    }
 
 
 def table_text(table: pd.DataFrame) -> str:

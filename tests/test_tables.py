@@ -117,7 +117,7 @@ def test_tables_come_out_of_an_empty_or_partial_frame(frame):
 def test_build_all_writes_what_the_functions_make(folder, frame, tiny_scrapsim, tmp_path):
     (tmp_path / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
     paths = tables.build_all(tmp_path, tiny_scrapsim)
-    others = {"composition", "dataset", "domains", "fewshot_bands", "paired_fewshot"}
+    others = {"composition", "dataset", "outlines", "domains", "fewshot_bands", "paired_fewshot"}
     assert {p.stem for p in paths} == {*tables.TABLES, *others}
     written = pd.read_csv(tmp_path / "tables/methods.csv")
     assert written["ap"].to_numpy() == pytest.approx(tables.methods(frame)["ap"].to_numpy(), 1e-5)
