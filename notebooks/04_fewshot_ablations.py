@@ -32,7 +32,7 @@ crop = 128  # side of the training crops in pixels
 shots = [1]  # labelled scenes per impurity class, beside all
 seeds = [0]
 methods = ["scrapseg", "unet"]  # of scrapseg.experiment.FAMILIES
-controls = []  # ours with one thing changed, likewise; with these seeds
+controls = []  # likewise, with seeds of their own
 control_seeds = [0]
 domain_methods = []  # those trained on one setting, heaps or belts, and tested on the other
 domain_seeds = [0]
@@ -83,7 +83,8 @@ subsets.set_index("shots")
 # labels bring. Which methods run is the profile's choice: `full` has U-Net, DeepLabV3+, SegFormer's decoder
 # (the strongest of four on val, see `results/tuning`) and a random forest on colours and textures beside ours,
 # and, as controls with fewer seeds, ours with one thing changed each: started from ImageNet's weights alone
-# (`scrapseg-imagenet`), random class vectors, a frozen image tower.
+# (`scrapseg-imagenet`), random class vectors, a frozen image tower; and SegFormer's decoder on the image tower
+# that ours starts from.
 
 # %%
 shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
