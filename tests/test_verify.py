@@ -81,7 +81,7 @@ def test_a_sound_checkout_passes(sound, capsys):
     assert all(line.startswith("ok    ") for line in lines[:-1])
     text = "\n".join(lines)
     used = paper.uses(SOURCE.read_text())
-    assert len(used.tables) > 5 and len(used.figures) > 2
+    assert len(used.tables) > 5 and len(used.figures + used.study_figures) > 3
     for name in used.tables:
         assert f"tables/{name}.csv" in text
     for name in used.figures:
