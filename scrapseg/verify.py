@@ -4,9 +4,10 @@
 
 Every table and figure that the paper or the README uses exists; every figure names run records that
 are committed; `metrics.csv` is what the records say, the tables are what `metrics.csv` says (or the
-data, for counts of the data), README and PDF are what those say, to the byte. And the numbers of
-the working tree, after a fresh `make reproduce`, agree with the committed ones within
-`TOLERANCES`. One line per check; exit status 1 when any fails.
+data, for counts of the data; the furnace's errors and recalls come from maps that are not
+committed, see `check_furnace`), README and PDF are what those say, to the byte. And the numbers of
+the working tree, after a fresh `make reproduce`, agree with the committed ones within `TOLERANCES`.
+One line per check; exit status 1 when any fails.
 """
 
 from __future__ import annotations
