@@ -48,23 +48,23 @@ lock: $(READY) ## pin the packages anew from pyproject.toml (then bring environm
 	  --extra dev --no-header --no-annotate --output-file requirements.lock pyproject.toml
 
 # Blender's packages, in an environment of their own.
-$(RENDER)/.ready: scrapseg/synth/requirements.txt | $(READY)
+$(RENDER)/.ready: making/synth/requirements.txt | $(READY)
 	@$(UV) venv --quiet --allow-existing --python 3.11 $(RENDER) || { \
 	  echo "rendering needs Python 3.11: Blender's bpy wheel exists for no other" >&2; exit 1; }
 	@$(UV) pip install $(QUIET) --python $(RENDER)/bin/python -r $<
 	@touch $@
 
 render: $(RENDER)/.ready ## render ScrapSim with Blender anew, to data/scrapsim-anew (hours; nobody needs it to use the data)
-	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth render --out data/scrapsim-anew
+	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth render --out data/scrapsim-anew
 
 render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
-	@PYTHONPATH=. $(RENDER)/bin/python -m scrapseg.synth studio --out data/studio
+	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth studio --out data/studio
 
 tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)
-	@$(PY) -m scrapseg.tune
+	@$(PY) -m scrapseg.experiments.tune
 
 grid: $(READY) ## the studies of profile full: few shots with several seeds, words alone, ablations; WORKERS at a time (hours, resumable)
-	@$(PY) -m scrapseg.grid --profile full --workers $(WORKERS)
+	@$(PY) -m scrapseg.experiments.grid --profile full --workers $(WORKERS)
 
 reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and the paper; only what changed
 	@$(PY) -m scrapseg.reproduce --profile $(PROFILE)
@@ -77,7 +77,7 @@ apply: $(READY) ## find what is in your own images: make apply DATA=folder [OUT=
 	@$(PY) -m scrapseg.own "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)") $(if $(SIDE),--side "$(SIDE)")
 
 paper: $(READY) ## build the paper's PDF from results/PROFILE
-	@$(PY) -m scrapseg.paper --profile $(PROFILE)
+	@$(PY) -m scrapseg.report.paper --profile $(PROFILE)
 
 test: $(READY) ## lint, unit tests, every notebook, the whole pipeline in small
 	@$(PY) -m ruff check .
@@ -86,13 +86,13 @@ test: $(READY) ## lint, unit tests, every notebook, the whole pipeline in small
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 verify: $(READY) ## check that the paper's tables and figures follow from the committed runs
-	@$(PY) -m scrapseg.verify --profile $(PROFILE)
+	@$(PY) -m scrapseg.report.verify --profile $(PROFILE)
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab
 
 bench: $(READY) ## measure training and inference speed on this machine
-	@$(PY) -m scrapseg.bench
+	@$(PY) -m scrapseg.experiments.bench
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
 	@rm -rf results/smoke results/*/cache results/*/logs .pytest_cache .ruff_cache .hypothesis dist

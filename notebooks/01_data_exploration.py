@@ -44,12 +44,14 @@ from IPython.display import Markdown
 from PIL import Image
 from scipy import ndimage
 
-from scrapseg import data, metrics, plots
-from scrapseg.classes import CLASSES, IMPURITIES, SLUGS
-from scrapseg.results import save_figure, save_table
+from scrapseg import metrics
+from scrapseg.data import base, scrapsim, shots
+from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
+from scrapseg.experiments.records import save_figure, save_table
+from scrapseg.report import figures as plots
 
-splits = {name: data.ScrapSim(data_dir, name) for name in data.SPLITS}
-train_px, val_px = (list(data.ScrapSim(data_dir, s, limit=limit)) for s in ("train", "val"))
+splits = {name: scrapsim.ScrapSim(data_dir, name) for name in base.SPLITS}
+train_px, val_px = (list(scrapsim.ScrapSim(data_dir, s, limit=limit)) for s in ("train", "val"))
 
 # %% [markdown]
 # ## Rendered images, and how honest they are
@@ -67,7 +69,7 @@ train_px, val_px = (list(data.ScrapSim(data_dir, s, limit=limit)) for s in ("tra
 # rendered scrap; it is no promise for a yard.**
 
 # %%
-some = data.ScrapSim(data_dir, "train", limit=12)
+some = scrapsim.ScrapSim(data_dir, "train", limit=12)
 plots.as_jpeg(plots.contact_sheet(some, cols=4, alpha=0.25), 120)
 
 # %% [markdown]
@@ -131,14 +133,14 @@ assert not any(shared)
 # %%
 def totals(split, part):
     """One line of the table: all images of a split, or those without impurity."""
-    ids = split.ids if part == "all" else data.normal_ids(split)
+    ids = split.ids if part == "all" else shots.normal_ids(split)
     instances = sum(len(split.meta[i]["instances"]) for i in ids)
     pixels = len(ids) * example.label.size
     return dict(zip(("split", "class", "images", "instances", "pixels"),
                     (split.split, part, len(ids), instances, pixels)))  # fmt: skip
 
 
-per_class = data.composition(splits.values())
+per_class = scrapsim.composition(splits.values())
 extra = pd.DataFrame([totals(s, part) for s in splits.values() for part in ("all", "none")])
 composition = pd.concat([per_class[extra.columns], extra], ignore_index=True)
 save_table(composition, results_dir, "composition")
@@ -147,7 +149,7 @@ plots.composition_chart(composition)
 # %% tags=["nbval-check-output"]
 order = ["all", "none", *SLUGS[1:]]
 images = composition.pivot(index="class", columns="split", values="images")
-print(images.loc[order, list(data.SPLITS)].to_string())
+print(images.loc[order, list(base.SPLITS)].to_string())
 
 # %% [markdown]
 # (`all` counts every image and `none` those without any impurity.) The classes are about
@@ -176,7 +178,7 @@ Markdown(
 # ## Difficulty 2: they are small and half buried
 
 # %%
-objects = pd.concat([data.instances_table(s).assign(split=n) for n, s in splits.items()])
+objects = pd.concat([scrapsim.instances_table(s).assign(split=n) for n, s in splits.items()])
 plots.size_against_visibility(objects)
 
 # %%

@@ -47,16 +47,22 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import normalize, one_hot
 
-from scrapseg import context, grid, metrics, playground, plots, tables, wording
-from scrapseg.align import pocket_model
-from scrapseg.classes import CLASSES, IMPURITIES, SLUGS
-from scrapseg.data import ScrapSim, few_shot_ids
-from scrapseg.encoders import encode_texts
-from scrapseg.experiment import Splits
-from scrapseg.pocket import load_aligned
-from scrapseg.prompts import DEFAULT_TEMPLATES, TEMPLATES, random_embeddings, sentences
-from scrapseg.results import collect, read_metrics, save_figure, save_table
-from scrapseg.train import TrainConfig
+from making.align.align import pocket_model
+from scrapseg import metrics
+from scrapseg.app import playground
+from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.data.shots import few_shot_ids
+from scrapseg.experiments import grid
+from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
+from scrapseg.experiments.run import Splits
+from scrapseg.models import context, wording
+from scrapseg.models.pocket import load_aligned
+from scrapseg.models.prompts import DEFAULT_TEMPLATES, TEMPLATES, random_embeddings, sentences
+from scrapseg.models.towers import encode_texts
+from scrapseg.report import figures as plots
+from scrapseg.report import tables
+from scrapseg.train.loop import TrainConfig
 
 # %% [markdown]
 # ## The candidates

@@ -40,7 +40,7 @@ precision = "32-true"  # of Lightning Fabric, such as bf16-mixed
 grad_checkpointing = False
 lr = None  # learning rates of ours; None: those tuned for the pocket backbone
 encoder_lr = None
-ablations = ["ours", "stages-1"]  # tags of scrapseg.grid.ABLATIONS to run here
+ablations = ["ours", "stages-1"]  # tags of scrapseg.experiments.grid.ABLATIONS to run here
 ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
@@ -58,20 +58,22 @@ import pandas as pd
 import torch
 from IPython.display import Markdown, display
 
-from scrapseg import metrics, plots, tables
-from scrapseg.augment import eval_transform, train_transform
-from scrapseg.classes import CLASSES
-from scrapseg.clip import load_clip
-from scrapseg.data import SegDataset
-from scrapseg.experiment import Backbone, Splits, build, label_stack, load_maps, rates, run
-from scrapseg.grid import ablation_jobs, long_jobs, run_jobs
-from scrapseg.inference import predict, predict_by_stage
-from scrapseg.model import ScrapSeg
-from scrapseg.paste import cutouts
-from scrapseg.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
-from scrapseg.results import collect, read_metrics, save_figure, save_table
-from scrapseg.train import TrainConfig
-from scrapseg.wording import wording_scores
+from scrapseg import metrics
+from scrapseg.data.base import SegDataset
+from scrapseg.data.classes import CLASSES
+from scrapseg.experiments.grid import ablation_jobs, long_jobs, run_jobs
+from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
+from scrapseg.experiments.run import Backbone, Splits, build, label_stack, load_maps, rates, run
+from scrapseg.models.clip import load_clip
+from scrapseg.models.predict import predict, predict_by_stage
+from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
+from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.wording import wording_scores
+from scrapseg.report import figures as plots
+from scrapseg.report import tables
+from scrapseg.train.augment import eval_transform, train_transform
+from scrapseg.train.loop import TrainConfig
+from scrapseg.train.paste import cutouts
 
 # %%
 splits = Splits.load(data_dir, limit)

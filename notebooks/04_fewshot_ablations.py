@@ -31,7 +31,7 @@ batch_size = 4
 crop = 128  # side of the training crops in pixels
 shots = [1]  # labelled scenes per impurity class, beside all
 seeds = [0]
-methods = ["scrapseg", "unet"]  # of scrapseg.experiment.FAMILIES
+methods = ["scrapseg", "unet"]  # of scrapseg.experiments.run.FAMILIES
 controls = []  # likewise, with seeds of their own
 control_seeds = [0]
 domain_methods = []  # those trained on one setting, heaps or belts, and tested on the other
@@ -52,12 +52,15 @@ from pathlib import Path
 import pandas as pd
 from IPython.display import Markdown, display
 
-from scrapseg import analysis, plots, plots_analysis, tables
-from scrapseg.data import ScrapSim
-from scrapseg.experiment import Backbone, Splits
-from scrapseg.grid import Job, domain_jobs, few_shot_jobs, run_jobs
-from scrapseg.results import collect, read_metrics, save_figure, save_table
-from scrapseg.train import TrainConfig
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.grid import Job, domain_jobs, few_shot_jobs, run_jobs
+from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
+from scrapseg.experiments.run import Backbone, Splits
+from scrapseg.metrics import failures
+from scrapseg.report import figures as plots
+from scrapseg.report import figures_analysis as plots_analysis
+from scrapseg.report import tables
+from scrapseg.train.loop import TrainConfig
 
 splits = Splits.load(data_dir, limit)
 towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
@@ -70,7 +73,7 @@ towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 # eight classes need fewer than 8 *k* scenes. The subsets are nested: what is in 1 shot is in 4.
 
 # %%
-subsets = analysis.few_shot_sizes(splits.train, [*shots, "all"], seeds[0])
+subsets = failures.few_shot_sizes(splits.train, [*shots, "all"], seeds[0])
 save_table(subsets, results_dir, "subsets")
 subsets.set_index("shots")
 
@@ -153,7 +156,7 @@ cost.drop(columns="label").round(3)
 # %%
 every = ScrapSim(data_dir, "train") if alone else splits.train
 counts = [k if k == "all" else int(k) for k in tables.shots_order(few["shots"])]
-sizes = analysis.few_shot_sizes(every, counts, seeds[0])
+sizes = failures.few_shot_sizes(every, counts, seeds[0])
 plots_analysis.label_cost(tables.label_cost(study, sizes))
 
 # %% [markdown]

@@ -30,7 +30,7 @@ steps = 4  # optimiser steps
 batch_size = 4
 crop = 128  # side of the training crops in pixels
 seed = 0
-# methods, of scrapseg.experiment.FAMILIES; None for all of them
+# methods, of scrapseg.experiments.run.FAMILIES; None for all of them
 compared = [
     "scrapseg",
     "scrapseg-random",
@@ -55,13 +55,18 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
 
-from scrapseg import analysis, leaderboard, mass, plots, plots_analysis, tables, unsupervised
-from scrapseg.classes import CLASSES
-from scrapseg.experiment import FAMILIES, Backbone, Splits, label_stack, load_maps
-from scrapseg.grid import Job, run_jobs
-from scrapseg.metrics import ImageStats
-from scrapseg.results import collect, read_metrics, save_figure, save_table
-from scrapseg.train import TrainConfig
+from scrapseg.baselines import one_class
+from scrapseg.data.classes import CLASSES
+from scrapseg.experiments import leaderboard
+from scrapseg.experiments.grid import Job, run_jobs
+from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
+from scrapseg.experiments.run import FAMILIES, Backbone, Splits, label_stack, load_maps
+from scrapseg.metrics import failures, mass
+from scrapseg.metrics.bootstrap import ImageStats
+from scrapseg.report import figures as plots
+from scrapseg.report import figures_analysis as plots_analysis
+from scrapseg.report import tables
+from scrapseg.train.loop import TrainConfig
 
 splits = Splits.load(data_dir, limit)
 
@@ -94,7 +99,7 @@ splits = Splits.load(data_dir, limit)
 
 # %%
 with pd.option_context("display.max_colwidth", None):
-    reasons = pd.Series(unsupervised.NOT_RUN, name="why it is not run").rename_axis("model")
+    reasons = pd.Series(one_class.NOT_RUN, name="why it is not run").rename_axis("model")
     display(reasons.to_frame())
 
 # %% [markdown]
@@ -190,7 +195,7 @@ confusion = stats["scrapseg"].classes.sum(0)
 plots.confusion_heatmap(confusion)
 
 # %%
-steel = analysis.steel_confusion(confusion)
+steel = failures.steel_confusion(confusion)
 save_table(steel, results_dir, "steel_confusion")
 steel.round(3)
 
@@ -213,16 +218,16 @@ for family in ("supervised", "classical", "unsupervised"):
     if members:
         leaders[family] = max(members, key=lambda m: value[m]["ap"])
 shown = [m for m in ("scrapseg", "scrapseg-frozen") if m in methods] + list(leaders.values())
-objects = {m: analysis.found_objects(splits.test, maps[m].score_maps) for m in shown}
+objects = {m: failures.found_objects(splits.test, maps[m].score_maps) for m in shown}
 
 # %%
-sizes = {m: analysis.recall_by(objects[m], "pixels", analysis.PIXELS) for m in shown}
+sizes = {m: failures.recall_by(objects[m], "pixels", failures.PIXELS) for m in shown}
 figure = plots_analysis.recall_curves(sizes, "visible pixels of the piece")
 save_figure(figure, results_dir, "recall_by_pixels", runs=runs)
 figure
 
 # %%
-buried = {m: analysis.recall_by(objects[m], "visible_fraction", analysis.BURIAL) for m in shown}
+buried = {m: failures.recall_by(objects[m], "visible_fraction", failures.BURIAL) for m in shown}
 figure = plots_analysis.recall_curves(buried, "visible share of the piece, %", per_cent=True)
 save_figure(figure, results_dir, "recall_by_burial", runs=runs)
 figure
@@ -241,8 +246,8 @@ figure
 # %%
 sure = [m for m in shown if FAMILIES[m] != "unsupervised"]  # a distance is no probability
 masks = label_stack(splits.test) > 0
-diagrams = {m: analysis.reliability(maps[m].score_maps, masks) for m in sure}
-errors = {m: analysis.calibration_error(diagrams[m], over=1 / 15) for m in sure}
+diagrams = {m: failures.reliability(maps[m].score_maps, masks) for m in sure}
+errors = {m: failures.calibration_error(diagrams[m], over=1 / 15) for m in sure}
 figure = plots_analysis.reliability(diagrams, errors)
 save_figure(figure, results_dir, "reliability", runs=runs)
 figure
@@ -254,7 +259,7 @@ figure
 # and what lies between it and this is what is left to win.
 
 # %%
-ceiling = analysis.boundary_ceiling(label_stack(splits.test))[["outline", "miou", "miou_impurity"]]
+ceiling = failures.boundary_ceiling(label_stack(splits.test))[["outline", "miou", "miou_impurity"]]
 reached = {name: value["scrapseg"][name] for name in ("miou", "miou_impurity")}
 ceiling = pd.concat([ceiling, pd.DataFrame([{"outline": "ScrapSeg"} | reached])])
 save_table(ceiling, results_dir, "ceiling")
@@ -290,7 +295,7 @@ figure
 # The ten test images with the most wrongly named pixels, worst first.
 
 # %%
-worst = analysis.worst_images(maps["scrapseg"].labels, labels)
+worst = failures.worst_images(maps["scrapseg"].labels, labels)
 worst.insert(0, "id", [splits.test.ids[i] for i in worst["index"]])
 worst.round(4)
 
@@ -350,7 +355,7 @@ figure
 # ## The leaderboard
 #
 # Forty test images, one view a scene, and every method's predictions on them in a small file: enough to
-# compare a method of your own without training the others again (`python -m scrapseg.leaderboard`).
+# compare a method of your own without training the others again (`python -m scrapseg.experiments.leaderboard`).
 
 # %%
 folder = Path(results_dir) / "leaderboard"

@@ -30,7 +30,7 @@ results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"  # not read here; every notebook has it
 batch_size = 4
 crop = 128  # side of the training crops in pixels
-tile_methods = []  # of scrapseg.experiment.FAMILIES; none: show what is committed
+tile_methods = []  # of scrapseg.experiments.run.FAMILIES; none: show what is committed
 tile_shots = [1]  # labelled photographs per defect, beside all
 tile_seeds = [0]
 tile_steps = 4  # optimiser steps with all photographs
@@ -45,13 +45,17 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image, Markdown, display
 
-from scrapseg import fetch, plots, plots_analysis, real, tables_real
-from scrapseg.data import few_shot_ids
-from scrapseg.experiment import label_stack, load_maps
-from scrapseg.grid import run_jobs
-from scrapseg.magnetic_tile import CLASSES
-from scrapseg.results import collect, read_metrics, save_figure
-from scrapseg.train import TrainConfig
+from scrapseg.data import fetch
+from scrapseg.data.magnetic_tile import CLASSES
+from scrapseg.data.shots import few_shot_ids
+from scrapseg.experiments import real
+from scrapseg.experiments.grid import run_jobs
+from scrapseg.experiments.records import collect, read_metrics, save_figure
+from scrapseg.experiments.run import label_stack, load_maps
+from scrapseg.report import figures as plots
+from scrapseg.report import figures_analysis as plots_analysis
+from scrapseg.report import tables_real
+from scrapseg.train.loop import TrainConfig
 
 TILES = tables_real.DATASET
 
@@ -71,7 +75,7 @@ else:
 Markdown(
     "**Photographs of Magnetic-Tile.**"
     if here
-    else "**A drawn stand-in.** To get the photographs (60 MB): `python -m scrapseg.magnetic_tile "
+    else "**A drawn stand-in.** To get the photographs (60 MB): `python -m scrapseg.data.magnetic_tile "
     "--download`, or set `SCRAPSEG_DATA` to the folder that holds `magnetic-tile/`."
 )
 
@@ -207,20 +211,20 @@ if frame is not None:
 # ## Real scrap
 #
 # Magnetic tiles are not scrap. SteelDS is: 4K frames of shredded scrap on a belt, copper outlined. Its loader
-# (`scrapseg.steelds`) cuts the videos into blocks before it deals them to splits, and frames of that size
-# go through the model tile by tile (`scrapseg.large`). Nobody of this project has had the data in hand,
-# so there are no numbers: `python -m scrapseg.steelds --download` fetches it where the network allows.
+# (`scrapseg.data.steelds`) cuts the videos into blocks before it deals them to splits, and frames of that size
+# go through the model tile by tile (`scrapseg.models.tiles`). Nobody of this project has had the data in hand,
+# so there are no numbers: `python -m scrapseg.data.steelds --download` fetches it where the network allows.
 
 # %%
 Markdown(
-    f"SteelDS lies in `{fetch.VARIABLE}`: `scrapseg.steelds.SteelDS` reads it."
+    f"SteelDS lies in `{fetch.VARIABLE}`: `scrapseg.data.steelds.SteelDS` reads it."
     if fetch.found("steelds")
     else "SteelDS is not on this machine."
 )
 
 # %% [markdown]
 # Are small objects found better if tiles are magnified as well? Measured on ScrapSim's val images with the
-# model that comes along (`python -m scrapseg.large_study`), averaged over the scales in the first column:
+# model that comes along (`python -m scrapseg.app.large_study`), averaged over the scales in the first column:
 
 # %%
 study = Path("../results/full/tables/large_scales.csv")

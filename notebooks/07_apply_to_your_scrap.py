@@ -48,17 +48,17 @@ import pandas as pd
 from IPython.display import Markdown, display
 from tqdm.auto import tqdm
 
-from scrapseg import plots
-from scrapseg.experiment import rates
-from scrapseg.own.demo import demo_folder
-from scrapseg.own.images import open_folder
-from scrapseg.own.outputs import Writer, new_folder
-from scrapseg.own.pictures import sheet
-from scrapseg.own.report import write_report
-from scrapseg.own.suggest import label_next
-from scrapseg.own.tune import tune
-from scrapseg.segmenter import starting_model
-from scrapseg.train import TrainConfig
+from scrapseg.app.demo import demo_folder
+from scrapseg.app.finetune import tune
+from scrapseg.app.outputs import Writer, new_folder
+from scrapseg.app.pictures import sheet
+from scrapseg.app.report import write_report
+from scrapseg.app.suggest import label_next
+from scrapseg.data.folder import open_folder
+from scrapseg.experiments.run import rates
+from scrapseg.models.segmenter import starting_model
+from scrapseg.report import figures as plots
+from scrapseg.train.loop import TrainConfig
 
 # %%
 if images_dir is None:
@@ -184,7 +184,7 @@ to_label = list(images["stem"].iloc[order])
 plots.as_jpeg(sheet(out, to_label, folder.classes), dpi=130)
 
 # %% [markdown]
-# Is such a list better than random picks? Measured on ScrapSim (`python -m scrapseg.own.study`): from 4
+# Is such a list better than random picks? Measured on ScrapSim (`python -m scrapseg.app.study`): from 4
 # to 8 shots in two rounds, either way from the same start; means over the seeds, and help minus
 # random for each of them.
 

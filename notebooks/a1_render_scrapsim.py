@@ -42,10 +42,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image, Markdown, display
 
-from scrapseg import plots
-from scrapseg.classes import CLASSES, IMPURITIES
-from scrapseg.data import SPLITS, ScrapSim
-from scrapseg.synth import dataset
+from making.synth import dataset
+from scrapseg.data.base import SPLITS
+from scrapseg.data.classes import CLASSES, IMPURITIES
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.report import figures as plots
 
 # %% [markdown]
 # ## The plan
@@ -100,7 +101,7 @@ picture = Path("pictures/a1_stages.jpg")
 blender = Path("../.venv-render/bin/python")
 if draw_anew:
     picture = Path(results_dir) / "figures" / f"a1_stages_{scene}.jpg"
-    command = [blender, "-m", "scrapseg.synth", "stages", "--out", picture, "--scene", str(scene)]
+    command = [blender, "-m", "making.synth", "stages", "--out", picture, "--scene", str(scene)]
     subprocess.run(command, check=True, env=os.environ | {"PYTHONPATH": ".."})
 display(Image(filename=str(picture), width=1000))
 

@@ -2,7 +2,7 @@
 
 The notebooks tell the story; this package is the small module behind them. Importing it loads
 nothing heavy: take what you need from its modules, for example
-``from scrapseg.data import ScrapSim`` or ``from scrapseg.classes import CLASSES``. To use a trained
+``from scrapseg.data import ScrapSim`` or ``from scrapseg.data.classes import CLASSES``. To use a trained
 model, ``scrapseg.load(path).predict(image)``.
 """
 
@@ -11,13 +11,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from scrapseg.segmenter import Segmenter
+    from scrapseg.models.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 
 def load(path) -> Segmenter:
-    """A trained model to predict with, see ``scrapseg.segmenter.load``."""
-    from scrapseg import segmenter
+    """A trained model to predict with, see ``scrapseg.models.segmenter.load``."""
+    from scrapseg.models import segmenter
 
     return segmenter.load(path)

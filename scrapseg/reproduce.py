@@ -533,8 +533,9 @@ def remake(
 
 def make_table(project: Project) -> None:
     """Join the run records into ``metrics.csv``; laptop's are the README's results table too."""
-    from scrapseg import tables
-    from scrapseg.results import atomic_write, collect
+    from scrapseg.experiments.records import collect
+    from scrapseg.files import atomic_write
+    from scrapseg.report import tables
 
     collect(project.results)
     shown = project.root / "results/laptop"  # the profile that the README shows
@@ -563,7 +564,7 @@ def make_paper(project: Project) -> None:
     """
     options = ["--results", str(paper_results(project)), "--output", str(paper_path(project))]
     done = subprocess.run(
-        [sys.executable, "-m", "scrapseg.paper", *options],
+        [sys.executable, "-m", "scrapseg.report.paper", *options],
         cwd=project.root,
         capture_output=True,
         text=True,
@@ -590,7 +591,7 @@ def reproduce(project: Project, *, only: str | None = None, force: bool = False)
         kinds = ("metrics.csv", "runs/*", "tables/*", "figures/*")
         made = [p for folder in folders for kind in kinds for p in folder.glob(kind)]
         text = [p for p in (project.root / "paper").rglob("*") if p.suffix != ".pdf"]
-        modules = imported_modules(["import scrapseg.paper"], project.root)
+        modules = imported_modules(["import scrapseg.report.paper"], project.root)
         return [project.checksums, *made, *text, *modules]
 
     remake(project, "metrics.csv", results / "metrics.csv", table_sources, make_table)

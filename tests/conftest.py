@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scrapseg.classes import CLASSES, IMPURITIES, palette
+from scrapseg.data.classes import CLASSES, IMPURITIES, palette
 
 SPLIT_OF = ("train", "train", "train", "train", "val", "test", "test", "test")
 NORMAL_SCENES = {2, 5, 9, 12, 13}

@@ -8,11 +8,13 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from scrapseg import mass, metrics, results
-from scrapseg.classes import SLUGS
-from scrapseg.data import ScrapSim
-from scrapseg.metrics import ImageStats
-from scrapseg.results import RunRecord
+from scrapseg import metrics
+from scrapseg.data.classes import SLUGS
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import records
+from scrapseg.experiments.records import RunRecord
+from scrapseg.metrics import mass
+from scrapseg.metrics.bootstrap import ImageStats
 
 #: method -> family, AP and impurity mIoU with all labels (None: names no classes).
 METHODS = {
@@ -120,7 +122,7 @@ def save_paired(folder: Path) -> None:
                 rows.append({"scrapseg minus": method, "metric": metric, **d._asdict()})
     table = pd.DataFrame(rows)
     table["p_holm"] = table.groupby("metric")["p"].transform(metrics.holm)
-    results.save_table(table, folder, "paired")
+    records.save_table(table, folder, "paired")
 
 
 def save_furnace(folder: Path, data: Path | None = None) -> None:
@@ -140,9 +142,9 @@ def save_furnace(folder: Path, data: Path | None = None) -> None:
     if data:
         of["true masks"] = mass.floor(ScrapSim(data, "train"), ScrapSim(data, "test"))
     weighed = pd.concat(of, names=["method"]).reset_index(level=0).reset_index(drop=True)
-    results.save_table(weighed, folder, "mass")
+    records.save_table(weighed, folder, "mass")
     recalls = ((method, 0.7 * ap) for method, (_, ap, _) in METHODS.items())
-    results.save_table(mass.heat_table(recalls), folder, "heat")
+    records.save_table(mass.heat_table(recalls), folder, "heat")
 
 
 def write_results(folder: Path, figures: tuple[str, ...] = FIGURES) -> pd.DataFrame:
@@ -153,17 +155,17 @@ def write_results(folder: Path, figures: tuple[str, ...] = FIGURES) -> pd.DataFr
         for shots in SHARE if few else ("all",):
             for seed in (0, 1) if few and shots == 1 else (0,):
                 one = record(method, shots, seed)
-                results.write_run(one, folder)
+                records.write_run(one, folder)
                 image_stats(method).save(folder / "runs" / f"{one.name()}.npz")
                 names.append(one.name())
     for tag, seed, share in STUDY:
         one = record("scrapseg", "all", seed)
         one.metrics = {k: share * v for k, v in one.metrics.items()}
-        results.write_run(one, folder, tag)
+        records.write_run(one, folder, tag)
     save_paired(folder)
     save_furnace(folder)
     for name in figures:
         fig = Figure(figsize=(7, 3))
         fig.text(0.5, 0.5, name)
-        results.save_figure(fig, folder, name, () if name in ("method", "data") else names[:2])
-    return results.collect(folder)
+        records.save_figure(fig, folder, name, () if name in ("method", "data") else names[:2])
+    return records.collect(folder)

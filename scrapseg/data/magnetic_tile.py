@@ -1,0 +1,381 @@
+"""Magnetic-Tile: photographs of magnetic tiles with five kinds of surface defect, for each a mask.
+
+Huang, Qiu, Yuan: Surface defect saliency of magnetic tile, The Visual Computer 36 (2020); on
+GitHub as abin24/Magnetic-tile-defect-datasets. (with the full stop). On disk, a photograph
+``MT_<Defect>/Imgs/<stem>.jpg`` lies beside its mask ``<stem>.png``, above 127 where the defect is;
+``MT_Free`` holds tiles without one.
+
+    python -m scrapseg.data.magnetic_tile --download     # fetch it
+    python -m scrapseg.data.magnetic_tile --index        # make magnetic_tile.csv, the split, anew
+
+*The split.* A tile was photographed several times: a stem is ``exp<exposure>_num_<frame>``, frames
+of one tile follow one another, and some tiles come twice. Photographs of one tile never part: those
+whose frame numbers lie within `SAME_RUN` of the next, or that look alike (`SAME_LOOK`), are one
+*tile*. Tiles are dealt out class by class, so that each split gets its share of every class.
+The result is ``scrapseg/magnetic_tile.csv``, with a checksum of every photograph and its mask.
+
+*Size.* Photographs are 103 to 632 pixels wide and 222 to 403 high. All methods see them resized
+to a square, 256 pixels by default, not cropped: the aspect ratio changes, the whole tile stays.
+Metrics are taken at that size.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from scipy import ndimage
+from scipy.sparse.csgraph import connected_components
+from tqdm import tqdm
+
+from scrapseg.data import fetch
+from scrapseg.data.base import (
+    SPLITS,
+    ChecksumMismatch,
+    DataError,
+    EmptySplit,
+    MissingFile,
+    Sample,
+    SamplesById,
+    SizeMismatch,
+    components,
+    read_image,
+)
+from scrapseg.data.classes import ScrapClass
+from scrapseg.data.scrapsim import first_mixed
+from scrapseg.files import atomic_write
+
+NAME = "magnetic-tile"
+ARCHIVE = fetch.RemoteFile(
+    "magnetic-tile.zip",
+    "https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip",
+    60_000_000,  # About; GitHub packs the archive when asked, so it has no checksum. The index has.
+)
+INDEX = Path(__file__).with_suffix(".csv")
+SIZE = 256
+SHARES = {"train": 0.6, "val": 0.15, "test": 0.25}
+SAME_RUN = 100
+"""Photographs whose frame numbers are no further apart belong to one run over one tile."""
+SAME_LOOK = 0.65
+"""Correlation of the fine structure (`_fine_structure`) above which two photographs show one tile:
+of pairs from different runs 1 in 500 lies above, of pairs within a run about half."""
+
+#: The five hues are those of ScrapSim's first impurities (Okabe and Ito).
+CLASSES: tuple[ScrapClass, ...] = (
+    ScrapClass(
+        0,
+        "free",
+        "magnetic tile surface",
+        ("magnetic tile surface", "smooth metal surface", "ground ceramic surface", "intact tile"),
+        (200, 200, 200),
+    ),
+    ScrapClass(
+        1,
+        "blowhole",
+        "blowhole",
+        ("blowhole", "small hole", "pinhole", "pore", "pit in the surface"),
+        (213, 94, 0),
+    ),
+    ScrapClass(
+        2,
+        "break",
+        "break",
+        ("break", "broken edge", "chipped corner", "missing piece", "fracture"),
+        (0, 114, 178),
+    ),
+    ScrapClass(
+        3,
+        "crack",
+        "crack",
+        ("crack", "thin crack", "fissure", "hairline crack", "split"),
+        (230, 159, 0),
+    ),
+    ScrapClass(
+        4,
+        "fray",
+        "fray",
+        ("fray", "worn surface", "abrasion", "scuffed area", "frayed edge"),
+        (204, 121, 167),
+    ),
+    ScrapClass(
+        5,
+        "uneven",
+        "uneven",
+        ("uneven", "uneven surface", "grinding marks", "unevenly ground area", "stain"),
+        (86, 180, 233),
+    ),
+)
+_FOLDERS = {"MT_" + c.slug.capitalize(): c for c in CLASSES}
+_STEM = re.compile(r"exp(\d+)_num_(\d+)")
+_RESTORE = "download the data set again: python -m scrapseg.data.magnetic_tile --download"
+
+
+class MagneticTile(SamplesById):
+    """One split of Magnetic-Tile, as a sequence of ``Sample`` at one size.
+
+    A shot is one labelled photograph; a scene, over which intervals are drawn, one tile.
+
+    Args:
+        root: folder of the data set; by default where `scrapseg.data.fetch` finds it.
+        split: ``train``, ``val`` or ``test``.
+        size: side in pixels that photographs and masks are resized to.
+        limit: keep only this many photographs, see ``ScrapSim``.
+        index: the list of photographs, tiles and splits.
+        verify: check the files of the split against the index.
+
+    Attributes:
+        See ``data.LabelledImages``; ids are stems. ``sha256`` is that of the index.
+
+    Raises:
+        ValueError: no such split, or a limit or size below 1.
+        MissingFile: the data set, or files of it, are not there.
+        ChecksumMismatch: files are not those of the index.
+        EmptySplit: the index has no photograph in the split.
+    """
+
+    name = NAME
+    classes = CLASSES
+    templates = ("word", "photo", "this")
+    min_pixels = 1
+
+    def __init__(
+        self,
+        split: str,
+        root: str | os.PathLike[str] | None = None,
+        *,
+        size: int = SIZE,
+        limit: int | None = None,
+        index: Path = INDEX,
+        verify: bool = True,
+    ) -> None:
+        if split not in SPLITS:
+            raise ValueError(f"split is {split!r}, must be one of {', '.join(SPLITS)}")
+        if size < 1 or (limit is not None and limit < 1):
+            raise ValueError(f"size is {size}, limit {limit}: both must be at least 1")
+        self.root = Path(root) if root else fetch.required(NAME, "scrapseg.data.magnetic_tile")
+        self.split, self.size = split, size
+        self.sha256: str | None = hashlib.sha256(index.read_bytes()).hexdigest()
+        table = pd.read_csv(index)
+        table["shot"] = range(len(table))
+        table = table[table["split"] == split]
+        if table.empty:
+            raise EmptySplit(f"{index}: no photograph of split {split!r}")
+        if verify:
+            _verify(self.root, table)
+        records = [
+            {"id": row.id, "scene": int(row.tile), "shot": int(row.shot), "folder": row.folder}
+            for row in table.itertuples()
+        ]
+        for record in records:
+            normal = record["folder"] == "MT_Free"
+            record["instances"] = [] if normal else components(self._label(record), CLASSES)[1]
+        if limit is not None:
+            records = first_mixed(records, limit)
+        self.ids: list[str] = [r["id"] for r in records]
+        self.meta = {r["id"]: r for r in records}
+
+    def __repr__(self) -> str:
+        return f"MagneticTile({self.split!r}): {len(self)} photographs at {self.size} pixels"
+
+    def path(self, id: str, ending: str = "jpg") -> Path:
+        """The file of a photograph (``jpg``) or of its mask (``png``)."""
+        return self.root / self.meta[id]["folder"] / "Imgs" / f"{id}.{ending}"
+
+    def sample(self, id: str) -> Sample:
+        """Read one photograph with its label.
+
+        Raises:
+            KeyError: no such id in this split.
+            MissingFile, BrokenImage: the file is not there or cannot be decoded.
+        """
+        meta = self.meta[id]
+        image = Image.fromarray(read_image(self.path(id), as_rgb=True, remedy=_RESTORE))
+        image = np.array(image.resize((self.size, self.size), Image.Resampling.BILINEAR))
+        label = self._label(meta)
+        return Sample(id, image, label, components(label, CLASSES)[0], meta["scene"], meta)
+
+    def _label(self, record: dict) -> np.ndarray:
+        """Class per pixel, uint8 (size, size): defect where half of what a pixel covers is."""
+        path = self.root / record["folder"] / "Imgs" / f"{record['id']}.png"
+        mask = read_image(path, remedy=_RESTORE)
+        if mask.ndim != 2:
+            raise SizeMismatch(f"{path}: has {mask.shape[2]} channels, not one; {_RESTORE}")
+        full = Image.fromarray(np.where(mask > 127, 255, 0).astype(np.uint8))
+        small = np.array(full.resize((self.size, self.size), Image.Resampling.BOX))
+        return np.where(small >= 128, _FOLDERS[record["folder"]].index, 0).astype(np.uint8)
+
+
+def _files_sha256(root: Path, folder: str, stem: str) -> str:
+    """Sha256 over a photograph's bytes followed by its mask's."""
+    digest = hashlib.sha256()
+    for ending in ("jpg", "png"):
+        path = root / folder / "Imgs" / f"{stem}.{ending}"
+        try:
+            digest.update(path.read_bytes())
+        except FileNotFoundError:
+            raise MissingFile(f"{path}: file is missing; {_RESTORE}") from None
+    return digest.hexdigest()
+
+
+def _verify(root: Path, table: pd.DataFrame) -> None:
+    wrong = [
+        f"{row.folder}/Imgs/{row.id}"
+        for row in table.itertuples()
+        if _files_sha256(root, row.folder, row.id) != row.sha256
+    ]
+    if wrong:
+        named = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
+        raise ChecksumMismatch(
+            f"{root}: photographs or masks are not those of the index: {named}; {_RESTORE}"
+        )
+
+
+# ---------------------------------------------------------------- how the index was made
+
+
+def build_index(root: Path, seed: int = 0) -> pd.DataFrame:
+    """Which photograph shows which tile and belongs to which split.
+
+    Photographs in a defect's folder whose mask marks nothing (4 of 1,344) are left out: they are
+    neither normal nor of use as that defect.
+
+    Returns:
+        Columns id (stem), folder, tile, split, sha256; sorted by frame number.
+
+    Raises:
+        DataError: a photograph has no mask, or its name is no such stem.
+    """
+    rows, looks = [], []
+    paths = sorted(root.glob("MT_*/Imgs/*.jpg"))
+    if not paths:
+        raise MissingFile(f"{root}: no MT_<Defect>/Imgs/*.jpg below it; {_RESTORE}")
+    for path in tqdm(paths, desc="looking", mininterval=2):
+        match, folder = _STEM.fullmatch(path.stem), path.parent.parent.name
+        if not match or folder not in _FOLDERS:
+            raise DataError(f"{path}: not named MT_<Defect>/Imgs/exp<n>_num_<n>.jpg; rename it")
+        sha256 = _files_sha256(root, folder, path.stem)
+        marked = (read_image(path.with_suffix(".png"), remedy=_RESTORE) > 127).any()
+        if folder == "MT_Free" or marked:
+            rows.append((path.stem, folder, int(match[2]), sha256))
+            looks.append(_fine_structure(read_image(path, remedy=_RESTORE)))
+    table = pd.DataFrame(rows, columns=["id", "folder", "frame", "sha256"])
+    order = table["frame"].argsort(kind="stable")
+    table, look = table.iloc[order].reset_index(drop=True), np.array(looks)[order]
+    run = (table["frame"].diff() > SAME_RUN).cumsum().to_numpy()
+    same = (run[:, None] == run) | (look @ look.T > SAME_LOOK)
+    table["tile"] = connected_components(same, directed=False)[1]
+    table["split"] = table["tile"].map(_deal(table, seed))
+    return table[["id", "folder", "tile", "split", "sha256"]]
+
+
+def _fine_structure(image: np.ndarray, side: int = 96) -> np.ndarray:
+    """The inner three quarters of a photograph, side x side pixels, without its large shapes.
+
+    Flat, of zero mean and unit length, so that a product of two is their correlation.
+    """
+    h, w = image.shape[:2]
+    inner = image[h * 12 // 100 : h * 88 // 100, w * 12 // 100 : w * 88 // 100]
+    small = Image.fromarray(inner).resize((side, side), Image.Resampling.BILINEAR)
+    small = np.array(small, dtype=float)
+    fine = ndimage.gaussian_filter(small, 0.7) - ndimage.gaussian_filter(small, 5)
+    fine -= fine.mean()
+    return (fine / max(np.linalg.norm(fine), 1e-9)).ravel()
+
+
+def _deal(table: pd.DataFrame, seed: int) -> dict[int, str]:
+    """Tile -> split. Rare classes first, a tile goes where its class lacks most of its share."""
+    rng = np.random.default_rng(seed)
+    counts = pd.crosstab(table["tile"], table["folder"])
+    total = counts.sum()
+    have = {s: dict.fromkeys(counts.columns, 0) for s in SPLITS}
+    split_of: dict[int, str] = {}
+    for folder in total.sort_values().index:
+        tiles = [t for t in counts.index if counts.loc[t, folder] and t not in split_of]
+        tiles = sorted(rng.permutation(tiles), key=lambda t: -counts.loc[t, folder])
+        for tile in tiles:
+            lack = {s: SHARES[s] - have[s][folder] / total[folder] for s in SPLITS}
+            split = max(SPLITS, key=lack.__getitem__)
+            split_of[int(tile)] = split
+            for name in counts.columns:
+                have[split][name] += counts.loc[tile, name]
+    return split_of
+
+
+# ---------------------------------------------------------------- download
+
+
+def download(where: Path | None = None) -> Path:
+    """Fetch the archive from GitHub, unpack it and check every file; what is there is kept.
+
+    Args:
+        where: the data set's folder; by default where `scrapseg.data.fetch` looks for it.
+
+    Raises:
+        DownloadFailed, NoSpace, ChecksumMismatch, MissingFile: see there.
+    """
+    where = where or fetch.folder(NAME)
+    table = pd.read_csv(INDEX)
+    if not where.is_dir():
+        fetch.announce("Magnetic-Tile", [ARCHIVE], where)
+        archive = fetch.download(ARCHIVE, where.parent)
+        partial = where.with_name(f".{where.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        _unpack(archive, partial)
+        partial.replace(where)
+        archive.unlink()
+    _verify(where, table)
+    return where
+
+
+def _unpack(archive: Path, where: Path) -> None:
+    """The MT_* folders of the archive, without the folder they lie in."""
+    try:
+        with zipfile.ZipFile(archive) as packed:
+            names = [n for n in packed.namelist() if re.search(r"(^|/)MT_\w+/Imgs/[^/]+$", n)]
+            for name in tqdm(names, desc="unpacking", mininterval=2):
+                target = where / name[name.index("MT_") :]
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(packed.read(name))
+    except zipfile.BadZipFile as error:
+        archive.unlink()
+        raise DataError(f"{archive}: no zip archive ({error}), removed; run it again") from None
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    parser = argparse.ArgumentParser(
+        prog="python -m scrapseg.data.magnetic_tile",
+        description="Fetch Magnetic-Tile, or split it.",
+    )
+    parser.add_argument("--download", action="store_true", help="fetch the data set (60 MB)")
+    parser.add_argument("--index", action="store_true", help="make the list of splits anew")
+    given = parser.parse_args(arguments)
+    try:
+        if given.download:
+            print(download())
+        if given.index:
+            root = fetch.required(NAME, "scrapseg.data.magnetic_tile")
+            atomic_write(INDEX, build_index(root).to_csv(index=False, lineterminator="\n"))
+            print(INDEX)
+        if not (given.download or given.index):
+            parser.print_help()
+    except (DataError, OSError) as error:
+        print(f"magnetic_tile: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("magnetic_tile: stopped; the same command goes on", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

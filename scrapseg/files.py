@@ -1,0 +1,48 @@
+"""Run records, the tidy table, figures and tables: everything the paper reads.
+
+``results/<profile>/`` holds ``runs/*.json`` (one per run), ``metrics.csv`` (all runs, one line per
+number), ``tables/*.csv`` and ``figures/*.{pdf,png,json}``. Every file is written atomically: a
+reader sees the old one or the new one, never half of it.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+
+
+class ResultsError(Exception):
+    """Base of the errors below; the message is one line and names the file."""
+
+
+class WriteFailed(ResultsError):
+    """A file could not be written (disk full, no permission, ...)."""
+
+
+def atomic_write(path: Path | str, content: bytes | str) -> Path:
+    """Write a file by way of a temporary neighbour, making its folder; text is UTF-8.
+
+    Raises:
+        WriteFailed: naming the path and the system's reason; the old file is then untouched.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    data = content.encode() if isinstance(content, str) else content
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.write_bytes(data)
+            os.replace(temporary, path)
+        except BaseException:  # an interrupt, too, must leave no litter behind
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise WriteFailed(f"cannot write {path}: {error.strerror or error}") from error
+    return path

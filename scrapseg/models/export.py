@@ -1,0 +1,195 @@
+"""A trained model as ONNX, for programs without torch.
+
+    python -m scrapseg.models.export my-model scrap.onnx
+
+The graph takes `images`, float32 (B, 3, H, W), RGB in 0..1, of any number and size, and `text`,
+float32 (C, D), the class vectors, row 0 the normal class: so classes change without exporting
+again. It gives `logits`, float32 (B, C, H, W): softmax over C are the classes' probabilities. The
+vectors of the model's own classes and their names are in the file's metadata.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from timm.layers import Conv2dSame
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from scrapseg.files import atomic_write
+from scrapseg.models.scrapseg import ScrapSeg
+
+#: The newest opset that torch's exporter writes without converting.
+OPSET = 20
+#: Largest difference from torch, in logits, that an export may have.
+TOLERANCE = 1e-4
+
+
+class ExportError(Exception):
+    """The model cannot be exported, or the export does not compute the same."""
+
+
+@torch.library.custom_op("scrapseg::conv_same", mutates_args=())
+def conv_same(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], groups: int
+) -> Tensor:
+    """Convolution padded as TensorFlow's SAME, which ONNX has as one attribute.
+
+    Written out in torch, the padding is arithmetic on sizes that the exporter chokes on.
+    """
+    pads = []
+    for size, kernel, step in zip(x.shape[:1:-1], weight.shape[:1:-1], stride[::-1], strict=True):
+        total = max((-(-size // step) - 1) * step + kernel - size, 0)
+        pads += [total // 2, total - total // 2]
+    return F.conv2d(F.pad(x, pads), weight, bias, stride, groups=groups)
+
+
+@conv_same.register_fake
+def _(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], groups: int) -> Tensor:
+    height, width = ((n + s - 1) // s for n, s in zip(x.shape[2:], stride, strict=True))
+    return x.new_empty(x.shape[0], weight.shape[0], height, width)
+
+
+class SameConv(nn.Module):
+    """A `Conv2dSame` by way of `conv_same`."""
+
+    def __init__(self, conv: Conv2dSame) -> None:
+        super().__init__()
+        self.weight, self.bias = conv.weight, conv.bias
+        self.stride, self.groups = list(conv.stride), conv.groups
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
+        return conv_same(x, self.weight, self.bias, self.stride, self.groups)
+
+
+class Exported(nn.Module):
+    """What the graph computes: normalisation, then the model with the class vectors given."""
+
+    def __init__(self, model: ScrapSeg) -> None:
+        super().__init__()
+        self.model = copy.deepcopy(model).eval()
+        if self.model.encoder.multiple != 1 or self.model.scale != 1:
+            raise ExportError(
+                f"{self.model.encoder.spec['model']}: its image tower takes sizes in steps, or the "
+                "model resizes its images; only convolutional towers at native size are exported"
+            )
+        self.model.encoder._fit = lambda images: images  # any size fits, and needs no rounding
+        for name, module in list(self.model.named_modules()):
+            if isinstance(module, Conv2dSame):
+                parent, _, leaf = name.rpartition(".")
+                setattr(self.model.get_submodule(parent), leaf, SameConv(module))
+        self.register_buffer("mean", torch.tensor(model.encoder.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(model.encoder.std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor, text: Tensor) -> Tensor:
+        """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W)."""
+        normalised = (images - self.mean) / self.std
+        return functional_call(self.model, {"text": text}, (normalised,)).logits
+
+
+def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -> Path:
+    """Write a model as ONNX and check it against torch at other sizes and with other classes.
+
+    Args:
+        path: of the file to write; there must be none yet.
+        names: of the classes, for the metadata.
+
+    Raises:
+        ExportError: the file exists, the model's tower cannot be exported, or onnxruntime's
+            logits differ from torch's by more than `TOLERANCE`.
+    """
+    path = Path(path)
+    if path.exists():
+        raise ExportError(f"{path}: exists already; name another file, or remove it")
+    wrapped = Exported(model).eval()
+    program = _program(wrapped)
+    proto = program.model_proto
+    for key, value in {
+        "classes": json.dumps(names or [str(k) for k in range(len(model.text))]),
+        "text": json.dumps(np.round(model.text.cpu().numpy().astype(float), 8).tolist()),
+    }.items():
+        entry = proto.metadata_props.add()
+        entry.key, entry.value = key, value
+    content = proto.SerializeToString()
+    difference = largest_difference(wrapped, content)
+    if not difference <= TOLERANCE:
+        raise ExportError(f"{path}: onnxruntime differs from torch by {difference:.1e} in logits")
+    return atomic_write(path, content)
+
+
+def _program(wrapped: Exported):
+    """Run torch's exporter, which talks a lot."""
+    from onnxscript import opset20 as op
+
+    def conv_same_onnx(x, weight, bias, stride, groups):
+        if bias is None:
+            return op.Conv(x, weight, auto_pad="SAME_UPPER", strides=stride, group=groups)
+        return op.Conv(x, weight, bias, auto_pad="SAME_UPPER", strides=stride, group=groups)
+
+    dim = torch.export.Dim.DYNAMIC
+    images, text = torch.rand(2, 3, 96, 128), wrapped.model.text.clone()
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.onnx.export(
+            wrapped,
+            (images, text),
+            input_names=["images", "text"],
+            output_names=["logits"],
+            dynamic_shapes={"images": {0: dim, 2: dim, 3: dim}, "text": {0: dim}},
+            custom_translation_table={torch.ops.scrapseg.conv_same.default: conv_same_onnx},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+
+
+def largest_difference(wrapped: Exported, content: bytes) -> float:
+    """Most that onnxruntime's logits differ from torch's, over sizes and classes unlike those
+    that were exported."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    generator, worst = torch.Generator().manual_seed(0), 0.0
+    for shape, classes in (((1, 3, 97, 131), 3), ((3, 3, 160, 64), len(wrapped.model.text))):
+        images = torch.rand(shape, generator=generator)
+        text = torch.randn(classes, wrapped.model.text.shape[1], generator=generator)
+        text = F.normalize(text, dim=1)
+        with torch.inference_mode():
+            expected = wrapped(images, text).numpy()
+        found = session.run(None, {"images": images.numpy(), "text": text.numpy()})[0]
+        worst = max(worst, float(np.abs(found - expected).max()))
+    return worst
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line; returns the exit status."""
+    from scrapseg.models.segmenter import SegmenterError, load
+
+    parser = argparse.ArgumentParser(prog="python -m scrapseg.models.export", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("model", type=Path, help="saved model: a folder or a .safetensors file")
+    parser.add_argument("out", type=Path, help="ONNX file to write")
+    options = parser.parse_args(arguments)
+    try:
+        segmenter = load(options.model)
+        to_onnx(segmenter.model, options.out, [c.name for c in segmenter.classes])
+    except (ExportError, SegmenterError, OSError) as error:
+        print(f"export: {error}", file=sys.stderr)
+        return 1
+    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, checked against torch")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

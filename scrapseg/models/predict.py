@@ -1,0 +1,83 @@
+"""Prediction over a set of images."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+from tqdm import tqdm
+
+from scrapseg.models.scrapseg import ScrapSeg
+
+#: Every how many pixels class scores are kept: there are as many maps as classes.
+CLASS_STRIDE = 2
+
+
+class Predictions(NamedTuple):
+    """What a model says about N images.
+
+    score_maps: float32 (N, H, W), 1 - p[normal].
+    labels: uint8 (N, H, W), most likely class; None if the method names no classes.
+    class_scores: float16 (C, N, H / 2, W / 2), log p_c / (1 - p_c) at every second pixel; None
+        where they were not asked for.
+    """
+
+    score_maps: np.ndarray
+    labels: np.ndarray | None
+    class_scores: np.ndarray | None = None
+
+
+@torch.inference_mode()
+def predict(
+    model: nn.Module,
+    dataset: Dataset,
+    *,
+    batch_size: int = 4,
+    progress: bool = False,
+    class_scores: bool = False,
+) -> Predictions:
+    """Class map and anomaly score of every image of a dataset of (image, mask) items.
+
+    `model` is put in eval mode and left there; it predicts on the device it is on.
+    """
+    device = next(model.parameters()).device
+    model.eval()
+    scores, labels, odds = [], [], []
+    loader = DataLoader(dataset, batch_size=batch_size)
+    for images, _ in tqdm(loader, desc="predict", disable=not progress, mininterval=2):
+        images = images.to(device, memory_format=torch.channels_last)
+        logits = model(images).logits.float()
+        probabilities = logits.softmax(1)
+        scores.append((1 - probabilities[:, 0]).cpu().numpy())
+        labels.append(probabilities.argmax(1).to(torch.uint8).cpu().numpy())
+        if class_scores:
+            odds.append(log_odds(logits[..., ::CLASS_STRIDE, ::CLASS_STRIDE]).half().cpu().numpy())
+    by_class = np.concatenate(odds).swapaxes(0, 1) if odds else None
+    return Predictions(np.concatenate(scores), np.concatenate(labels), by_class)
+
+
+def log_odds(logits: Tensor) -> Tensor:
+    """log p_c / (1 - p_c) of the softmax over dimension 1; finer than p_c where that is near 1."""
+    log_p = logits.log_softmax(1)
+    return log_p - torch.log(-torch.expm1(log_p.clamp_max(-1e-6)))
+
+
+@torch.inference_mode()
+def predict_by_stage(model: ScrapSeg, dataset: Dataset) -> list[Predictions]:
+    """What each stage alone would say, fine to coarse: `predict` with all weight on that stage."""
+    model.eval()
+    scale = model.log_scale.exp()
+    parts: list[list[Predictions]] = []
+    for image, mask in DataLoader(dataset, batch_size=1):
+        maps, _ = model.stage_similarities(image.to(model.text.device))
+        logits = [F.interpolate(scale * m, size=mask.shape[-2:], mode="bilinear") for m in maps]
+        p = [x.softmax(1)[0].cpu() for x in logits]
+        parts.append([Predictions(1 - q[0].numpy(), q.argmax(0).byte().numpy()) for q in p])
+    return [
+        Predictions(*(np.stack(arrays) for arrays in zip(*stage, strict=True)))
+        for stage in zip(*parts, strict=True)
+    ]

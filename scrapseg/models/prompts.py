@@ -1,0 +1,92 @@
+"""Prompts: class words in sentence templates, and their embeddings.
+
+A class is described by words ("insulated cable", "wire"), a template puts a word into a
+sentence, and t_c = norm(mean over the sentences of norm(T(sentence))) is the class's place in the
+joint space. Templates named `paper` are the wording of arXiv:2506.13282.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pooch
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.files import atomic_write
+from scrapseg.models import weights
+from scrapseg.models.clip import Clip
+from scrapseg.models.towers import encode_texts
+
+#: Template name -> (sentence for the normal class, sentence for an impurity).
+TEMPLATES: dict[str, tuple[str, str]] = {
+    "word": ("{}", "{}"),
+    "photo": ("a photo of {}", "a photo of {}"),
+    "scrap": ("{} in a pile of scrap metal", "{} in a pile of scrap metal"),
+    "close-up": ("a close-up of a piece of {}", "a close-up of a piece of {}"),
+    "paper": ("object which is made of {}", "object which is not steel but {}"),
+    "this": ("this is {}", "this is {}"),
+    "among": ("{} among scrap metal", "{} among scrap metal"),
+    "belt": ("{} on a conveyor belt", "{} on a conveyor belt"),
+    "blurry": ("a blurry photo of {}", "a blurry photo of {}"),
+    "render": ("a rendered picture of {}", "a rendered picture of {}"),
+    "clean": ("clean scrap made of {}", "scrap contaminated with {}"),
+}
+
+#: The ensemble used unless a notebook says otherwise. The paper's pair is not in it: its long
+#: shared sentence leaves a small sentence encoder little room for the class word (notebook 02).
+DEFAULT_TEMPLATES = ScrapSim.templates
+
+
+def sentences(
+    scrap_class: ScrapClass, templates: Sequence[str], words: int | None = None
+) -> list[str]:
+    """All sentences of a class: each of its first `words` words (all if None) in each template."""
+    part = 0 if scrap_class.index == 0 else 1
+    return [TEMPLATES[t][part].format(w) for t in templates for w in scrap_class.words[:words]]
+
+
+def class_embeddings(
+    classes: Sequence[ScrapClass] = CLASSES,
+    templates: Sequence[str] = DEFAULT_TEMPLATES,
+    words: int | None = None,
+    cache_dir: str | Path | None = None,
+    clip: Clip | None = None,
+) -> Tensor:
+    """Class vectors t_c, float (len(classes), D), L2-normalised.
+
+    Cached on disk by the hash of the sentences and of the text tower's weights, so that training
+    and prediction with the pocket model need not load its text tower. `cache_dir` defaults to the
+    user's cache folder. `clip` is the model whose text tower is asked, by default the pocket one.
+
+    Raises:
+        weights.WeightsMissing: weights or tokenizer of the text tower are not on this machine.
+    """
+    groups = [sentences(c, templates, words) for c in classes]
+    identity = clip.text_identity if clip else weights.MINILM_SHA256
+    key = hashlib.sha256(json.dumps([identity, groups]).encode()).hexdigest()[:20]
+    path = Path(cache_dir or pooch.os_cache("scrapseg")) / f"text-{key}.npy"
+    if path.is_file():
+        return torch.from_numpy(np.load(path))
+    encode = clip.encode_texts if clip else encode_texts
+    vectors = encode([s for group in groups for s in group])
+    parts = vectors.split([len(group) for group in groups])
+    embeddings = F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
+    buffer = io.BytesIO()
+    np.save(buffer, embeddings.numpy())
+    atomic_write(path, buffer.getvalue())
+    return embeddings
+
+
+def random_embeddings(n: int, seed: int, width: int = 384) -> Tensor:
+    """Random unit vectors (n, width) in place of text: the control for what language brings."""
+    generator = torch.Generator().manual_seed(seed)
+    return F.normalize(torch.randn(n, width, generator=generator), dim=1)

@@ -1,0 +1,292 @@
+"""A trained model with its classes and its threshold: what one uses it by.
+
+    >>> import scrapseg
+    >>> model = scrapseg.load("my-model")                      # doctest: +SKIP
+    >>> result = model.predict("photo.jpg")                    # doctest: +SKIP
+    >>> result.objects[0].name, result.label.shape             # doctest: +SKIP
+    ('copper coil', (3024, 4032))
+
+On disk it is three files of one name: `.safetensors` and `.json` as `ScrapSeg.save` writes them,
+and `.yaml` with the classes, the threshold and where the model comes from.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+from PIL import Image
+from skimage.measure import label as connected
+from skimage.measure import regionprops
+from torch import Tensor
+from torch.nn import functional as F
+
+from scrapseg.data.base import DataError
+from scrapseg.data.class_list import as_yaml, classes_from
+from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.data.folder import read_image, shrunk
+from scrapseg.files import REPOSITORY, atomic_write
+from scrapseg.models.prompts import class_embeddings
+from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
+from scrapseg.models.tiles import predict_large
+
+#: The model fine-tuned on ScrapSim that comes with the project.
+SHIPPED = REPOSITORY / "data" / "pocket" / "scrapsim.safetensors"
+#: Longer side, in pixels, at which images are looked at.
+SIDE = 768
+#: Up to this one they are looked at whole, above it tile by tile, see `scrapseg.models.tiles`.
+WHOLE_SIDE = 1024
+#: Connected parts smaller than this share of the image (at least 25 pixels) are no objects.
+SMALLEST_OBJECT = 1e-4
+
+
+class SegmenterError(Exception):
+    """A saved model cannot be used; the message is one line."""
+
+
+@dataclass(frozen=True)
+class Object:
+    """One found object.
+
+    Attributes:
+        index, name: its class. area: pixels. score: mean probability of not being normal, 0..1.
+        box: left, top, right, bottom in pixels; the right and bottom edges lie outside.
+        number: its value in `Prediction.instances`.
+    """
+
+    index: int
+    name: str
+    area: int
+    score: float
+    box: tuple[int, int, int, int]
+    number: int
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one image.
+
+    Attributes:
+        image: uint8 (H, W, 3). label: class of each pixel, uint8 (H, W), 0 normal.
+        score: probability of not being normal, float32 (H, W).
+        instances: int32 (H, W), 0 or the number of an object. objects: the largest first.
+        image_score: mean score of the highest thousandth of the pixels.
+        uncertainty: mean entropy, as a share of the most there can be, of the least certain
+            hundredth of the pixels; 0..1.
+        embedding: the image's place in the joint space, float32 (D,), of unit length.
+    """
+
+    image: np.ndarray
+    label: np.ndarray
+    score: np.ndarray
+    instances: np.ndarray
+    objects: list[Object]
+    image_score: float
+    uncertainty: float
+    embedding: np.ndarray
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A model with what is needed to use it.
+
+    Attributes:
+        model: in eval mode. classes: one per row of its class vectors, the normal one first.
+        threshold: pixels whose score reaches it are impurities, of their most likely class.
+        side: images are looked at with their longer side at most this long; above `WHOLE_SIDE`
+            tile by tile, in bounded memory.
+        origin: a sentence on where the model comes from.
+    """
+
+    model: ScrapSeg
+    classes: Sequence[ScrapClass] = CLASSES
+    threshold: float = 0.5
+    side: int = SIDE
+    origin: str = ""
+
+    @torch.inference_mode()
+    def probabilities(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Class probabilities (C, h, w) of an image (H, W, 3) at working size, and its embedding
+        (D,)."""
+        small = shrunk(image, self.side)
+        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.model.mean, self.model.std))
+        x = (torch.from_numpy(small.copy()).permute(2, 0, 1) / 255 - mean) / std
+        x = x[None].to(self.model.text.device, memory_format=torch.channels_last)
+        seen: list[Tensor] = []
+        hook = self.model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.pooled))
+        try:
+            logits = self.model(x).logits
+        finally:
+            hook.remove()
+        return logits[0].float().softmax(0).cpu(), F.normalize(seen[0][0].float(), dim=0).cpu()
+
+    def _look(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Score (h, w), most likely impurity (h, w) and entropy (h w) at working size, and the
+        embedding, which is that of the whole image in any case."""
+        small = shrunk(image, self.side)
+        if max(small.shape) > WHOLE_SIDE:
+            tiled = predict_large(self.model, small)
+            embedding = self.probabilities(shrunk(image, SIDE))[1]
+            score, entropy = (torch.from_numpy(m).float() for m in (tiled.score_map, tiled.entropy))
+            return score, torch.from_numpy(tiled.impurity), entropy.flatten(), embedding
+        p, embedding = self.probabilities(image)
+        entropy = -torch.xlogy(p, p).sum(0).flatten() / np.log(len(p))
+        return 1 - p[0], p[1:].argmax(0).to(torch.uint8) + 1, entropy, embedding
+
+    def predict(self, image: str | Path | Image.Image | np.ndarray) -> Prediction:
+        """Find the impurities of an image: a path, a PIL image, or uint8 (H, W, 3).
+
+        Raises:
+            DataError: the file cannot be read. ValueError: the array is no such image.
+        """
+        if isinstance(image, str | Path):
+            image = read_image(image)
+        elif isinstance(image, Image.Image):
+            image = np.array(image.convert("RGB"))
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+        score, best, entropy, embedding = self._look(image)
+        uncertain = entropy.topk(max(1, len(entropy) // 100)).values.mean()
+        # Back to the image's own size: scores by interpolation, classes by the nearest pixel.
+        size = image.shape[:2]
+        score = F.interpolate(score[None, None], size=size, mode="bilinear")[0, 0].numpy()
+        best = F.interpolate(best[None, None], size=size, mode="nearest-exact")[0, 0].numpy()
+        label = np.where(score >= self.threshold, best, 0).astype(np.uint8)
+        label, instances, objects = self.objects(label, score)
+        top = max(1, round(score.size / 1000))
+        image_score = float(np.partition(score.ravel(), -top)[-top:].mean())
+        return Prediction(
+            image, label, score, instances, objects, image_score, float(uncertain),
+            embedding.numpy(),
+        )  # fmt: skip
+
+    def objects(
+        self, label: np.ndarray, score: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, list[Object]]:
+        """Connected parts of one class as objects; specks become normal.
+
+        Returns:
+            The label without specks, the instances, the objects.
+        """
+        smallest = max(25, round(SMALLEST_OBJECT * label.size))
+        parts = connected(label, background=0, connectivity=2)
+        regions = [r for r in regionprops(parts, score) if r.area >= smallest]
+        regions.sort(key=lambda r: -r.area)
+        instances = np.zeros(label.shape, np.int32)
+        found = []
+        for number, region in enumerate(regions, start=1):
+            instances[tuple(region.coords.T)] = number
+            index = int(label[tuple(region.coords[0])])
+            top, left, bottom, right = (int(v) for v in region.bbox)
+            found.append(
+                Object(
+                    index,
+                    self.classes[index].name,
+                    int(region.area),
+                    float(region.intensity_mean),
+                    (left, top, right, bottom),
+                    number,
+                )
+            )
+        return np.where(instances > 0, label, 0).astype(np.uint8), instances, found
+
+    def with_classes(self, classes: Sequence[ScrapClass]) -> Segmenter:
+        """The same weights with other classes, found by their words alone.
+
+        Raises:
+            SegmenterError: the model has another text tower than the pocket one.
+        """
+        if [(c.slug, c.words) for c in classes] == [(c.slug, c.words) for c in self.classes]:
+            return replace(self, classes=classes)
+        if self.model.encoder.spec["model"] != "pocket":
+            name = self.model.encoder.spec["model"]
+            raise SegmenterError(f"new classes need {name}'s text tower: set them by set_classes")
+        model = copy.deepcopy(self.model)
+        model.set_classes(class_embeddings(classes))
+        return replace(self, model=model, classes=classes, threshold=0.5)
+
+    def save(self, path: str | Path, *, half: bool = False) -> Path:
+        """Write the three files; `path` ends in .safetensors.
+
+        Args:
+            half: parameters in half precision, half the size; class vectors and batch statistics
+                stay as they are.
+        """
+        path = Path(path)
+        model = copy.deepcopy(self.model)
+        if half:
+            for parameter in model.parameters():
+                parameter.data = parameter.data.half()
+        model.save(path)
+        card = {
+            "classes": as_yaml(self.classes),
+            "threshold": float(self.threshold),
+            "side": self.side,
+            "origin": self.origin,
+        }
+        atomic_write(path.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))
+        return path
+
+
+def load(path: str | Path) -> Segmenter:
+    """A saved model, from its `.safetensors` file or the folder that holds it.
+
+    A model without a `.yaml` beside it, as experiments save them, has the benchmark's classes and
+    the threshold 0.5.
+
+    Raises:
+        SegmenterError: there is none, or it cannot be read; the message names the file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        inside = sorted(path.glob("*.safetensors"))
+        if len(inside) != 1:
+            raise SegmenterError(f"{path}: holds {len(inside)} models (.safetensors); name a file")
+        path = inside[0]
+    if not path.is_file():
+        raise SegmenterError(f"{path}: no such model; name its .safetensors file or folder")
+    try:
+        model = ScrapSeg.load(path).float()  # half precision is for the disk alone
+        card, listed = {}, path.with_suffix(".yaml")
+        if listed.is_file():
+            card = yaml.safe_load(listed.read_text(encoding="utf-8"))
+            classes = classes_from(card["classes"], listed)
+        else:
+            classes = list(CLASSES)
+    except (ModelFileError, DataError) as error:
+        raise SegmenterError(str(error)) from error
+    except (yaml.YAMLError, KeyError, TypeError, OSError) as error:
+        raise SegmenterError(f"{path.with_suffix('.yaml')}: cannot be read ({error!r})") from error
+    if len(classes) != len(model.text):
+        raise SegmenterError(
+            f"{path}: has {len(model.text)} class vectors for {len(classes)} classes"
+        )
+    return Segmenter(
+        model,
+        classes,
+        float(card.get("threshold", 0.5)),
+        int(card.get("side", SIDE)),
+        str(card.get("origin", "")),
+    )
+
+
+def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = True) -> Segmenter:
+    """What there is before anything of one's own is labelled: the model that comes along.
+
+    That is the one fine-tuned on ScrapSim if it is there and `shipped`, else the aligned pocket
+    model, which finds classes by their words alone (zero-shot).
+    """
+    if shipped and SHIPPED.is_file():
+        return load(SHIPPED).with_classes(classes)
+    from making.align.align import pocket_model
+    from scrapseg.models.pocket import load_aligned
+
+    model = load_aligned(pocket_model()).eval()
+    model.set_classes(class_embeddings(classes))
+    origin = "the aligned pocket model, which knows classes by their words alone (zero-shot)"
+    return Segmenter(model, classes, origin=origin)

@@ -1,0 +1,1428 @@
+"""Every picture of the paper and the notebooks, in one style.
+
+Each function takes arrays or data frames and returns a figure (or, where it says so, an array);
+none saves, shows or reads a file. `results.save_figure` writes a figure beside the names of its
+runs.
+
+Two widths: `COLUMN` (one column of the paper) and `FULL` (both), in inches, with 7-9 pt type that
+stays readable at that size. Methods carry the Okabe-Ito colours, which colour-blind readers can
+tell apart, and a marker each; classes carry the colours of `classes.py`.
+"""
+
+import functools
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure as _Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+from scipy import ndimage
+
+from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass
+from scrapseg.report.tables import (
+    METHOD_LABELS,
+    METRIC_LABELS,
+    main_runs,
+    method_order,
+    shots_order,
+)
+
+COLUMN = 3.4
+FULL = 7.0
+
+STYLE = {
+    "font.family": "sans-serif",
+    # Shipped with matplotlib: the same letters on every machine.
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4,
+    "axes.grid": False,
+    "grid.color": "0.88",
+    "grid.linewidth": 0.5,
+    "figure.dpi": 110,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "image.interpolation": "nearest",
+}
+
+METHOD_COLOURS = {
+    "scrapseg": "#0072B2",
+    "scrapseg-random": "#CC79A7",
+    "scrapseg-imagenet": "#E69F00",
+    "scrapseg-frozen": "#56B4E9",
+    "scrapseg-frozen-vv": "#88CCEE",
+    "unet": "#D55E00",
+    "unet-aligned": "#7A3300",
+    "fpn": "#EE8866",
+    "deeplabv3plus": "#8C1C13",
+    "segformer": "#882255",
+    "segformer-aligned": "#44112B",
+    "random-forest": "#444444",
+    "patchcore": "#009E73",
+    "padim": "#44BB99",
+    "stfpm": "#117733",
+    "fastflow": "#999933",
+    "cfa": "#66CCAA",
+    "supersimplenet": "#225555",
+    "winclip": "#332288",
+}
+# Hues say the family (green: normal images only); markers tell its members apart.
+METHOD_MARKERS = {
+    "scrapseg": "o",
+    "scrapseg-random": "v",
+    "scrapseg-imagenet": "P",
+    "scrapseg-frozen": "s",
+    "scrapseg-frozen-vv": "X",
+    "unet": "^",
+    "unet-aligned": "<",
+    "fpn": ">",
+    "deeplabv3plus": "d",
+    "segformer": "h",
+    "segformer-aligned": "H",
+    "random-forest": "*",
+    "patchcore": "D",
+    "padim": "p",
+    "stfpm": "1",
+    "fastflow": "2",
+    "cfa": "3",
+    "supersimplenet": "4",
+    "winclip": "8",
+}
+# What remains of Okabe-Ito, for methods a user adds.
+_SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
+
+
+class Figure(_Figure):
+    """A matplotlib figure that keeps our style when it is drawn or saved, and that a notebook shows
+    once, as the value of its cell, without pyplot's hidden list of open figures."""
+
+    def draw(self, renderer) -> None:
+        """Draw under `STYLE`: matplotlib makes tick labels only now."""
+        with matplotlib.rc_context(STYLE):
+            super().draw(renderer)
+
+    def savefig(self, *args, **kwargs) -> None:
+        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`."""
+        with matplotlib.rc_context(STYLE):
+            super().savefig(*args, **kwargs)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=130)
+        return buffer.getvalue()
+
+
+def _styled(function: Callable) -> Callable:
+    """Run `function` under `STYLE` and leave the reader's own settings as they were."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def _figure(width: float, height: float) -> Figure:
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def method_style(slug: str) -> dict:
+    """Label, colour and marker of a method as keyword arguments of `Axes.plot`."""
+    spare = _SPARE_COLOURS[sum(map(ord, slug)) % len(_SPARE_COLOURS)]
+    return {
+        "label": METHOD_LABELS.get(slug, slug),
+        "color": METHOD_COLOURS.get(slug, spare),
+        "marker": METHOD_MARKERS.get(slug, "X"),
+    }
+
+
+def class_colours(classes: Sequence[ScrapClass] = CLASSES) -> np.ndarray:
+    """Colours of the classes, float (classes, 3) in 0..1, row = label value."""
+    return np.array([c.colour for c in classes], dtype=float) / 255
+
+
+def _class_handles(
+    labels: Iterable[int], with_steel: bool = False, classes: Sequence[ScrapClass] = CLASSES
+) -> list[Patch]:
+    colours = class_colours(classes)
+    wanted = sorted({int(v) for v in labels} - (set() if with_steel else {0}))
+    return [
+        Patch(facecolor=colours[v], edgecolor="0.3", linewidth=0.4, label=classes[v].name)
+        for v in wanted
+    ]
+
+
+def _bare(axes: Axes) -> None:
+    """An axes that holds a picture: no ticks, no frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+# ---------------------------------------------------------------------------- images and labels
+
+
+def overlay(
+    image: np.ndarray,
+    label: np.ndarray,
+    alpha: float = 0.45,
+    colours: np.ndarray | None = None,
+    rim: int = 1,
+) -> np.ndarray:
+    """Lay the class colours of a label map over an image.
+
+    Impurities are tinted and get an opaque rim, so that small pieces stay visible; steel (label 0)
+    is left as it is.
+
+    Args:
+        image: uint8 (H, W, 3).
+        label: integers (H, W), 0 .. classes-1.
+        alpha: opacity of the tint, 0..1.
+        colours: of the classes, (classes, 3) in 0..1; by default the benchmark's.
+        rim: width of the rim in pixels.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: image and label differ in size, or a label value has no class.
+    """
+    image, label = np.asarray(image), np.asarray(label)
+    if image.shape[:2] != label.shape:
+        raise ValueError(f"image is {image.shape[:2]} but label is {label.shape}")
+    colours = class_colours() if colours is None else np.asarray(colours)
+    if label.size and (label.min() < 0 or label.max() >= len(colours)):
+        raise ValueError(
+            f"label values must lie in 0..{len(colours) - 1}, found {label.min()}..{label.max()}"
+        )
+    label = label.astype(int)
+    colour = colours[label] * 255
+    padded = np.pad(label, 1, mode="edge")
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    edge = np.any([n != label for n in neighbours], axis=0)
+    if rim > 1:
+        edge = ndimage.binary_dilation(edge, iterations=rim - 1)
+    weight = np.where(edge & (label > 0), 1.0, np.where(label > 0, alpha, 0.0))[..., None]
+    return np.clip(image * (1 - weight) + colour * weight + 0.5, 0, 255).astype(np.uint8)
+
+
+def faded(image: np.ndarray) -> np.ndarray:
+    """An image as light grey, uint8 (H, W, 3): scrap is colourful, and so are the classes."""
+    luma = np.asarray(image) @ np.array([0.299, 0.587, 0.114])
+    return np.repeat((255 - 0.65 * (255 - luma) + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def heat(scores: np.ndarray, vmin: float = 0.0, vmax: float = 1.0) -> np.ndarray:
+    """A score map (H, W) as magma colours, uint8 (H, W, 3); NaN becomes the lowest colour."""
+    span = max(vmax - vmin, 1e-12)
+    scaled = np.clip((np.nan_to_num(np.asarray(scores, float), nan=vmin) - vmin) / span, 0, 1)
+    return (matplotlib.colormaps["magma"](scaled)[..., :3] * 255 + 0.5).astype(np.uint8)
+
+
+def mosaic(images: Sequence[np.ndarray], cols: int, gap: int = 4) -> np.ndarray:
+    """Images of one size laid out row by row on white, uint8 (H', W', 3).
+
+    Raises:
+        ValueError: no images, or images of different sizes.
+    """
+    images = [np.asarray(i) for i in images]
+    if not images:
+        raise ValueError("mosaic needs at least one image")
+    if len({i.shape for i in images}) > 1:
+        raise ValueError(
+            f"mosaic needs images of one size, got {sorted({i.shape for i in images})}"
+        )
+    height, width = images[0].shape[:2]
+    rows = math.ceil(len(images) / cols)
+    sheet = np.full((rows * (height + gap) - gap, cols * (width + gap) - gap, 3), 255, np.uint8)
+    for k, image in enumerate(images):
+        top, left = (k // cols) * (height + gap), (k % cols) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
+@_styled
+def contact_sheet(samples: Iterable, cols: int = 6, alpha: float = 0.45) -> Figure:
+    """Samples in a grid with their labels laid over them and a legend.
+
+    Args:
+        samples: `data.Sample`s of one image size.
+        cols: pictures per row.
+        alpha: opacity of the tint, see `overlay`.
+    """
+    samples = list(samples)
+    sheet = mosaic([overlay(s.image, s.label, alpha) for s in samples], cols)
+    present = set().union(*(np.unique(s.label).tolist() for s in samples))
+    fig = _figure(FULL, FULL * sheet.shape[0] / sheet.shape[1] + 0.45)
+    axes = fig.subplots()
+    axes.imshow(sheet)
+    _bare(axes)
+    _legend_below(fig, _class_handles(present))
+    return fig
+
+
+def _legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:
+    if handles:
+        wide = fig.get_figwidth() > 5
+        if cols is None:
+            long = max(len(handle.get_label()) for handle in handles) > 16
+            cols = min(len(handles), 4 if not wide or long else 8)
+        fig.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=cols,
+            columnspacing=1.0,
+            handletextpad=0.4,
+        )
+
+
+@_styled
+def class_crops(
+    samples: Iterable, per_class: int = 8, size: int = 96, min_pixels: int = 200, seed: int = 0
+) -> Figure:
+    """A strip of example crops per impurity class, from small pieces (left) to large ones (right).
+
+    Each crop is a square round one instance with a margin, resized to `size`. At most one instance
+    per scene and class is taken while there are scenes enough.
+
+    Args:
+        samples: `data.Sample`s.
+        per_class: crops in a row.
+        size: side of a crop in pixels after resizing.
+        min_pixels: instances with fewer visible pixels are left out.
+        seed: draws which instances are shown.
+    """
+    found: dict[str, list[tuple[int, int, np.ndarray]]] = {slug: [] for slug in SLUGS[1:]}
+    for sample in samples:
+        height, width = sample.label.shape
+        for item in sample.meta["instances"]:
+            if item["pixels"] < min_pixels or item["class"] not in found:
+                continue
+            rows, cols = np.nonzero(np.asarray(sample.instances) == item["id"])
+            if len(rows) == 0:
+                continue
+            side = int(1.3 * max(np.ptp(rows), np.ptp(cols))) + 16
+            side = min(side, height, width)
+            top = int(np.clip((rows.min() + rows.max() - side) // 2, 0, height - side))
+            left = int(np.clip((cols.min() + cols.max() - side) // 2, 0, width - side))
+            crop = Image.fromarray(np.asarray(sample.image)[top : top + side, left : left + side])
+            crop = np.asarray(crop.resize((size, size), Image.Resampling.LANCZOS))
+            found[item["class"]].append((sample.scene, item["pixels"], crop))
+
+    rng = np.random.default_rng(seed)
+    shown = [c for c in CLASSES[1:] if found[c.slug]]
+    fig = _figure(FULL, (FULL - 0.8) / per_class * max(len(shown), 1))
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    grid = fig.subplots(max(len(shown), 1), per_class, squeeze=False)
+    for axes in grid.flat:
+        _bare(axes)
+    for row, cls in zip(grid, shown, strict=True):
+        pool = [found[cls.slug][i] for i in rng.permutation(len(found[cls.slug]))]
+        first = {scene: k for k, (scene, _, _) in reversed(list(enumerate(pool)))}
+        ranked = sorted(first.values()) + [k for k in range(len(pool)) if k not in first.values()]
+        picked = sorted((pool[k] for k in ranked[:per_class]), key=lambda found_one: found_one[1])
+        row[0].set_ylabel(cls.name.replace(" ", "\n"), rotation=0, ha="right", va="center")
+        for axes, (_, _, crop) in zip(row, picked, strict=False):
+            axes.imshow(crop)
+    return fig
+
+
+@_styled
+def panel(
+    images: Sequence[np.ndarray],
+    rows: Mapping[str, Sequence[np.ndarray]],
+    titles: Sequence[str] | None = None,
+    classes: Sequence[ScrapClass] = CLASSES,
+) -> Figure:
+    """The qualitative panel: one column per image, the images on top, one row per entry of `rows`.
+
+    Args:
+        images: uint8 (H, W, 3) each.
+        rows: name -> one array per image. Integer (H, W) arrays are label maps, drawn in
+            class colours over the faded image; floating (H, W) arrays are anomaly scores in 0..1,
+            drawn as a heat map; (H, W, 3) arrays are drawn as they are.
+        titles: over the columns, optional.
+        classes: of the label maps.
+
+    Raises:
+        ValueError: a row has another number of arrays than there are images.
+    """
+    everything = {"image": list(images), **{name: list(arrays) for name, arrays in rows.items()}}
+    for name, arrays in everything.items():
+        if len(arrays) != len(images):
+            raise ValueError(f"row {name!r} has {len(arrays)} arrays for {len(images)} images")
+    present, scored = set(), False
+    height, width = images[0].shape[:2]
+    cell = (FULL - 0.35) / len(images)
+    count = len(everything)
+    fig = _figure(FULL, count * cell * height / width + 0.4)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    grid = fig.subplots(count, len(images), squeeze=False)
+    for axes_row, (name, arrays) in zip(grid, everything.items(), strict=True):
+        axes_row[0].set_ylabel(name)
+        for axes, image, array in zip(axes_row, images, arrays, strict=True):
+            array = np.asarray(array)
+            _bare(axes)
+            if array.ndim == 3:
+                axes.imshow(array)
+            elif np.issubdtype(array.dtype, np.floating):
+                scored = True
+                axes.imshow(heat(array))
+            else:
+                present |= set(np.unique(array).tolist())
+                axes.imshow(overlay(faded(image), array, 0.75, class_colours(classes)))
+    if titles is not None:
+        for axes, title in zip(grid[0], titles, strict=True):
+            axes.set_title(title)
+    handles = _class_handles(present, classes=classes)
+    if scored:
+        magma = matplotlib.colormaps["magma"]
+        handles += [
+            Patch(facecolor=magma(0.0), label="score 0"),
+            Patch(facecolor=magma(0.99), edgecolor="0.3", linewidth=0.4, label="score 1"),
+        ]
+    _legend_below(fig, handles, cols=min(len(handles), 6) if len(handles) > 8 else None)
+    return fig
+
+
+@_styled
+def score_map(
+    scores: np.ndarray, image: np.ndarray | None = None, title: str = "anomaly score"
+) -> Figure:
+    """A score map (H, W) in 0..1 as a heat map with its scale, beside its image where given."""
+    scores = np.asarray(scores)
+    count = 1 if image is None else 2
+    fig = _figure(COLUMN if count == 1 else FULL * 0.75, 2.7)
+    grid = fig.subplots(1, count, squeeze=False)[0]
+    if image is not None:
+        grid[0].imshow(image)
+        grid[0].set_title("image")
+    drawn = grid[-1].imshow(scores, cmap="magma", vmin=0, vmax=1)
+    grid[-1].set_title(title)
+    for axes in grid:
+        _bare(axes)
+    fig.colorbar(drawn, ax=grid[-1], shrink=0.85, label="1 − p(steel)")
+    return fig
+
+
+# ------------------------------------------------------------------------------------- the data
+
+
+@_styled
+def composition_chart(composition: pd.DataFrame) -> Figure:
+    """What the dataset holds: images and instances per impurity class and split.
+
+    Args:
+        composition: columns split, class, images, instances, pixels, as `data.composition`
+            makes it.
+    """
+    table = composition[composition["class"].isin(SLUGS[1:])]
+    splits = [s for s in ("train", "val", "test") if s in set(table["split"])]
+    names = [c.name for c in CLASSES[1:]]
+    shades = dict(zip(("train", "val", "test"), (1.0, 0.65, 0.35), strict=True))
+    fig = _figure(FULL, 2.5)
+    left, right = fig.subplots(1, 2, sharey=True)
+    for axes, column, title in (
+        (left, "images", "images with the class"),
+        (right, "instances", "instances"),
+    ):
+        start = np.zeros(len(names))
+        for split in splits:
+            part = (
+                table[table["split"] == split]
+                .set_index("class")[column]
+                .reindex(SLUGS[1:])
+                .fillna(0)
+            )
+            colours = [(*rgb, shades[split]) for rgb in class_colours()[1:]]
+            axes.barh(
+                names, part.to_numpy(), left=start, color=colours, edgecolor="white", linewidth=0.5
+            )
+            for y, (at, value) in enumerate(zip(start, part, strict=True)):
+                if value >= 0.06 * max(1.0, table.groupby("class")[column].sum().max()):
+                    axes.text(
+                        at + value / 2, y, f"{value:.0f}", ha="center", va="center", fontsize=6
+                    )
+            start = start + part.to_numpy()
+        axes.set_xlabel(title)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
+    left.invert_yaxis()
+    handles = [Patch(facecolor=(0.2, 0.2, 0.2, shades[s]), label=s) for s in splits]
+    _legend_below(fig, handles)
+    return fig
+
+
+@_styled
+def size_histogram(instances: pd.DataFrame, edges: Sequence[float] = (300, 1500)) -> Figure:
+    """How large the impurities appear, stacked by class, on a logarithmic scale.
+
+    Args:
+        instances: one row per instance with columns class (slug) and pixels (visible pixels).
+        edges: the borders between small, medium and large objects, in pixels.
+    """
+    fig = _figure(COLUMN, 2.5)
+    axes = fig.subplots()
+    pixels = np.maximum(instances["pixels"].to_numpy(float), 1)
+    bins = np.geomspace(max(pixels.min(), 8), max(pixels.max(), 100) * 1.01, 24)
+    present = [c for c in CLASSES[1:] if (instances["class"] == c.slug).any()]
+    axes.hist(
+        [pixels[(instances["class"] == c.slug).to_numpy()] for c in present],
+        bins=bins,
+        stacked=True,
+        color=[np.array(c.colour) / 255 for c in present],
+        label=[c.name for c in present],
+        edgecolor="white",
+        linewidth=0.3,
+    )
+    axes.set_xscale("log")
+    axes.set_xlabel("visible pixels of the object")
+    axes.set_ylabel("objects")
+    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
+    top = axes.get_ylim()[1] * 1.12
+    axes.set_ylim(0, top)
+    for edge in edges:
+        axes.axvline(edge, color="0.35", linewidth=0.8, linestyle="--")
+    low, high = axes.get_xlim()
+    borders = [low, *edges, high]
+    for name, a, b in zip(("small", "medium", "large"), borders, borders[1:], strict=False):
+        if b > a:
+            axes.text(math.sqrt(a * b), top, name, ha="center", va="top", color="0.35", fontsize=7)
+    _legend_below(fig, axes.get_legend_handles_labels()[0])
+    return fig
+
+
+# -------------------------------------------------------------------------------------- results
+
+
+def _centre_and_range(rows: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
+    """Mean over seeds, lower and upper bound, and the number of seeds.
+
+    Bounds are the smallest and largest seed where there are several, the bootstrap interval
+    (`<metric>_lo`, `<metric>_hi`) where there is one, and the mean itself where there is neither.
+    """
+    values = rows.loc[rows["metric"] == metric, "value"]
+    if len(values) == 0:
+        return (math.nan, math.nan, math.nan, 0)
+    if len(values) > 1:
+        return (values.mean(), values.min(), values.max(), len(values))
+    value = float(values.iloc[0])
+    low = rows.loc[rows["metric"] == f"{metric}_lo", "value"]
+    high = rows.loc[rows["metric"] == f"{metric}_hi", "value"]
+    return (
+        value,
+        float(low.iloc[0]) if len(low) else value,
+        float(high.iloc[0]) if len(high) else value,
+        1,
+    )
+
+
+@_styled
+def fewshot_curve(
+    metrics_table: pd.DataFrame,
+    metrics: Sequence[str] = ("ap", "miou_impurity"),
+    dataset: str = "scrapsim",
+    methods: Sequence[str] | None = None,
+    shot: str = "labelled scenes per impurity class",
+    bands: pd.DataFrame | None = None,
+) -> Figure:
+    """Quality against labelled scenes per impurity class: a line per method, a panel per metric.
+
+    Several seeds: mean with the 95 % band of `bands`, without these from the worst to the best
+    seed. One seed: error bars are the bootstrap 95 % interval over scenes. A method that was run at
+    shots=all only is a dashed level.
+
+    Args:
+        metrics_table: `metrics.csv`.
+        metrics: metric names, one panel each.
+        dataset: rows of this dataset.
+        methods: slugs to draw; all by default.
+        shot: what is counted along the axis.
+        bands: `tables.fewshot_bands` of the same runs.
+    """
+    tidy = main_runs(metrics_table, dataset)
+    known = {} if bands is None else bands.groupby(["method", "shots", "metric"]).first()
+    known = {key: (row.lo, row.hi) for key, row in known.iterrows()} if len(known) else {}
+    shots = shots_order(tidy["shots"])
+    wide = len(metrics) > 1
+    fig = _figure(FULL * 0.8 if wide else COLUMN, 2.5)
+    fig.get_layout_engine().set(wspace=0.08)
+    grid = fig.subplots(1, len(metrics), squeeze=False)[0]
+    handles = {}
+    for axes, metric in zip(grid, metrics, strict=True):
+        names = method_order(tidy.loc[tidy["metric"] == metric, "method"])
+        names = [n for n in names if methods is None or n in methods]
+        highest = 0.0
+        for k, name in enumerate(names):
+            rows = tidy[tidy["method"] == name]
+            points = [
+                (x, *_centre_and_range(rows[rows["shots"] == s], metric))
+                for x, s in enumerate(shots)
+            ]
+            points = [p for p in points if p[4] > 0]
+            points = [
+                (x, mean, *known.get((name, shots[x], metric), (low, high)), seeds)
+                for x, mean, low, high, seeds in points
+            ]
+            x, mean, low, high, seeds = (np.array(v, float) for v in zip(*points, strict=True))
+            highest = max(highest, np.nanmax(high, initial=0))
+            style = method_style(name)
+            if len(points) == 1 and shots[int(x[0])] == "all" and len(shots) > 1:
+                (line,) = axes.plot(
+                    [0, len(shots) - 1], [mean[0]] * 2, "--", color=style["color"], lw=1
+                )
+                line.set_label(style["label"])
+                handles.setdefault(name, line)
+                continue
+            nudge = x + 0.06 * (
+                k - (len(names) - 1) / 2
+            )  # so that error bars do not hide each other
+            several = seeds > 1
+            (line,) = axes.plot(nudge, mean, **style)
+            handles.setdefault(name, line)
+            if several.any():
+                axes.fill_between(
+                    nudge, low, high, where=several, color=style["color"], alpha=0.18, linewidth=0
+                )
+            one = ~several & (high > low)
+            if one.any():
+                bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
+                axes.errorbar(
+                    nudge[one],
+                    mean[one],
+                    yerr=bars,
+                    fmt="none",
+                    ecolor=style["color"],
+                    lw=0.8,
+                    capsize=2,
+                )
+        axes.set_xticks(range(len(shots)), shots)
+        axes.set_xlabel(shot)
+        axes.set_ylabel(METRIC_LABELS.get(metric, metric))
+        axes.set_ylim(0, min(1, 1.1 * highest) or 1)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+    _legend_below(fig, list(handles.values()), cols=None if wide else 2)
+    return fig
+
+
+@_styled
+def class_iou(
+    metrics_table: pd.DataFrame,
+    dataset: str = "scrapsim",
+    shots: str = "all",
+    classes: Sequence[ScrapClass] = CLASSES,
+) -> Figure:
+    """IoU per class, one marker per method, mean over seeds."""
+    tidy = main_runs(metrics_table, dataset)
+    tidy = tidy[(tidy["shots"] == str(shots)) & tidy["metric"].str.startswith("iou/")]
+    fig = _figure(FULL * 0.8, 2.6)
+    axes = fig.subplots()
+    names = method_order(tidy["method"])
+    for k, name in enumerate(names):
+        mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
+        values = [mean.get(f"iou/{c.slug}", np.nan) for c in classes]
+        nudge = np.arange(len(classes)) + min(0.12, 0.8 / len(names)) * (k - (len(names) - 1) / 2)
+        axes.plot(nudge, values, linestyle="none", **method_style(name))
+    axes.set_xticks(range(len(classes)), [c.name.replace(" ", "\n") for c in classes])
+    axes.set_ylim(0, 1)
+    axes.set_ylabel("IoU")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    _legend_below(fig, axes.get_legend_handles_labels()[0])
+    return fig
+
+
+@_styled
+def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
+    """What each single change does to ours on val: a dot per change, in points, grouped.
+
+    A line spans the seeds from worst to best where there are several.
+
+    Args:
+        table: see `tables.ablation`.
+        metric: ap or miou_impurity.
+    """
+    rows = table[table["group"] != ""].reset_index(drop=True)
+    starts = rows["group"].ne(rows["group"].shift())
+    y = np.arange(len(rows)) + 0.6 * (starts.cumsum() - 1)
+    fig = _figure(COLUMN, 0.7 + 0.17 * (len(rows) + 0.6 * starts.sum()))
+    axes = fig.subplots()
+    colour = METHOD_COLOURS["scrapseg"]
+    axes.axvline(0, color="0.4", linewidth=0.8)
+    gap = {end: 100 * rows[f"{metric}_diff{end}"] for end in ("", "_lo", "_hi")}
+    axes.hlines(y, gap["_lo"], gap["_hi"], color=colour, linewidth=1)
+    axes.plot(gap[""], y, "o", color=colour, markersize=4)
+    axes.set_yticks(y, rows["label"])
+    for _, group in rows.groupby("group", sort=False):
+        axes.annotate(
+            group["group"].iloc[0],
+            (1.0, y[group.index[0]]),
+            xycoords=("axes fraction", "data"),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            style="italic",
+            color="0.35",
+        )
+    axes.invert_yaxis()
+    name = METRIC_LABELS[metric]
+    axes.set_xlabel(f"change of {name} on val, points")
+    axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
+    axes.grid(axis="x")
+    axes.set_axisbelow(True)
+    return fig
+
+
+@_styled
+def recall_by_size(
+    metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str = "all"
+) -> Figure:
+    """Object recall at one false alarm per image, by size of the object, mean over seeds."""
+    tidy = main_runs(metrics_table, dataset)
+    tidy = tidy[tidy["shots"] == str(shots)]
+    sizes = ("small", "medium", "large")
+    fig = _figure(COLUMN, 2.4)
+    axes = fig.subplots()
+    names = method_order(tidy["method"])
+    for k, name in enumerate(names):
+        mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
+        values = [mean.get(f"object_recall_1fa/{s}", np.nan) for s in sizes]
+        nudge = np.arange(3) + min(0.08, 0.5 / len(names)) * (k - (len(names) - 1) / 2)
+        axes.plot(nudge, values, **method_style(name))
+    axes.set_xticks(range(3), ["small", "medium", "large"])
+    axes.set_xlabel("size of the object")
+    axes.set_ylabel("object recall\nat 1 false alarm/image")
+    axes.set_ylim(0, 1)
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    return fig
+
+
+def _heat_grid(
+    axes: Axes, matrix: np.ndarray, rows: Sequence[str], cols: Sequence[str], digits: int, **limits
+):
+    """A matrix as coloured cells with their values written in, dark on light and light on dark."""
+    drawn = axes.imshow(matrix, cmap="cividis", aspect="auto", **limits)
+    axes.set_xticks(range(len(cols)), cols, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.tick_params(length=0)
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    for (i, j), value in np.ndenumerate(matrix):
+        if math.isfinite(value):
+            r, g, b, _ = drawn.cmap(drawn.norm(value))
+            ink = "black" if 0.3 * r + 0.59 * g + 0.11 * b > 0.5 else "white"
+            axes.text(j, i, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=6)
+    return drawn
+
+
+@_styled
+def confusion_heatmap(matrix: np.ndarray, names: Sequence[str] | None = None) -> Figure:
+    """Where the pixels of each class went, in per cent of the true class.
+
+    Args:
+        matrix: pixel counts (classes, classes), row = truth, column = prediction. A class without
+            pixels gives an empty row.
+        names: class names; those of `classes.py` by default.
+    """
+    matrix = np.asarray(matrix, float)
+    names = list(names) if names is not None else [c.name for c in CLASSES]
+    total = matrix.sum(axis=1, keepdims=True)
+    share = np.divide(100 * matrix, total, out=np.full_like(matrix, np.nan), where=total > 0)
+    fig = _figure(FULL * 0.65, FULL * 0.55)
+    axes = fig.subplots()
+    drawn = _heat_grid(axes, share, names, names, 0, vmin=0, vmax=100)
+    axes.set_xlabel("predicted class")
+    axes.set_ylabel("true class")
+    fig.colorbar(drawn, ax=axes, label="% of the true class's pixels", shrink=0.9)
+    return fig
+
+
+@_styled
+def text_similarity_heatmap(
+    matrix: np.ndarray, names: Sequence[str], cols: Sequence[str] | None = None
+) -> Figure:
+    """Cosine similarities between text embeddings.
+
+    Args:
+        matrix: (rows, columns), values in -1..1.
+        names: one name per row, and per column unless `cols` is given.
+        cols: one name per column.
+    """
+    matrix = np.asarray(matrix, float)
+    cols = list(names if cols is None else cols)
+    fig = _figure(min(FULL, 0.42 * len(cols) + 2.0), min(7.0, 0.27 * len(names) + 1.3))
+    axes = fig.subplots()
+    drawn = _heat_grid(axes, matrix, list(names), cols, 2)
+    fig.colorbar(drawn, ax=axes, label="cosine similarity", shrink=0.9)
+    return fig
+
+
+@_styled
+def stage_weights(
+    weights: Mapping[str, Sequence[float]] | Sequence[float], names: Sequence[str] | None = None
+) -> Figure:
+    """The learned weights of the encoder's stages (they sum to 1) against equal weights (dashed).
+
+    Args:
+        weights: weights of one model, or method slug -> weights.
+        names: names of the stages; "stage 1" ... by default.
+    """
+    groups = weights if isinstance(weights, Mapping) else {"scrapseg": weights}
+    count = len(next(iter(groups.values())))
+    names = list(names) if names is not None else [f"stage {s + 1}" for s in range(count)]
+    fig = _figure(COLUMN, 2.0 + (0.3 if len(groups) > 1 else 0))
+    axes = fig.subplots()
+    width = 0.75 / len(groups)
+    handles = []
+    for k, (slug, values) in enumerate(groups.items()):
+        style = method_style(slug)
+        x = np.arange(count) + (k - (len(groups) - 1) / 2) * width
+        handles.append(
+            axes.bar(x, values, width * 0.95, color=style["color"], label=style["label"])
+        )
+        for at, value in zip(x, values, strict=True):
+            axes.text(at, value + 0.01, f"{value:.2f}", ha="center", va="bottom", fontsize=6.5)
+    axes.axhline(1 / count, color="0.3", linestyle="--", linewidth=0.8)
+    axes.set_xticks(range(count), names)
+    axes.set_ylabel("weight $w_s$")
+    axes.set_ylim(0, max(0.6, 1.15 * max(max(v) for v in groups.values())))
+    if len(groups) > 1:
+        _legend_below(fig, handles, cols=2)
+    return fig
+
+
+@_styled
+def training_curves(history: pd.DataFrame) -> Figure:
+    """A training run: losses on the left, validation metrics on the right.
+
+    Args:
+        history: what `train.fit` returns, one row per logged step with columns step, loss (the
+            sum), its parts focal, dice and image, and val; empty cells are skipped.
+    """
+    losses = [c for c in history if c in ("loss", "focal", "dice", "image")]
+    quality = [c for c in history if c.startswith("val")]
+    fig = _figure(FULL * 0.8, 2.3)
+    left, right = fig.subplots(1, 2)
+    palette = [*METHOD_COLOURS.values(), *_SPARE_COLOURS]
+    for axes, columns in ((left, losses), (right, quality)):
+        for column, colour in zip(columns, palette, strict=False):
+            rows = history[["step", column]].dropna()
+            marker = "o" if len(rows) < 30 else None
+            label = {"loss": "sum", "val": "validation", "image": "image level"}.get(column, column)
+            axes.plot(
+                rows["step"], rows[column], color=colour, marker=marker, markersize=3, label=label
+            )
+        axes.set_xlabel("training step")
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+        if columns:
+            axes.legend(loc="best")
+    left.set_ylabel("loss")
+    left.set_ylim(bottom=0)
+    right.set_ylabel("validation quality")
+    right.set_ylim(0, 1)
+    return fig
+
+
+# ----------------------------------------------------------------------------------- the method
+
+
+@_styled
+def method_figure(
+    image: np.ndarray | None = None,
+    label: np.ndarray | None = None,
+    scores: np.ndarray | None = None,
+) -> Figure:
+    """The method as a diagram, at full width.
+
+    Image encoder, read at four stages; each stage projected to the joint space of image and text
+    and compared with the text embedding of every class; similarities summed with learned weights.
+
+    Args:
+        image: uint8 (H, W, 3), a real input shown at its place; a drawn stand-in by default.
+        label: integers (H, W), the predicted classes.
+        scores: floating (H, W) in 0..1, the anomaly score.
+    """
+    trained, frozen, line = "#CFE3F1", "#E4E4E4", "#333333"
+    if image is None:
+        image, label, scores = _stand_in()
+    fig = Figure(figsize=(FULL, 3.05))
+    axes = fig.add_axes((0, 0, 1, 1))
+    axes.set_xlim(0, 14)
+    axes.set_ylim(0, 6.1)
+    axes.axis("off")
+
+    def box(x, y, w, h, text, colour, size=7.0):
+        axes.add_patch(
+            FancyBboxPatch(
+                (x, y),
+                w,
+                h,
+                boxstyle="round,pad=0,rounding_size=0.08",
+                facecolor=colour,
+                edgecolor=line,
+                lw=0.7,
+            )
+        )
+        axes.text(
+            x + w / 2, y + h / 2, text, ha="center", va="center", fontsize=size, linespacing=1.2
+        )
+
+    def arrow(a, b, bend=0.0):
+        style = f"arc3,rad={bend}"
+        axes.add_patch(
+            FancyArrowPatch(
+                a,
+                b,
+                arrowstyle="-|>",
+                mutation_scale=7,
+                lw=0.8,
+                color=line,
+                connectionstyle=style,
+                shrinkA=0,
+                shrinkB=0,
+            )
+        )
+
+    def picture(array, x, y, side, title, above=True):
+        axes.imshow(
+            array,
+            extent=(x, x + side, y, y + side),
+            aspect="auto",
+            interpolation="bilinear",
+            zorder=2,
+        )
+        axes.add_patch(Rectangle((x, y), side, side, fill=False, edgecolor=line, lw=0.7, zorder=3))
+        at = y + side + 0.1 if above else y - 0.12
+        axes.text(x + side / 2, at, title, ha="center", va="bottom" if above else "top", fontsize=7)
+
+    heights = (4.82, 3.97, 3.12, 2.27)  # middle of each stage's row
+    half = 0.29
+    picture(image, 0.15, 3.9, 1.7, "image")
+    arrow((1.85, heights[0]), (2.45, heights[0]))
+    axes.text(3.4, 5.62, "image encoder", ha="center", va="center", fontsize=7)
+    axes.text(5.78, 5.62, "pyramid,\nprojection", ha="center", va="center", fontsize=7)
+    axes.text(7.6, 5.62, "cosine", ha="center", va="center", fontsize=7)
+    axes.text(9.3, 5.62, "similarities", ha="center", va="center", fontsize=7)
+    axes.add_patch(
+        FancyBboxPatch(
+            (7.15, heights[-1] - 0.42),
+            0.9,
+            heights[0] - heights[-1] + 0.84,
+            boxstyle="round,pad=0,rounding_size=0.1",
+            facecolor="white",
+            edgecolor=line,
+            lw=0.7,
+            linestyle="--",
+        )
+    )
+    for s, (y, width) in enumerate(zip(heights, (1.9, 1.6, 1.3, 1.0), strict=True), start=1):
+        box(3.4 - width / 2, y - half, width, 2 * half, f"stage {s}", trained)
+        if s > 1:
+            arrow((3.4, heights[s - 2] - half), (3.4, y + half))
+        arrow((3.4 + width / 2, y), (5.3, y))
+        axes.text(4.83, y + 0.1, f"$F_{s}$", ha="center", va="bottom", fontsize=7)
+        box(5.3, y - half, 0.95, 2 * half, f"$P_{s}$", trained)
+        if s > 1:
+            arrow((5.775, y + half), (5.775, heights[s - 2] - half))
+        arrow((6.25, y), (7.36, y))
+        axes.add_patch(Circle((7.6, y), 0.24, facecolor="white", edgecolor=line, lw=0.7))
+        axes.text(7.6, y, r"$\langle\,\cdot\,\rangle$", ha="center", va="center", fontsize=6.5)
+        arrow((7.84, y), (8.9, y))
+        _class_stack(axes, 8.95, y - 0.2, cell=0.4 - 0.05 * (s - 1))
+        axes.text(9.86, y, f"$L_{s}$", ha="center", va="center", fontsize=7)
+        arrow((10.1, y), (10.72, 3.545 + 0.1 * (2.5 - s)))
+    axes.text(10.5, 4.62, "$w_1$", fontsize=7, ha="left", va="center")
+    axes.text(10.5, 2.47, "$w_4$", fontsize=7, ha="left", va="center")
+    axes.add_patch(Circle((11.0, 3.545), 0.3, facecolor=trained, edgecolor=line, lw=0.7))
+    axes.text(11.0, 3.53, "$\\Sigma$", ha="center", va="center", fontsize=9)
+    softmax = "softmax\n($\\,\\cdot\\,/\\tau$)"
+    axes.text(11.05, 3.12, softmax, ha="center", va="top", fontsize=7)
+    arrow((11.3, 3.6), (12.0, 4.4), 0.0)
+    arrow((11.3, 3.49), (12.0, 2.7), 0.0)
+    picture(overlay(faded(image), label, 0.75), 12.05, 3.75, 1.7, "class per pixel")
+    picture(heat(scores), 12.05, 1.55, 1.7, "anomaly score", above=False)
+
+    prompts = "\n".join(
+        [
+            "“steel in a pile of scrap metal”",
+            "“a photo of electric motor”",
+            "“a close-up of a piece of copper wire” …",
+        ]
+    )
+    box(0.15, 0.3, 3.9, 1.15, prompts, "white", 6.6)
+    axes.text(2.1, 1.53, "prompts, one set per class", ha="center", va="bottom", fontsize=7)
+    arrow((4.05, 0.87), (4.75, 0.87))
+    box(4.75, 0.45, 1.45, 0.85, "text tower\n(frozen)", frozen)
+    arrow((6.2, 0.87), (6.68, 0.87))
+    cell = 0.2
+    for c, colour in enumerate(class_colours()):
+        axes.add_patch(
+            Rectangle(
+                (6.7 + c * cell, 0.67), cell, 0.4, facecolor=colour, edgecolor="white", lw=0.4
+            )
+        )
+    axes.text(7.6, 0.58, "class embeddings $t_c$", ha="center", va="top", fontsize=7)
+    arrow((7.6, 1.07), (7.6, heights[-1] - 0.42))
+    handles = [
+        Patch(facecolor=trained, edgecolor=line, lw=0.7, label="trained"),
+        Patch(facecolor=frozen, edgecolor=line, lw=0.7, label="frozen"),
+    ]
+    axes.legend(
+        handles=handles, loc="lower right", bbox_to_anchor=(0.995, 0.02), ncols=2, fontsize=7
+    )
+    return fig
+
+
+def _class_stack(axes: Axes, x: float, y: float, cell: float) -> None:
+    """A few offset squares in class colours: one similarity map per class, smaller by stage."""
+    for k in range(4, -1, -1):
+        at = (x + 0.09 * k, y + 0.05 * k)
+        axes.add_patch(
+            Rectangle(
+                at,
+                cell,
+                cell,
+                facecolor=class_colours()[k],
+                edgecolor="white",
+                lw=0.4,
+                zorder=3 - 0.1 * k,
+            )
+        )
+
+
+def _stand_in() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A drawn heap for the diagram where no real image is at hand: image, label, scores."""
+    rng = np.random.default_rng(3)
+    size = 96
+    y, x = np.mgrid[:size, :size]
+    image = np.full((size, size, 3), 118.0)
+    label = np.zeros((size, size), int)
+    for k in range(60):
+        cx, cy, angle = rng.uniform(0, size), rng.uniform(0, size), rng.uniform(0, math.pi)
+        along = (x - cx) * math.cos(angle) + (y - cy) * math.sin(angle)
+        across = -(x - cx) * math.sin(angle) + (y - cy) * math.cos(angle)
+        piece = (abs(along) < rng.uniform(6, 20)) & (abs(across) < rng.uniform(2, 7))
+        image[piece] = rng.uniform(90, 190) + np.array([4, 0, -4]) * rng.uniform(0, 3)
+        label[piece] = 0
+        if k in (48, 53, 57):
+            value = {48: 1, 53: 4, 57: 3}[k]
+            image[piece] = (
+                np.array(to_rgb("#8a5a3c")) * 255 if value == 3 else class_colours()[value] * 200
+            )
+            label[piece] = value
+    scores = np.where(label > 0, 0.92, 0.06) + rng.normal(0, 0.03, label.shape)
+    return image.clip(0, 255).astype(np.uint8), label, scores.clip(0, 1)
+
+
+# ------------------------------------------------------------------ for notebooks 01 and 02
+
+
+def as_jpeg(fig: _Figure, dpi: int = 100, quality: int = 82):
+    """A figure full of photographs as a JPEG to show in a notebook, a fifth of the PNG's size.
+
+    Returns:
+        `IPython.display.Image`.
+    """
+    from IPython.display import Image as Shown  # a notebook has it; nothing else needs it
+
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": quality, "optimize": True})
+    return Shown(data=buffer.getvalue(), format="jpeg")
+
+
+@_styled
+def dissection(sample) -> Figure:
+    """One `data.Sample` taken apart: image, classes laid over it, and each object with its name.
+
+    Objects carry a box, their class and the share of them that is in sight.
+    """
+    fig = _figure(FULL, 2.75)
+    grid = fig.subplots(1, 3)
+    faded = (0.35 * sample.image + 0.65 * 255).astype(np.uint8)
+    alone = np.where((sample.instances > 0)[..., None], sample.image, faded)
+    for axes, picture, title in zip(
+        grid,
+        (sample.image, overlay(sample.image, sample.label, 0.6), alone),
+        ("image", "label: class of every pixel", "instances, and how much is in sight"),
+        strict=True,
+    ):
+        axes.imshow(picture)
+        axes.set_title(title)
+        _bare(axes)
+    colours = class_colours()
+    for item in sample.meta["instances"]:
+        rows, cols = np.nonzero(sample.instances == item["id"])
+        value = SLUGS.index(item["class"])
+        low, left = rows.min(), cols.min()
+        box = Rectangle((left - 2, low - 2), np.ptp(cols) + 4, np.ptp(rows) + 4, fill=False)
+        box.set(edgecolor=colours[value] * 0.8, linewidth=1.2)
+        grid[2].add_patch(box)
+        at_right = left > 0.6 * sample.label.shape[1]
+        grid[2].text(
+            cols.max() + 2 if at_right else left - 2,
+            low - 5 if low > 20 else rows.max() + 5,
+            f"{CLASSES[value].name} {item['visible_fraction']:.0%}",
+            ha="right" if at_right else "left",
+            va="bottom" if low > 20 else "top",
+            fontsize=5.5,
+            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
+        )
+    _legend_below(fig, _class_handles(np.unique(sample.label)))
+    return fig
+
+
+@_styled
+def crop_rows(
+    rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str] | None = None
+) -> Figure:
+    """Small pictures in named rows, one column per title.
+
+    Args:
+        rows: name -> uint8 (H, W, 3) each.
+        titles: over the columns.
+    """
+    count = max(len(pictures) for pictures in rows.values())
+    fig = _figure(FULL, len(rows) * (FULL - 0.8) / count + 0.3)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    grid = fig.subplots(len(rows), count, squeeze=False)
+    for axes_row, (name, pictures) in zip(grid, rows.items(), strict=True):
+        axes_row[0].set_ylabel(name)
+        for axes in axes_row:
+            _bare(axes)
+        for axes, picture in zip(axes_row, pictures, strict=False):
+            axes.imshow(picture)
+    for axes, title in zip(grid[0], titles or (), strict=False):
+        axes.set_title(title, fontsize=7)
+    return fig
+
+
+@_styled
+def impurity_share(fractions: Mapping[str, Sequence[float]]) -> Figure:
+    """How much of each image is impurity.
+
+    Args:
+        fractions: name of a group of images -> impurity share of each image, 0..1.
+    """
+    fig = _figure(COLUMN, 2.2)
+    axes = fig.subplots()
+    top = max(max(values) for values in fractions.values()) * 100
+    bins = np.linspace(0, max(top, 1) * 1.001, 25)
+    shades = ("0.25", "0.5", "0.75")
+    axes.hist(
+        [np.asarray(values) * 100 for values in fractions.values()],
+        bins=bins,
+        stacked=True,
+        color=shades[: len(fractions)],
+        label=list(fractions),
+        edgecolor="white",
+        linewidth=0.4,
+    )
+    axes.set_xlabel("impurity, % of the image's pixels")
+    axes.set_ylabel("images")
+    axes.legend()
+    return fig
+
+
+@_styled
+def size_against_visibility(instances: pd.DataFrame) -> Figure:
+    """Each object as a dot: visible pixels (logarithmic) against the share of it in sight.
+
+    Args:
+        instances: columns class (slug), pixels and visible_fraction (0..1).
+    """
+    fig = _figure(FULL * 0.7, 2.8)
+    axes = fig.subplots()
+    colours = class_colours()
+    shuffled = instances.sample(frac=1, random_state=0)  # no class drawn on top of all others
+    axes.scatter(
+        shuffled["pixels"],
+        100 * shuffled["visible_fraction"],
+        c=[colours[SLUGS.index(slug)] for slug in shuffled["class"]],
+        s=12,
+        edgecolor="0.2",
+        linewidth=0.25,
+        alpha=0.85,
+    )
+    axes.set_xscale("log")
+    axes.set_ylim(0, 104)
+    axes.set_xlabel("visible pixels of the object")
+    axes.set_ylabel("share of the object in sight, %")
+    for edge in (300, 1500):
+        axes.axvline(edge, color="0.35", linewidth=0.8, linestyle="--")
+    present = {SLUGS.index(slug) for slug in instances["class"]}
+    _legend_below(fig, _class_handles(present), cols=4)
+    return fig
+
+
+@_styled
+def class_bars(values: Mapping[str, float], label: str, level: float, level_name: str) -> Figure:
+    """One horizontal bar per class, and a dashed line at a level to compare with.
+
+    Args:
+        values: slug -> value, 0..1.
+        label: what the value is.
+        level, level_name: where the line is and what it means.
+    """
+    fig = _figure(COLUMN, 2.3)
+    axes = fig.subplots()
+    known = [c for c in CLASSES if c.slug in values]
+    axes.barh(
+        [c.name for c in known],
+        [values[c.slug] for c in known],
+        color=[np.array(c.colour) / 255 for c in known],
+        edgecolor="0.3",
+        linewidth=0.4,
+    )
+    for y, c in enumerate(known):
+        text = axes.text(
+            values[c.slug] + 0.02, y, f"{values[c.slug]:.2f}", va="center", fontsize=6.5
+        )
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
+    axes.axvline(level, color="0.3", linestyle="--", linewidth=0.8, label=level_name)
+    axes.set_xlim(0, 1.08)
+    axes.set_xlabel(label)
+    axes.invert_yaxis()
+    _legend_below(fig, axes.get_legend_handles_labels()[0])
+    return fig
+
+
+@_styled
+def data_figure(samples: Sequence, composition: pd.DataFrame, instances: pd.DataFrame) -> Figure:
+    """The paper's picture of the data: example images, their labels, and what the splits hold.
+
+    Args:
+        samples: five or so `data.Sample`s.
+        composition: columns split, class (slug), images, instances, pixels.
+        instances: columns class (slug) and pixels, one row per object.
+    """
+    samples = list(samples)
+    cell = FULL / len(samples)
+    fig = _figure(FULL, 2 * cell + 1.95)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+    upper, lower = fig.subfigures(2, 1, height_ratios=(2 * cell, 1.95))
+    grid = upper.subplots(2, len(samples))
+    for (above, below), sample in zip(grid.T, samples, strict=True):
+        above.imshow(sample.image)
+        below.imshow(overlay(faded(sample.image), sample.label, 0.75))
+        _bare(above)
+        _bare(below)
+    left, middle, right = lower.subplots(1, 3, width_ratios=(1.15, 1.0, 1.0))
+    names, colours = [c.name for c in CLASSES[1:]], class_colours()[1:]
+    table = composition[composition["class"].isin(SLUGS[1:])]
+    for axes, column in ((left, "images"), (middle, "instances")):
+        start = np.zeros(len(names))
+        for split, shade in zip(("train", "val", "test"), (1.0, 0.65, 0.35), strict=True):
+            part = table[table["split"] == split].set_index("class")[column]
+            part = part.reindex(SLUGS[1:]).fillna(0).to_numpy()
+            faces = [(*rgb, shade) for rgb in colours]
+            axes.barh(names, part, left=start, color=faces, edgecolor="0.3", linewidth=0.3)
+            start = start + part
+        axes.set_xlabel(f"{column} with the class" if column == "images" else "objects")
+        axes.invert_yaxis()
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, prune="upper"))
+    middle.set_yticks([])
+    greys = [
+        Patch(facecolor=(0.2, 0.2, 0.2, shade), label=split)
+        for split, shade in (("train", 1.0), ("val", 0.65), ("test", 0.35))
+    ]
+    middle.set_xlim(right=1.45 * middle.get_xlim()[1])  # room for the legend
+    middle.legend(handles=greys, loc="center right", fontsize=6, handlelength=1)
+    pixels = instances["pixels"].to_numpy(float).clip(1)
+    bins = np.geomspace(max(pixels.min(), 8), pixels.max() * 1.01, 20)
+    right.hist(
+        [pixels[(instances["class"] == c.slug).to_numpy()] for c in CLASSES[1:]],
+        bins=bins,
+        stacked=True,
+        color=list(colours),
+        edgecolor="white",
+        linewidth=0.2,
+    )
+    right.set_xscale("log")
+    right.set_xlabel("visible pixels of an object")
+    right.set_ylabel("objects")
+    return fig
+
+
+@_styled
+def word_map(points: np.ndarray, words: Sequence[str], classes: Sequence[int]) -> Figure:
+    """Words as dots in two dimensions, in the colours of their classes, with their names.
+
+    Args:
+        points: float (words, 2).
+        words: name of each dot.
+        classes: label value of each dot's class.
+    """
+    fig = _figure(FULL, 4.4)
+    axes = fig.subplots()
+    colours = class_colours()
+    for (x, y), word, value in zip(points, words, classes, strict=True):
+        axes.plot(x, y, "o", color=colours[value], markeredgecolor="0.2", markeredgewidth=0.4)
+        axes.annotate(
+            word,
+            (x, y),
+            xytext=(3, 2),
+            textcoords="offset points",
+            fontsize=5.5,
+            color=colours[value] * 0.6,
+        )
+    axes.set_xlabel("first principal component")
+    axes.set_ylabel("second principal component")
+    _legend_below(fig, _class_handles(classes, with_steel=True), cols=9)
+    return fig
+
+
+@_styled
+def prompt_scores(table: pd.DataFrame, single: Mapping[str, Sequence[float]]) -> Figure:
+    """Prompt sets side by side: how alike their class vectors are, and what they find untrained.
+
+    Args:
+        table: columns template, cosine (mean between two classes), ap (all words of a class
+            averaged), ap_unaligned (the same vectors, towers that never met; may be nan) and
+            prior (the share of impurity pixels).
+        single: template -> APs of prompt sets with one word per class; may lack templates.
+    """
+    fig = _figure(FULL, 0.19 * len(table) + 0.85)
+    left, right = fig.subplots(1, 2, sharey=True)
+    names = table["template"].tolist()
+    left.barh(names, table["cosine"], color="#56B4E9", edgecolor="0.3", linewidth=0.4)
+    for y, value in enumerate(table["cosine"]):
+        left.text(max(value, 0) + 0.01, y, f"{value:.2f}", va="center", fontsize=6.5)
+    left.set_xlim(min(0, table["cosine"].min() * 1.2), 1)
+    left.set_xlabel("mean cosine between two classes")
+    alone = [(ap, y) for y, name in enumerate(names) for ap in single.get(name, ())]
+    if alone:
+        right.plot(*zip(*alone), "|", color="0.45", markersize=6, label="one word per class")
+    right.plot(table["ap"], range(len(names)), "o", color="#0072B2", label="all words, aligned")
+    style = {"color": "#D55E00", "markersize": 4.5, "markeredgewidth": 1}
+    right.plot(table["ap_unaligned"], range(len(names)), "x", label="all words, unaligned", **style)
+    prior = float(table["prior"].iloc[0])
+    right.axvline(prior, color="0.3", linestyle="--", linewidth=0.8, label="share of impurities")
+    right.set_xlim(left=0)
+    right.set_xlabel("zero-shot pixel AP on val")
+    left.invert_yaxis()
+    _legend_below(fig, right.get_legend_handles_labels()[0], cols=4)
+    return fig
+
+
+@_styled
+def word_lifts(table: pd.DataFrame) -> Figure:
+    """What each single word of a class finds, against all its words averaged.
+
+    Args:
+        table: columns class (slug), word and lift (the class's AP over its share of pixels, above
+            0); in rows whose word is empty, the lift of all words averaged.
+    """
+    known = [c for c in CLASSES if c.slug in set(table["class"])]
+    fig = _figure(FULL, 0.3 * len(known) + 0.85)
+    axes = fig.subplots()
+    for y, c in enumerate(known):
+        rows = table[table["class"] == c.slug]
+        words = rows[rows["word"] != ""].sort_values("lift")
+        mean = rows.loc[rows["word"] == "", "lift"]
+        colour = np.array(c.colour) / 255
+        axes.plot(words["lift"], [y] * len(words), "o", color=colour, mec="0.2", mew=0.4)
+        axes.plot(mean, [y] * len(mean), "|", color="black", markersize=13, markeredgewidth=1.6)
+        for end, side, gap in ((words.iloc[0], "right", -6), (words.iloc[-1], "left", 6)):
+            at = {"xytext": (gap, 0), "textcoords": "offset points", "va": "center", "ha": side}
+            axes.annotate(end["word"], (end["lift"], y), fontsize=6, **at)
+    axes.axvline(1, color="0.3", linestyle="--", linewidth=0.8)
+    axes.set_xscale("log")
+    low, high = axes.get_xlim()
+    axes.set_xlim(low / (high / low) ** 0.32, high * (high / low) ** 0.16)  # room for the words
+    axes.set_yticks(range(len(known)), [c.name for c in known])
+    axes.invert_yaxis()
+    axes.set_xlabel("AP of the class / its share of pixels (dashed: a random score)")
+    _legend_below(
+        fig,
+        [
+            Line2D([], [], ls="", marker="o", color="0.7", mec="0.2", label="one word"),
+            Line2D([], [], ls="", marker="|", color="black", ms=9, label="all words averaged"),
+        ],
+    )
+    return fig
+
+
+@_styled
+def context_scores(table: pd.DataFrame, hand_written: Mapping[str, float], label: str) -> Figure:
+    """What labels add to prompts: learned class vectors by the number of labelled scenes.
+
+    Args:
+        table: columns learned (name), shots, seed and value.
+        hand_written: name -> value of prompts that no label touched, drawn as lines.
+        label: what the value is.
+    """
+    fig = _figure(COLUMN, 2.5)
+    axes = fig.subplots()
+    shots = sorted(table["shots"].unique())
+    styles = [("o", "#0072B2"), ("s", "#D55E00"), ("^", "#009E73")]
+    for k, (name, rows) in enumerate(table.groupby("learned", sort=False)):
+        marker, colour = styles[k % len(styles)]
+        at = rows["shots"].map({s: i for i, s in enumerate(shots)}) + 0.12 * (k - 0.5)
+        axes.plot(at, rows["value"], marker, color=colour, alpha=0.4, mew=0)
+        means = rows.groupby("shots")["value"].mean()
+        x = [shots.index(s) + 0.12 * (k - 0.5) for s in means.index]
+        axes.plot(x, means, marker, color=colour, ls="-", mec="black", mew=0.5, label=name)
+    for (name, value), line in zip(hand_written.items(), ("--", ":", "-."), strict=False):
+        axes.axhline(value, color="0.3", linestyle=line, linewidth=0.9, label=name)
+    axes.set_xticks(range(len(shots)), [str(s) for s in shots])
+    axes.set_xlim(-0.5, len(shots) - 0.5)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("labelled scenes per class")
+    axes.set_ylabel(label)
+    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    return fig
+
+
+@_styled
+def wording_dots(tables: Mapping[str, pd.DataFrame], prior: float) -> Figure:
+    """The same prompt sets before and after training: what is left to the choice of words.
+
+    Args:
+        tables: the untrained and the trained model, by name -> columns prompts, ap and
+            miou_impurity, the same prompt sets in the same order. A line marks what the trained
+            one reaches with the first.
+        prior: the share of impurity pixels, a random score's AP.
+    """
+    names = next(iter(tables.values()))["prompts"].tolist()
+    fig = _figure(FULL, 0.17 * len(names) + 0.85)
+    panels = fig.subplots(1, 2, sharey=True)
+    styles = (("D", "0.55"), ("o", METHOD_COLOURS["scrapseg"]))
+    for axes, metric in zip(panels, ("ap", "miou_impurity"), strict=True):
+        for (state, table), (marker, colour) in zip(tables.items(), styles, strict=True):
+            axes.plot(table[metric], range(len(names)), marker, color=colour, label=state)
+        axes.axvline(table[metric].iloc[0], color=colour, linewidth=0.8, alpha=0.6, zorder=0)
+        axes.set_xlabel(f"{METRIC_LABELS[metric]} on val")
+        axes.set_xlim(left=0)
+        axes.grid(axis="y")
+        axes.set_axisbelow(True)
+    panels[0].axvline(prior, color="0.3", ls="--", linewidth=0.8, label="share of impurities")
+    panels[0].set_yticks(range(len(names)), names)
+    panels[0].invert_yaxis()
+    _legend_below(fig, panels[0].get_legend_handles_labels()[0], cols=3)
+    return fig

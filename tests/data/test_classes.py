@@ -1,0 +1,99 @@
+"""The classes: consistent, readable in colour, and usable where the scene generator runs."""
+
+from __future__ import annotations
+
+import itertools
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, STEEL, by_slug, palette
+
+# Linear-RGB simulation of full colour-vision deficiencies: Machado, Oliveira and Fernandes (2009),
+# "A Physiologically-based Model for Simulation of Color Vision Deficiency", severity 1.0.
+VISION = {
+    "normal": np.eye(3),
+    "protanopia": [
+        [0.152286, 1.052583, -0.204868],
+        [0.114503, 0.786281, 0.099216],
+        [-0.003882, -0.048116, 1.051998],
+    ],
+    "deuteranopia": [
+        [0.367322, 0.860646, -0.227968],
+        [0.280085, 0.672501, 0.047413],
+        [-0.011820, 0.042940, 0.968881],
+    ],
+    "tritanopia": [
+        [1.255528, -0.076749, -0.178779],
+        [-0.078411, 0.930809, 0.147602],
+        [0.004733, 0.691367, 0.303900],
+    ],
+}
+
+
+def test_order_slugs_and_kinds():
+    slugs = "steel motor cable copper_coil spray_can aluminium rubber plastic wood"
+    assert list(SLUGS) == slugs.split()
+    assert [c.index for c in CLASSES] == list(range(9))
+    assert CLASSES[0] is STEEL and (STEEL, *IMPURITIES) == CLASSES
+    assert [c.slug for c in CLASSES if c.kind == "steel"] == ["steel"]
+    assert [c.slug for c in CLASSES if c.kind == "hazard"] == ["spray_can"]
+
+
+def test_every_class_has_words_and_a_reason():
+    every_word = [w for c in CLASSES for w in c.words]
+    assert len(every_word) == len(set(every_word)), "a word stands for two classes"
+    for c in CLASSES:
+        assert len(c.words) >= 5 and c.words[0] == c.name
+        assert c.why.endswith(".") and "\n" not in c.why
+        for w in c.words:
+            assert w == w.strip().lower() and not w.startswith(("a ", "an ", "the ")), w
+
+
+def test_by_slug():
+    assert by_slug("copper_coil").index == 3
+    with pytest.raises(KeyError, match="copper_coil"):
+        by_slug("gold")
+
+
+def test_palette_colours_a_label_image():
+    label = Image.fromarray(np.arange(9, dtype=np.uint8)[None])
+    label.putpalette(palette())
+    assert [tuple(p) for p in np.array(label.convert("RGB"))[0]] == [c.colour for c in CLASSES]
+    assert len(palette()) == 768
+
+
+@pytest.mark.parametrize("vision", VISION)
+def test_colours_differ_for_every_eye(vision):
+    """CIE 1976 difference of at least 15 between any two classes; 2.3 is just noticeable."""
+    srgb = np.array([c.colour for c in CLASSES]) / 255
+    linear = np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+    seen = np.clip(linear @ np.array(VISION[vision]).T, 0, 1)
+    to_xyz = np.array(
+        [[0.4124, 0.3576, 0.1805], [0.2126, 0.7152, 0.0722], [0.0193, 0.1192, 0.9505]]
+    )
+    t = seen @ to_xyz.T / [0.9505, 1.0, 1.089]
+    f = np.where(t > (6 / 29) ** 3, np.cbrt(t), t / (3 * (6 / 29) ** 2) + 4 / 29)
+    lab = np.stack(
+        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])], axis=1
+    )
+    for a, b in itertools.combinations(range(len(CLASSES)), 2):
+        assert np.linalg.norm(lab[a] - lab[b]) >= 15, (SLUGS[a], SLUGS[b])
+
+
+def test_imports_without_third_party_packages():
+    """Blender's environment has none of ours: the file must run on the standard library alone."""
+    repository = Path(__file__).parents[2]
+    code = "import sys; sys.path.insert(0, '.'); import scrapseg.data.classes"
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", code],
+        cwd=repository,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,247 @@
+"""One run end to end on a small drawn dataset: record, cache, skip and repeat."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import open_clip
+import pytest
+import torch
+from safetensors.torch import load_file
+from sklearn.metrics import average_precision_score
+
+from scrapseg.baselines.registry import make
+from scrapseg.data.classes import CLASSES, by_slug
+from scrapseg.experiments import run as experiment
+from scrapseg.experiments.records import collect
+from scrapseg.experiments.run import Backbone, Splits, Variant, build, load_maps, run, tuned
+from scrapseg.models import weights
+from scrapseg.models.pocket import ALIGNED
+from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.towers import TokenEncoder
+from scrapseg.report.tables import main_runs
+from scrapseg.train.budget import BudgetError
+from scrapseg.train.loop import TrainConfig
+
+CONFIG = TrainConfig(steps=2, batch_size=2, crop=64, evals=1)
+
+
+@pytest.fixture(scope="module")
+def splits(tiny_scrapsim):
+    return Splits.load(tiny_scrapsim)
+
+
+def test_a_run_leaves_record_weights_and_maps(splits, tmp_path):
+    record = run("scrapseg", splits, CONFIG, tmp_path, shots=1, seed=3)
+    on_disk = json.loads((tmp_path / "runs" / f"{record.name()}.json").read_text())
+    assert (on_disk["shots"], on_disk["seed"], on_disk["family"]) == (1, 3, "ours")
+    assert on_disk["config"]["seed"] == 3
+    assert on_disk["provenance"]["data_sha256"] == splits.test.sha256
+    assert {"ap", "miou_impurity", "ap_lo", "object_recall_1fa", "train_s", "ms_per_image"} <= set(
+        on_disk["metrics"]
+    )
+    maps = load_maps(tmp_path, record.name())
+    assert maps.score_maps.shape == maps.labels.shape == (len(splits.test), 64, 64)
+    model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
+    assert model.text.shape == (9, 384)
+
+
+def test_a_finished_run_is_read_back_until_something_changes(splits, tmp_path, monkeypatch):
+    fits = []
+
+    def counting(*args, **kwargs):
+        fits.append(1)
+        return real(*args, **kwargs)
+
+    real = experiment.fit
+    monkeypatch.setattr(experiment, "fit", counting)
+    first = run("scrapseg-random", splits, CONFIG, tmp_path)
+    again = run("scrapseg-random", splits, CONFIG, tmp_path)
+    assert len(fits) == 1
+    assert again.metrics == pytest.approx(first.metrics, nan_ok=True)
+    assert again.provenance == first.provenance
+    run("scrapseg-random", splits, TrainConfig(steps=1, batch_size=2, crop=64), tmp_path)
+    assert len(fits) == 2
+
+
+def test_the_same_seed_gives_the_same_numbers(splits, tmp_path):
+    a, b = (run("unet", splits, CONFIG, tmp_path / f) for f in "ab")
+    costs = {"train_s", "ms_per_image"}
+    for name in a.metrics.keys() - costs:
+        np.testing.assert_equal(a.metrics[name], b.metrics[name], err_msg=name)
+
+
+def test_frozen_and_fine_tuned_start_from_the_same_weights():
+    a, b = experiment.build("scrapseg", 5), experiment.build("scrapseg-frozen", 5)
+    assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
+    c = experiment.build("scrapseg-random", 5)
+    different = [k for k, v in a.state_dict().items() if not torch.equal(v, c.state_dict()[k])]
+    assert different == ["text"]
+
+
+def test_ours_starts_aligned_and_the_control_from_imagenet():
+    aligned, imagenet = build("scrapseg", 0), build("scrapseg-imagenet", 0)
+    shipped = load_file(ALIGNED)
+    stem = "encoder.visual.trunk.conv_stem.weight"
+    assert torch.equal(aligned.state_dict()[stem], shipped[stem].float())
+    tower = weights.efficientnet_lite0_state_dict()
+    assert torch.equal(imagenet.state_dict()[stem], tower["conv_stem.weight"])
+    for name in ("unet", "segformer"):
+        plain, control = build(name, 0), build(f"{name}-aligned", 0)
+        assert torch.equal(plain.net.encoder.model.conv_stem.weight, tower["conv_stem.weight"])
+        assert torch.equal(control.net.encoder.model.conv_stem.weight, shipped[stem].float())
+        assert type(plain.net) is type(control.net)
+
+
+def test_variants_of_ours_keep_the_aligned_weights_they_can():
+    aligned = build("scrapseg", 0)
+    mean = build("scrapseg", 0, variant=Variant(fusion="mean", stages=3))
+    torch.testing.assert_close(mean.stage_weights(), torch.full((3,), 1 / 3))
+    assert torch.equal(mean.pyramid.lateral[0][0].weight, aligned.pyramid.lateral[0][0].weight)
+    plain = build("scrapseg", 0, variant=Variant(top_down=False))
+    stem = "visual.trunk.conv_stem.weight"
+    assert torch.equal(plain.encoder.state_dict()[stem], aligned.encoder.state_dict()[stem])
+
+
+def test_a_tagged_run_on_val_stays_apart(splits, tmp_path):
+    record = run(
+        "scrapseg", splits, CONFIG, tmp_path, variant=Variant(stages=2), split="val", tag="stages-2"
+    )
+    path = tmp_path / "runs" / "scrapseg_scrapsim_allshots_s0_stages-2.json"
+    on_disk = json.loads(path.read_text())
+    assert (on_disk["split"], on_disk["config"]["variant"]["stages"]) == ("val", 2)
+    cache = tmp_path / "cache" / path.stem
+    with np.load(cache / "maps.npz") as maps:
+        assert len(maps["labels"]) == len(splits.val)
+    assert ScrapSeg.load(cache / "model.safetensors").stages == 2
+    assert len(main_runs(collect(tmp_path))) == 0
+    again = run(
+        "scrapseg", splits, CONFIG, tmp_path, variant=Variant(stages=2), split="val", tag="stages-2"
+    )
+    assert again.provenance == record.provenance
+
+
+def test_a_class_without_labels_is_not_trained(splits, monkeypatch):
+    seen = []
+
+    def looking(model, train_set, *args, **kwargs):
+        seen.extend(train_set[i][1].unique().tolist() for i in range(len(train_set)))
+        return [{"step": 1, "val": 0.0}]
+
+    monkeypatch.setattr(experiment, "fit", looking)
+    experiment.train("scrapseg", splits, replace(CONFIG, without="cable"))
+    cable, ignored = by_slug("cable").index, experiment.IGNORED
+    held = {label for labels in seen for label in labels}
+    assert cable not in held and ignored in held
+
+
+def test_unknown_method_is_named():
+    with pytest.raises(ValueError, match="'resnet'"):
+        experiment.build("resnet", 0)
+
+
+def test_every_trained_method_has_its_chosen_rates():
+    for method, family in experiment.FAMILIES.items():
+        if family in experiment.FITTED:
+            make(method, seed=0, steps=1, batch_size=1, **tuned(method))
+        else:
+            TrainConfig(**tuned(method))
+            assert tuned(method).keys() == {"lr", "encoder_lr"}
+
+
+@pytest.mark.parametrize("method", ["random-forest", "padim"])
+def test_a_fitted_method_leaves_the_same_record(splits, tmp_path, method):
+    record = run(method, splits, CONFIG, tmp_path)
+    assert record.config["steps"] == 2 and tuned(method).items() <= record.config.items()
+    assert record.metrics["params_m"] > 0 and record.metrics["ms_per_image"] > 0
+    assert ("miou" in record.metrics) == (method == "random-forest")
+    again = run(method, splits, CONFIG, tmp_path)
+    assert again.provenance == record.provenance
+
+
+@pytest.fixture(scope="module")
+def small_vit(tmp_path_factory) -> Backbone:
+    """A narrow ViT of four layers with random weights, known to open_clip."""
+    config = open_clip.get_model_config("ViT-B-16")
+    config["vision_cfg"] |= {"layers": 4, "width": 128, "image_size": 64}
+    config["text_cfg"] |= {"layers": 1}
+    path = tmp_path_factory.mktemp("configs") / "small-ViT-B-16.json"
+    path.write_text(json.dumps(config))
+    open_clip.add_model_config(path)
+    return Backbone(path.stem)
+
+
+def test_another_backbone_brings_its_own_towers(small_vit):
+    model = build("scrapseg", 0, small_vit)
+    assert isinstance(model.encoder, TokenEncoder)
+    assert model.text.shape == (9, 512)
+    torch.testing.assert_close(model.text.norm(dim=1), torch.ones(9))
+    assert not torch.equal(build("scrapseg-random", 0, small_vit).text, model.text)
+    for method, stages in (("scrapseg-frozen", 0), ("scrapseg-frozen-vv", 3)):
+        frozen = build(method, 0, small_vit).encoder
+        assert frozen.value_stages == stages and not frozen.visual.proj.requires_grad
+
+
+def test_another_backbone_without_a_gpu_stops_before_it_trains(
+    small_vit, splits, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(BudgetError, match="needs a GPU"):
+        run("scrapseg", splits, CONFIG, tmp_path, backbone=small_vit)
+    assert "GB of GPU memory" in capsys.readouterr().out
+    assert not list((tmp_path / "runs").glob("*"))
+
+
+def test_a_run_on_another_backbone_says_so(small_vit, splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment, "announce", lambda model, config: None)
+    path = tmp_path / "weights.pt"
+    torch.save(open_clip.create_model(small_vit.name).state_dict(), path)
+    from_file = replace(small_vit, weights_path=str(path))
+    record = run("scrapseg", splits, CONFIG, tmp_path, backbone=from_file)
+    assert record.backbone == small_vit.name
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert record.config["backbone"] == asdict(from_file) | {"weights_sha256": sha256}
+    model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
+    assert isinstance(model.encoder, TokenEncoder)
+    assert run("patchcore", splits, CONFIG, tmp_path, backbone=small_vit).backbone == "pocket"
+
+
+def test_controls_are_refused_on_the_other_kind_of_tower(small_vit):
+    with pytest.raises(ValueError, match="the pocket tower has none"):
+        build("scrapseg-frozen-vv", 0)
+    with pytest.raises(ValueError, match=f"{small_vit.name} has no such control"):
+        build("scrapseg-imagenet", 0, small_vit)
+
+
+def test_other_weights_behind_the_same_path_are_another_run(small_vit, tmp_path):
+    path = tmp_path / "weights.pt"
+    backbone = replace(small_vit, weights_path=str(path))
+    seen = []
+    for content in (b"one", b"two", b"two"):
+        path.write_bytes(content)
+        seen.append(experiment.weights_identity(backbone))
+    expected = [hashlib.sha256(content).hexdigest() for content in (b"one", b"two", b"two")]
+    assert seen == [{"weights_sha256": sha256} for sha256 in expected]
+    assert experiment.weights_identity(small_vit) == {}
+
+
+def test_a_missing_weight_file_stops_a_run_before_it_trains(small_vit, splits, tmp_path):
+    backbone = replace(small_vit, weights_path=str(tmp_path / "nowhere.pt"))
+    with pytest.raises(weights.WeightsMissing, match=r"nowhere\.pt: no such weight file"):
+        run("scrapseg", splits, CONFIG, tmp_path, backbone=backbone)
+    assert not list(tmp_path.iterdir())
+
+
+def test_class_precision_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 9, (3, 16, 16))
+    scores = rng.normal(size=(9, 3, 8, 8)).astype(np.float16)
+    found = experiment.class_precision(scores, labels)
+    seen = labels[:, ::2, ::2] == 4
+    expected = average_precision_score(seen.ravel(), scores[4].ravel())
+    slug = CLASSES[4].slug
+    assert found[f"class_ap/{slug}"] == pytest.approx(expected)
+    assert found[f"class_prior/{slug}"] == pytest.approx(seen.mean())

@@ -1,0 +1,184 @@
+"""The study on photographs: its runs, tables, and place in the paper, on a drawn set."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from fake_results import FIGURES, record, write_results
+
+from scrapseg import reproduce
+from scrapseg.data.base import MissingFile
+from scrapseg.experiments import real, records
+from scrapseg.experiments.grid import run_jobs
+from scrapseg.report import paper, tables, tables_real, verify
+from scrapseg.train.loop import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = ROOT / "paper/paper.typ"
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory):
+    """The drawn set's splits."""
+    return real.load_drawn(real.draw_tiles(tmp_path_factory.mktemp("tiles"), tiles=4), size=64)
+
+
+def test_the_drawn_set_has_every_class_in_every_split_and_is_drawn_once(tiles, tmp_path):
+    for part in (tiles.train, tiles.val, tiles.test):
+        assert len({part.meta[i]["folder"] for i in part.ids}) == 6
+    again = real.draw_tiles(tmp_path / "tiles", tiles=4)
+    stamp = (again / "index.csv").stat().st_mtime_ns
+    assert (again / "index.csv").read_bytes() == (tiles.train.root / "index.csv").read_bytes()
+    assert real.draw_tiles(again) == again
+    assert (again / "index.csv").stat().st_mtime_ns == stamp
+
+
+@pytest.fixture(scope="module")
+def study(tiles, tmp_path_factory):
+    """Ours, from three starts, two steps each; the start from ScrapSim is a run of this study."""
+    folder = tmp_path_factory.mktemp("results") / "real"
+    config = TrainConfig(batch_size=2, crop=64, evals=1)
+    run_jobs(real.method_jobs(["scrapseg"], [1], [0], 2, 1), tiles, config, folder)
+    model = folder / "cache/scrapseg_magnetic-tile_allshots_s0/model.safetensors"
+    jobs = real.start_jobs([1, "all"], [0], 2, 1, model)
+    run_jobs(jobs, tiles, config, folder)
+    records.collect(folder)
+    tables_real.build_all(folder)
+    return folder
+
+
+def test_each_start_is_a_run_of_its_own(study):
+    runs = records.read_runs(study)
+    assert {name for name in runs if "_allshots" in name} == {
+        "scrapseg_magnetic-tile_allshots_s0",
+        "scrapseg-imagenet_magnetic-tile_allshots_s0",
+        "scrapseg_magnetic-tile_allshots_s0_from-scrapsim",
+    }
+    assert {r.dataset for r in runs.values()} == {"magnetic-tile"}
+    tagged = runs["scrapseg_magnetic-tile_allshots_s0_from-scrapsim"]
+    plain = runs["scrapseg_magnetic-tile_allshots_s0"]
+    assert "start" in tagged.config and "start" not in plain.config
+    assert tagged.metrics["ap"] != plain.metrics["ap"]
+
+
+def test_tables_compare_starts_and_leave_tagged_runs_out_of_the_methods(study):
+    runs, metrics = records.read_runs(study), records.read_metrics(study)
+    ours = tables_real.TABLES["tile_methods"](metrics).set_index("method")
+    plain = runs["scrapseg_magnetic-tile_allshots_s0"].metrics
+    assert ours.loc["scrapseg", "ap"] == pytest.approx(plain["ap"])
+    starts = tables_real.starts(metrics).set_index(["shots", "start"])
+    assert list(starts.loc["all"].index) == ["imagenet", "aligned", "scrapsim"]
+    tagged = runs["scrapseg_magnetic-tile_allshots_s0_from-scrapsim"].metrics
+    assert starts.loc[("all", "scrapsim"), "ap"] == pytest.approx(tagged["ap"])
+    gaps = tables_real.starts_paired(study)
+    gap = gaps[(gaps["shots"] == "all") & (gaps["metric"] == "ap")].set_index("scrapsim minus")
+    assert set(gap.index) == {"imagenet", "aligned"}
+    # Statistics per image bin the scores, so that the two agree nearly.
+    assert gap.loc["aligned", "value"] == pytest.approx(tagged["ap"] - plain["ap"], abs=0.02)
+    text = tables_real.answer(metrics, tables_real.paired(study), gaps)
+    assert "**all shots**" in text and "started from ScrapSim" in text
+
+
+def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
+    with pytest.raises(MissingFile, match=r"scrapseg\.magnetic_tile --download"):
+        real.load()
+    assert real.main([]) == 1
+    shown = capsys.readouterr().err.splitlines()
+    assert len(shown) == 1 and shown[0].startswith("real: ") and str(tmp_path) in shown[0]
+
+
+# ------------------------------------------------------------------------ paper and README
+
+
+@pytest.fixture(scope="module")
+def committed(tmp_path_factory, tiny_scrapsim) -> Path:
+    """A results folder with made-up runs of both data sets."""
+    root = tmp_path_factory.mktemp("checkout")
+    laptop, folder = root / "results/laptop", root / "results/real"
+    write_results(laptop)
+    tables.build_all(laptop, tiny_scrapsim)
+    write_results(folder, (*FIGURES, *paper.uses(SOURCE.read_text()).real_figures))
+    shutil.rmtree(folder / "runs")
+    shutil.rmtree(folder / "tables")
+    runs = [(m, "", k) for m in ("scrapseg", "unet", "patchcore") for k in (1, 4, "all")]
+    runs += [("scrapseg-imagenet", "", "all"), ("scrapseg", "from-scrapsim", "all")]
+    for method, tag, shots in runs:
+        one = record(method, shots, 0)
+        one.dataset = "magnetic-tile"
+        records.write_run(one, folder, tag)
+    records.collect(folder)
+    tables_real.build_all(folder)
+    return root
+
+
+def test_the_paper_has_its_section_where_there_are_runs(committed, tmp_path):
+    laptop = committed / "results/laptop"
+    with_it = paper.pdf(SOURCE, laptop)
+    alone = tmp_path / "results/laptop"
+    shutil.copytree(laptop, alone)
+    without = paper.pdf(SOURCE, alone)
+    assert len(with_it) > len(without)
+    (tmp_path / "results/real").mkdir()  # a folder without runs changes nothing
+    assert paper.pdf(SOURCE, alone) == without
+
+
+def test_a_missing_table_of_the_photographs_is_named(committed, tmp_path):
+    shutil.copytree(committed / "results", tmp_path / "results")
+    (tmp_path / "results/real/tables/tile_starts.csv").unlink()
+    with pytest.raises(paper.PaperError, match=r"tile_starts\.csv"):
+        paper.pdf(SOURCE, tmp_path / "results/laptop")
+
+
+def test_verify_looks_at_the_photographs_tables(committed, tmp_path):
+    shutil.copytree(committed / "results", tmp_path / "results")
+    comp = verify.Compendium(tmp_path, "real")
+    found = list(verify.check_tables(comp, [*tables_real.TABLES, *tables_real.PER_IMAGE]))
+    assert not [str(c) for c in found if c.problem]
+    table = tmp_path / "results/real/tables/tile_methods.csv"
+    table.write_text(table.read_text().replace("0.9", "0.8", 1))
+    found = list(verify.check_tables(comp, [*tables_real.TABLES]))
+    assert [c.what for c in found if c.problem] == [
+        "results/real/tables/tile_methods.csv follows from metrics.csv"
+    ]
+
+
+def test_the_readme_shows_them_where_it_has_the_marks(committed):
+    marks = "".join(f"<!-- {n}:begin -->\n<!-- {n}:end -->\n" for n in ("results", "times", "real"))
+    text = tables.fresh_readme(marks, committed / "results/laptop")
+    assert "magnetic tiles" in text and text.count("| U-Net |") == 2
+    assert tables_real.markdown(None) == ""
+
+
+# ------------------------------------------------------------------------ the runner
+
+
+def test_the_profile_is_of_one_notebook_and_its_paper_is_laptop_s(tmp_path):
+    stem = reproduce.ONLY["real"]
+    assert stem in reproduce.DEPENDS
+    project = reproduce.Project(tmp_path, tmp_path / "results/real", "real", {stem: ()})
+    assert reproduce.paper_path(project) == tmp_path / "paper/paper.pdf"
+    assert reproduce.paper_results(project) == tmp_path / "results/laptop"
+
+
+def test_results_on_photographs_make_the_notebook_stale_in_other_profiles(tmp_path):
+    for name in ("requirements.lock", "data/scrapsim/checksums.sha256"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("")
+    (tmp_path / "notebooks/profiles").mkdir(parents=True)
+    shutil.copy(ROOT / "notebooks/06_real_data.ipynb", tmp_path / "notebooks")
+    shutil.copytree(ROOT / "scrapseg", tmp_path / "scrapseg")
+
+    def key(profile: str) -> str:
+        (tmp_path / f"notebooks/profiles/{profile}.yaml").write_text("")
+        stems = {"06_real_data": ()}
+        project = reproduce.Project(tmp_path, tmp_path / "results" / profile, profile, stems)
+        return reproduce.make_plans(project)[0].key
+
+    before = key("laptop"), key("real")
+    (tmp_path / "results/real").mkdir(parents=True)
+    (tmp_path / "results/real/metrics.csv").write_text("anything")
+    assert key("laptop") != before[0] and key("real") == before[1]

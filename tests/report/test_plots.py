@@ -1,0 +1,201 @@
+"""Pictures: labels laid over images rightly, drawn values equal to the numbers, no clipped text."""
+
+from __future__ import annotations
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from fake_results import write_results
+from matplotlib.text import Text
+
+from scrapseg.data.base import SPLITS
+from scrapseg.data.classes import CLASSES, SLUGS
+from scrapseg.data.scrapsim import ScrapSim, composition, instances_table
+from scrapseg.report import figures as plots
+from scrapseg.report import tables
+
+
+@pytest.fixture(scope="module")
+def frame(tmp_path_factory):
+    return write_results(tmp_path_factory.mktemp("results"), figures=())
+
+
+@pytest.fixture(scope="module")
+def samples(tiny_scrapsim):
+    return list(ScrapSim(tiny_scrapsim, "test"))
+
+
+# ---------------------------------------------------------------------------- arrays
+
+
+def test_overlay_leaves_steel_tints_inside_and_rims_the_edge():
+    image = np.full((9, 9, 3), 100, np.uint8)
+    label = np.zeros((9, 9), np.uint8)
+    label[2:7, 2:7] = 4
+    out = plots.overlay(image, label, alpha=0.5)
+    colour = np.array(CLASSES[4].colour)
+    assert (out[label == 0] == 100).all()
+    assert (out[2, 2] == colour).all() and (out[6, 4] == colour).all()  # the rim is opaque
+    assert np.abs(out[4, 4].astype(float) - (100 + colour) / 2).max() <= 1
+    assert (image == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(np.zeros((4, 5), int), r"\(4, 4\).*\(4, 5\)"), (np.full((4, 4), 9), "0..8")],
+)
+def test_overlay_refuses_what_does_not_fit(label, message):
+    with pytest.raises(ValueError, match=message):
+        plots.overlay(np.zeros((4, 4, 3), np.uint8), label)
+
+
+def test_faded_is_grey_light_and_keeps_the_order_of_brightness():
+    image = np.array([[[0, 0, 0], [200, 30, 30], [30, 200, 30], [255, 255, 255]]], np.uint8)
+    grey = plots.faded(image)[0].astype(int)
+    assert (grey == grey[:, :1]).all() and (np.diff(grey[:, 0]) > 0).all()
+    assert grey[0, 0] > 80 and grey[3, 0] == 255
+
+
+def test_heat_is_brighter_for_higher_scores_and_takes_nan():
+    rows = plots.heat(np.array([[0.0, 0.5, 1.0, np.nan]])).astype(int).sum(-1)[0]
+    assert rows[0] < rows[1] < rows[2] and rows[3] == rows[0]
+
+
+def test_mosaic_puts_each_image_in_its_place():
+    images = [np.full((4, 6, 3), 10 * k, np.uint8) for k in range(5)]
+    sheet = plots.mosaic(images, cols=3, gap=2)
+    assert sheet.shape == (2 * 4 + 2, 3 * 6 + 2 * 2, 3)
+    for k in range(5):
+        assert (sheet[6 * (k // 3) + 1, 8 * (k % 3) + 1] == 10 * k).all()
+    assert (sheet[-1, -1] == 255).all()
+    with pytest.raises(ValueError, match="one size"):
+        plots.mosaic([images[0], images[0][:2]], cols=2)
+
+
+# --------------------------------------------------------------------------- figures
+
+
+def every_figure(frame, samples, splits):
+    images, labels = [s.image for s in samples[:4]], [s.label for s in samples[:4]]
+    scores = [(lab > 0) * 0.9 for lab in labels]
+    rng = np.random.default_rng(0)
+    history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
+    yield "contact_sheet", plots.contact_sheet(samples[:6], cols=3)
+    yield "class_crops", plots.class_crops(samples, per_class=4, min_pixels=20)
+    yield "panel", plots.panel(images, {"truth": labels, "score": scores})
+    yield "score_map", plots.score_map(scores[0], images[0])
+    yield "composition_chart", plots.composition_chart(composition(splits))
+    yield "size_histogram", plots.size_histogram(instances_table(splits[0]))
+    yield "fewshot_curve", plots.fewshot_curve(frame)
+    yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
+    yield "class_iou", plots.class_iou(frame)
+    yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
+    yield "recall_by_size", plots.recall_by_size(frame)
+    yield "confusion_heatmap", plots.confusion_heatmap(rng.integers(0, 99, (9, 9)))
+    yield "text_similarity_heatmap", plots.text_similarity_heatmap(np.eye(9), SLUGS)
+    prompts = pd.DataFrame({"template": ["word", "photo"], "cosine": [0.3, 0.5], "ap": [0.2, 0.3]})
+    prompts = prompts.assign(prior=0.02, ap_unaligned=0.01)
+    yield "prompt_scores", plots.prompt_scores(prompts, {"word": [0.1, 0.2], "photo": [0.25]})
+    words = ["", "cable", "wiring harness", "", "wood", "stator with copper windings"]
+    lifts = pd.DataFrame({"class": 3 * ["cable"] + 3 * ["motor"], "word": words})
+    yield "word_lifts", plots.word_lifts(lifts.assign(lift=[3.0, 2, 70, 1.4, 2, 0.9]))
+    learned = pd.DataFrame({"learned": ["context", "free"] * 2, "shots": [1, 1, 4, 4], "seed": 0})
+    lines = {"hand-written": 0.3}
+    yield "context_scores", plots.context_scores(learned.assign(value=0.2), lines, "pixel AP")
+    yield "stage_weights", plots.stage_weights({"scrapseg": [0.1, 0.2, 0.3, 0.4]})
+    yield "training_curves", plots.training_curves(history)
+    yield "method_figure", plots.method_figure()
+
+
+def hidden_ticks(fig) -> set[int]:
+    """Ids of the labels of ticks outside the view, which matplotlib keeps but does not draw."""
+    hidden = set()
+    for axes in fig.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            low, high = sorted(axis.get_view_interval())
+            slack = 1e-6 * (high - low)
+            for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]:
+                if not low - slack <= tick.get_loc() <= high + slack:
+                    hidden |= {id(tick.label1), id(tick.label2)}
+    return hidden
+
+
+def test_no_text_is_clipped_or_too_small_or_on_other_text(frame, samples, tiny_scrapsim):
+    """At the printed size, every letter lies on the page and none lies on another text."""
+    splits = [ScrapSim(tiny_scrapsim, s) for s in SPLITS]
+    for name, fig in every_figure(frame, samples, splits):
+        fig.draw_without_rendering()
+        page = fig.bbox.padded(1)
+        boxes, hidden = [], hidden_ticks(fig)
+        for text in fig.findobj(Text):
+            if id(text) in hidden or not text.get_visible() or not text.get_text().strip():
+                continue
+            box = text.get_window_extent()
+            if text.get_rotation() % 90 == 0:
+                boxes.append((text.get_text(), box.padded(-1)))
+            inside = box.x0 >= page.x0 and box.x1 <= page.x1
+            inside &= box.y0 >= page.y0 and box.y1 <= page.y1
+            assert inside, f"{name}: {text.get_text()!r} leaves the page"
+            assert text.get_fontsize() >= 6, f"{name}: {text.get_text()!r} is too small"
+        for i, (a, box) in enumerate(boxes):
+            for b, other in boxes[i + 1 :]:
+                assert not box.overlaps(other) or a == b, f"{name}: {a!r} lies on {b!r}"
+        assert fig.get_figwidth() <= plots.FULL + 1e-9, name
+
+
+def test_the_reader_s_own_style_is_left_alone(frame):
+    before = dict(matplotlib.rcParams)
+    fig = plots.fewshot_curve(frame)
+    fig.savefig("/dev/null", format="png")
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_a_figure_shows_itself_in_a_notebook(frame):
+    assert plots.recall_by_size(frame)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_fewshot_curve_draws_the_means_over_seeds(frame):
+    axes = plots.fewshot_curve(frame, metrics=["ap"]).axes[0]
+    ours = next(a for a in axes.lines if a.get_label() == plots.METHOD_LABELS["scrapseg"])
+    # One shot has two seeds, 0.01 apart (fake_results.record).
+    assert ours.get_ydata() == pytest.approx([0.9 * 0.45 + 0.005, 0.9 * 0.65, 0.9 * 0.85, 0.9])
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "4", "16", "all"]
+    frozen = next(a for a in axes.lines if a.get_label() == plots.METHOD_LABELS["scrapseg-frozen"])
+    assert frozen.get_linestyle() == "--" and frozen.get_ydata() == pytest.approx([0.8, 0.8])
+
+
+def test_an_ablation_does_not_enter_the_curve(frame):
+    tagged = frame[(frame["method"] == "scrapseg") & (frame["shots"] == "all")].copy()
+    tagged["run"] += "_no-dice"
+    tagged["value"] = 0.0
+    both = pd.concat([frame, tagged])
+    axes = plots.fewshot_curve(both, metrics=["ap"]).axes[0]
+    assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.9)
+
+
+def test_confusion_is_in_per_cent_of_the_true_class():
+    matrix = np.zeros((9, 9))
+    matrix[1] = [30, 60, 10, 0, 0, 0, 0, 0, 0]
+    texts = [t.get_text() for t in plots.confusion_heatmap(matrix).axes[0].texts]
+    assert texts == ["30", "60", "10"] + ["0"] * 6  # a class without pixels has an empty row
+
+
+def test_panel_names_a_row_that_does_not_fit(samples):
+    with pytest.raises(ValueError, match="'truth' has 1 arrays for 2 images"):
+        plots.panel([s.image for s in samples[:2]], {"truth": [samples[0].label]})
+
+
+def test_class_crops_show_the_class_from_small_to_large(samples):
+    fig = plots.class_crops(samples, per_class=3, min_pixels=20, size=32)
+    first = fig.axes[0]
+    assert first.get_ylabel() == "electric\nmotor"
+    crop = first.images[0].get_array()
+    middle = np.median(np.asarray(crop)[12:20, 12:20].reshape(-1, 3), axis=0)
+    assert np.abs(middle - CLASSES[1].colour).max() < 25  # conftest draws in the class's colour
+
+
+def test_unknown_methods_get_a_style_and_come_last():
+    order = plots.method_order(["mine", "unet", "scrapseg"])
+    assert order == ["scrapseg", "unet", "mine"]
+    assert plots.method_style("mine")["color"] not in plots.METHOD_COLOURS.values()

@@ -1,0 +1,253 @@
+"""Tables: the right rows, the right means, and a README that follows them."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from fake_results import METHODS, write_results
+from PIL import Image
+
+from scrapseg.data.base import SPLITS
+from scrapseg.data.classes import SLUGS
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import records
+from scrapseg.report import tables
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("results")
+    write_results(path, figures=())
+    return path
+
+
+@pytest.fixture(scope="module")
+def frame(folder):
+    return records.read_metrics(folder)
+
+
+def row(table: pd.DataFrame, **wanted) -> pd.Series:
+    for column, value in wanted.items():
+        table = table[table[column] == value]
+    assert len(table) == 1
+    return table.iloc[0]
+
+
+def test_methods_has_one_row_per_method_ours_first(frame):
+    table = tables.methods(frame)
+    assert list(table["method"]) == list(METHODS)
+    for name, (family, ap, miou_impurity) in METHODS.items():
+        one = row(table, method=name)
+        assert one["family"] == family and one["ap"] == pytest.approx(ap)
+        if miou_impurity is None:
+            assert math.isnan(one["miou_impurity"]) and math.isnan(one["miou"])
+        else:
+            assert one["miou_impurity"] == pytest.approx(miou_impurity)
+    assert {*tables.QUALITY, *tables.COSTS} <= set(table.columns)
+
+
+def test_means_are_over_seeds_and_the_range_is_theirs(frame):
+    one = row(tables.fewshot(frame), method="unet", shots="1")
+    values = [0.91 * 0.45, 0.91 * 0.45 + 0.01]
+    assert one["seeds"] == 2 and one["ap"] == pytest.approx(np.mean(values))
+    assert (one["ap_min"], one["ap_max"]) == pytest.approx(values)
+    assert list(tables.fewshot(frame)["shots"][:4]) == ["1", "4", "16", "all"]
+
+
+def test_ablations_and_other_datasets_stay_out(frame):
+    ours = frame[(frame["method"] == "scrapseg") & (frame["shots"] == "all")]
+    tagged = ours.assign(run=ours["run"] + "_one-stage", value=0.0)
+    other = ours.assign(dataset="steelds", run="scrapseg_steelds_allshots_s0", value=0.0)
+    clip = ours.assign(backbone="ViT-L-14-336", run=ours["run"] + "_ViT-L-14-336")
+    both = pd.concat([frame, tagged, other])
+    assert tables.methods(both).equals(tables.methods(frame))
+    # A backbone's name is not a tag.
+    assert len(tables.main_runs(clip)) == len(tables.main_runs(ours)) > 0
+
+
+def test_differences_are_ours_minus_theirs_at_the_same_shots(frame):
+    table = tables.differences(frame)
+    assert row(table, method="unet", shots="4")["ap"] == pytest.approx((0.9 - 0.91) * 0.65)
+    assert row(table, method="scrapseg-frozen", shots="all")["miou_impurity"] == pytest.approx(0.21)
+    assert "scrapseg" not in set(table["method"])
+
+
+def test_per_class_and_sizes(frame):
+    classes = tables.per_class(frame)
+    assert "patchcore" not in set(classes["method"])  # it names no classes
+    assert row(classes, method="scrapseg")["wood"] == pytest.approx(0.66 * 1.4)
+    assert set(SLUGS) <= set(classes.columns)
+    sizes = row(tables.recall_by_size(frame), method="patchcore")
+    assert [sizes[c] for c in ("small", "medium", "large")] == pytest.approx([0.09, 0.18, 0.27])
+
+
+def test_reference_keeps_their_numbers_apart_and_says_where_they_come_from(frame):
+    table = tables.reference(frame)
+    assert list(table["theirs"]) == [0.286, 0.01, 0.923, 0.117]
+    assert list(table["bound"]) == ["=", "<", "=", "="]
+    assert [("abstract" in s, "machine-written" in s) for s in table["source"]] == [
+        (True, False),
+        (True, False),
+        (False, True),
+        (False, True),
+    ]
+    assert table["ours"][0] == pytest.approx(0.9)
+    assert table["ours"][3] == pytest.approx(0.4 * (0.9 - 0.3))  # binary mIoU over PatchCore
+
+
+def test_reference_says_what_differs_with_the_encoder_of_the_runs(frame):
+    differs = tables.reference(frame)["differs"]
+    assert "ViT-L/14 at 336 px against EfficientNet-lite0 at 384 px" in differs[0]
+    assert "private" in differs[0] and "rendered" in differs[0]
+    assert all(words and "{" not in words for words in differs)
+    # A run of another backbone carries its name, as `RunRecord.name` has it.
+    other = frame.assign(backbone="ViT-B-16", run=frame["run"] + "_ViT-B-16")
+    assert "against ViT-B-16." in tables.reference(other)["differs"][0]
+
+
+def test_tables_come_out_of_an_empty_or_partial_frame(frame):
+    few = frame[frame["method"] == "unet"]
+    for name, make in tables.TABLES.items():
+        empty, partial = make(frame.iloc[:0]), make(few)
+        assert list(empty.columns) == list(make(frame).columns) == list(partial.columns), name
+
+
+def test_build_all_writes_what_the_functions_make(folder, frame, tiny_scrapsim, tmp_path):
+    (tmp_path / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
+    paths = tables.build_all(tmp_path, tiny_scrapsim)
+    others = {"composition", "dataset", "outlines", "domains", "fewshot_bands", "paired_fewshot"}
+    assert {p.stem for p in paths} == {*tables.TABLES, *others}
+    written = pd.read_csv(tmp_path / "tables/methods.csv")
+    assert written["ap"].to_numpy() == pytest.approx(tables.methods(frame)["ap"].to_numpy(), 1e-5)
+
+
+def test_dataset_counts_agree_with_the_label_images(tiny_scrapsim):
+    table = tables.dataset_counts([ScrapSim(tiny_scrapsim, s) for s in SPLITS])
+    meta = [
+        json.loads(line) for line in (tiny_scrapsim / "metadata.jsonl").read_text().splitlines()
+    ]
+    for split in SPLITS:
+        labels = [
+            np.asarray(Image.open(tiny_scrapsim / f"labels/{m['id']}.png"))
+            for m in meta
+            if m["split"] == split
+        ]
+        one = row(table, split=split)
+        assert one["images"] == len(labels)
+        assert one["images_with_impurities"] == sum((a > 0).any() for a in labels)
+        assert one["images_without"] == sum((a == 0).all() for a in labels)
+        assert one["impurity_pixel_share"] == pytest.approx(np.mean([a > 0 for a in labels]))
+
+
+def test_paired_differences_are_those_a_notebook_computes_by_scene(folder):
+    saved = pd.read_csv(folder / "tables/paired.csv")  # written by fake_results.save_paired
+    keys = ["scrapseg minus", "metric"]
+    fresh = tables.paired(folder).sort_values(keys, ignore_index=True)
+    saved = saved.sort_values(keys, ignore_index=True)
+    assert fresh[keys].equals(saved[keys]) and len(fresh) == 5 * 4 + 2
+    for column in ("value", "lo", "hi", "p", "p_holm"):
+        assert fresh[column].to_numpy() == pytest.approx(saved[column].to_numpy(), abs=1e-5)
+
+
+def test_label_cost_counts_outlines_and_looks(frame):
+    subsets = pd.DataFrame({"shots": [1, "all"], "images": [6, 60], "pieces": [3, 30]})
+    table = tables.label_cost(frame, subsets)
+    one = row(table, method="unet", shots="1")
+    assert one["minutes"] == pytest.approx((3 * 79 + 6 * 10) / 60)
+    assert one["ap"] == row(tables.fewshot(frame), method="unet", shots="1")["ap"]
+    assert row(table, method="patchcore")["minutes"] == pytest.approx(10)
+    assert set(table["shots"]) == {"1", "all"}
+
+
+# ------------------------------------------------------------------------------ README
+
+
+README = """a
+<!-- times:begin -->
+<!-- times:end -->
+b
+<!-- results:begin -->
+stale text
+<!-- results:end -->
+c
+"""
+
+
+def test_readme_blocks_are_replaced_and_nothing_else(folder):
+    text = tables.fresh_readme(README, folder)
+    assert text.startswith("a\n<!-- times:begin -->\nNot measured yet.\n") and text.endswith(
+        "\nc\n"
+    )
+    assert "stale text" not in text and "| U-Net | **91.0** |" in text
+    assert tables.fresh_readme(text, folder) == text
+
+
+def test_bold_is_the_best_of_each_column_and_a_dash_is_never(folder, frame):
+    lines = {
+        line.split("|")[1].strip(): line
+        for line in tables.markdown_methods(frame).split("\n")
+        if "|" in line
+    }
+    assert "**66.0**" in lines["ScrapSeg (ours)"] and "**91.0**" not in lines["ScrapSeg (ours)"]
+    assert "–" in lines["PatchCore"] and "**–**" not in lines["PatchCore"]
+    assert "11.7 min" in lines["U-Net"] and "33 ms" in lines["U-Net"] and "4.2 M" in lines["U-Net"]
+
+
+def test_times_are_shown_as_measured(tmp_path):
+    path = tmp_path / "times.json"
+    assert tables.markdown_times(path) == "Not measured yet."
+    times = {
+        "reproduce_first_s": 1500,
+        "reproduce_second_s": 4.2,
+        "test_s": 300,
+        "machine": "2 cores",
+    }
+    path.write_text(json.dumps(times))
+    text = tables.markdown_times(path)
+    assert "25 min" in text and "4 s" in text and "5 min" in text and "2 cores" in text
+    path.write_text("{}")
+    with pytest.raises(tables.TableError, match=r"times\.json"):
+        tables.markdown_times(path)
+
+
+def test_missing_marks_get_one_line(folder):
+    with pytest.raises(tables.TableError, match="times:begin"):
+        tables.fresh_readme(README.replace("times:begin", "time:begin"), folder)
+
+
+def test_ablations_differ_from_ours_with_the_same_seeds(frame):
+    table = tables.ablation(frame)
+    assert list(table["tag"]) == ["ours", "frozen", "stages-1"]
+    frozen = row(table, tag="frozen")
+    ap = [0.9, 0.91]  # of ours, by seed; see fake_results
+    gaps = [0.8 * ap[0] - ap[0], 0.7 * ap[1] - ap[1]]
+    assert frozen["seeds"] == 2 and frozen["ap_diff"] == pytest.approx(np.mean(gaps))
+    assert (frozen["ap_diff_lo"], frozen["ap_diff_hi"]) == pytest.approx((min(gaps), max(gaps)))
+    one = row(table, tag="stages-1")  # has the first seed only, so only that one of ours counts
+    assert one["ap_diff"] == pytest.approx(-0.1 * ap[0]) and one["seeds"] == 1
+    assert row(table, tag="ours")["miou_impurity_diff"] == 0
+
+
+def test_a_class_by_words_stands_between_chance_and_labels(frame):
+    table = tables.class_by_words(frame)
+    coil = row(table, **{"class": "copper_coil"})  # its runs' names say copper-coil
+    assert len(table) == 1
+    assert 0 < coil["words"] == pytest.approx(0.5 * coil["supervised"])
+    assert coil["words_over_prior"] == pytest.approx(coil["words"] / coil["prior"])
+
+
+def test_few_shot_differences_are_means_over_common_seeds(folder):
+    table = tables.paired_fewshot(folder)
+    one = row(table, shots="1", metric="ap", **{"scrapseg minus": "unet"})
+    assert one["seeds"] == 2 and one["lo"] <= one["value"] <= one["hi"]
+    assert set(table["shots"]) == {"1", "4", "16"} and set(table["scrapseg minus"]) == {"unet"}
+
+
+def test_without_a_study_its_tables_are_empty(frame):
+    plain = tables.main_runs(frame)
+    assert len(tables.ablation(plain)) == len(tables.class_by_words(plain)) == 0
+    assert "miou_impurity_diff" in tables.ablation(plain)
