@@ -47,7 +47,6 @@ import torch
 from IPython.display import Markdown
 from torch.nn.functional import normalize, one_hot
 
-from making.align.align import pocket_model
 from scrapseg import metrics
 from scrapseg.app import playground
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
@@ -57,7 +56,7 @@ from scrapseg.experiments import grid
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits
 from scrapseg.models import context, wording
-from scrapseg.models.pocket import load_aligned
+from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import DEFAULT_TEMPLATES, TEMPLATES, random_embeddings, sentences
 from scrapseg.models.towers import encode_texts
 from scrapseg.report import figures as plots

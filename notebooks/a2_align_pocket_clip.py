@@ -44,20 +44,13 @@ import pandas as pd
 import torch
 from IPython.display import Image, Markdown, display
 
-from making.align.align import (
-    AlignConfig,
-    align,
-    class_log_odds,
-    pocket_model,
-    retrieval,
-    zero_shot,
-)
+from making.align.align import AlignConfig, align, class_log_odds, retrieval, zero_shot
 from making.align.collage import CollageConfig, draw_view
 from making.align.studio import Facts, Studio, TextBank, relation, wordings
 from scrapseg.data.classes import CLASSES, IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import save_table
-from scrapseg.models.pocket import load_aligned
+from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.report import figures as plots
 
 record = json.loads((Path(pocket_dir) / "alignment.json").read_text())

@@ -43,11 +43,9 @@ from scrapseg.data.classes import IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import provenance
 from scrapseg.files import REPOSITORY, ResultsError, atomic_write
-from scrapseg.models.pocket import ALIGNED, load_aligned, save_aligned
+from scrapseg.models.pocket import ALIGNED, load_aligned, pocket_model, save_aligned
 from scrapseg.models.predict import log_odds
-from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ScrapSeg
-from scrapseg.models.towers import pocket_image_encoder
 from scrapseg.models.weights import WeightsError
 from scrapseg.train.augment import eval_transform
 from scrapseg.train.loop import LoopConfig, TrainingDiverged, optimise
@@ -175,13 +173,6 @@ def align_loss(aligner: nn.Module, batch: Batch, caption_weight: float) -> Align
 
 
 # --- the loop ---------------------------------------------------------------------------------
-
-
-def pocket_model(seed: int = 0) -> ScrapSeg:
-    """The unaligned pocket model: ImageNet tower, all else drawn from `seed`, our class vectors."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ScrapSeg(pocket_image_encoder(seed), class_embeddings()).eval()
 
 
 def batches_of(

@@ -16,7 +16,9 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from scrapseg.files import REPOSITORY, atomic_write
+from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.towers import pocket_image_encoder
 from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissing
 
 ALIGNED = REPOSITORY / "data" / "pocket" / "pocket-aligned.safetensors"
@@ -81,3 +83,10 @@ def load_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> ScrapSeg:
 
 def _checksum_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.sha256")
+
+
+def pocket_model(seed: int = 0) -> ScrapSeg:
+    """The unaligned pocket model: ImageNet tower, all else drawn from `seed`, our class vectors."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ScrapSeg(pocket_image_encoder(seed), class_embeddings()).eval()

@@ -283,8 +283,7 @@ def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = T
     """
     if shipped and SHIPPED.is_file():
         return load(SHIPPED).with_classes(classes)
-    from making.align.align import pocket_model
-    from scrapseg.models.pocket import load_aligned
+    from scrapseg.models.pocket import load_aligned, pocket_model
 
     model = load_aligned(pocket_model()).eval()
     model.set_classes(class_embeddings(classes))

@@ -127,7 +127,7 @@ def test_bad_arguments_are_named():
 
 MEASURE = """
 import resource, sys, numpy as np
-sys.path.insert(0, "tests")
+sys.path.insert(0, "tests/models")
 from test_large import Conv
 from scrapseg.models.tiles import predict_large
 model = Conv(9, 3)

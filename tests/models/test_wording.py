@@ -11,13 +11,12 @@ from PIL import Image
 from sklearn.metrics import average_precision_score
 from torch.nn import functional as F
 
-from making.align.align import pocket_model
 from scrapseg.app import playground
 from scrapseg.data.classes import IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.run import label_stack, whole_images
 from scrapseg.models import context, wording
-from scrapseg.models.pocket import load_aligned
+from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.predict import predict
 from scrapseg.models.prompts import class_embeddings, random_embeddings
 from scrapseg.models.towers import encode_texts, text_tower

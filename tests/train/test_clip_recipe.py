@@ -18,7 +18,8 @@ from scrapseg.models import prompts
 from scrapseg.models.clip import load_clip
 from scrapseg.models.scrapseg import ScrapSeg, SegOutput
 from scrapseg.models.towers import default_indices, image_encoder
-from scrapseg.train.loop import TrainConfig, budget, fit
+from scrapseg.train import budget
+from scrapseg.train.loop import TrainConfig, fit
 
 #: The paper's recipe; the learning rates are customary for fine-tuning CLIP.
 PROFILE = yaml.safe_load((REPOSITORY / "notebooks/profiles/clip.yaml").read_text())
