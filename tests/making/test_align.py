@@ -422,7 +422,7 @@ def test_a_changed_or_missing_file_is_refused(tmp_path):
     path.write_bytes(content)
     model = pocket_model()
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    with pytest.raises(WeightsChecksum, match=r"w\.safetensors: sha256 is .*python -m scrapseg"):
+    with pytest.raises(WeightsChecksum, match=r"w\.safetensors: sha256 is .*python -m making"):
         load_aligned(model, path)
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
     (tmp_path / "w.safetensors.sha256").unlink()
