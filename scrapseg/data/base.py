@@ -77,7 +77,7 @@ class NotEnoughShots(DataError):
     """A class has fewer labelled scenes than shots were asked for."""
 
 
-_RESTORE = "fetch the data set again or restore it with git"
+RESTORE = "fetch the data set again or restore it with git"
 
 
 def verify_checksums(root: str | os.PathLike[str]) -> str:
@@ -101,13 +101,13 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
     """
     root = Path(root)
     listing = root / "checksums.sha256"
-    text = _read_text(listing)
+    text = read_text(listing)
     digest = hashlib.sha256(text.encode()).hexdigest()
     wanted: dict[str, str] = {}
     for number, line in enumerate(text.splitlines(), start=1):
         value, gap, name = line.partition("  ")
         if len(value) != 64 or not gap or not name:
-            raise DataError(f"{listing}, line {number}: not a sha256sum line; {_RESTORE}")
+            raise DataError(f"{listing}, line {number}: not a sha256sum line; {RESTORE}")
         wanted[name] = value
 
     stamp = root / ".verified"
@@ -131,10 +131,10 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
     if wrong:
         also = f"; missing too: {', '.join(missing)}" if missing else ""
         raise ChecksumMismatch(
-            f"{root}: content differs from checksums.sha256: {', '.join(wrong)}{also}; {_RESTORE}"
+            f"{root}: content differs from checksums.sha256: {', '.join(wrong)}{also}; {RESTORE}"
         )
     if missing:
-        raise MissingFile(f"{root}: files are missing: {', '.join(missing)}; {_RESTORE}")
+        raise MissingFile(f"{root}: files are missing: {', '.join(missing)}; {RESTORE}")
     with contextlib.suppress(WriteFailed):  # a read-only data set is fine, only slower to open
         atomic_write(stamp, json.dumps(mark))
     return digest
@@ -152,11 +152,11 @@ def _fingerprint(root: Path, names: Iterable[str]) -> str:
     return seen.hexdigest()
 
 
-def _read_text(path: Path) -> str:
+def read_text(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise MissingFile(f"{path}: file is missing; {_RESTORE}") from None
+        raise MissingFile(f"{path}: file is missing; {RESTORE}") from None
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ class LabelledImages(Protocol):
         min_pixels: a scene holds a class for few-shot drawing when a view shows this many pixels.
         root, split: where it lies, and which part this is.
         sha256: hash that names the data, for run records.
+        settings: what else decides what is read (size, classes kept apart, ...), ready for json.
         ids: ids of the images, in the order of the sequence.
         meta: id -> record with at least ``scene`` (int: what must not be parted, and what intervals
             are drawn over) and ``instances``, a list of objects with ``id``, ``class`` (a slug) and
@@ -205,6 +206,7 @@ class LabelledImages(Protocol):
     root: Path
     split: str
     sha256: str | None
+    settings: dict[str, Any]
     ids: list[str]
     meta: dict[str, dict[str, Any]]
 
@@ -233,7 +235,7 @@ class SamplesById(Sequence[Sample]):
         return self.sample(self.ids[index])
 
 
-def read_image(path: Path, as_rgb: bool = False, remedy: str = _RESTORE) -> np.ndarray:
+def read_image(path: Path, as_rgb: bool = False, remedy: str = RESTORE) -> np.ndarray:
     """Pixels of an image file: (H, W, 3) when ``as_rgb``, else as stored (palette indices stay).
 
     Raises:

@@ -57,6 +57,7 @@ class OwnImages(SamplesById):
     ) -> None:
         self.root, self.split, self.ids = folder.root, split, list(ids)
         self.classes, self.files, self.limit_side = folder.classes, folder.files, limit_side
+        self.settings: dict[str, Any] = {"limit_side": limit_side}
         self._folder = folder
         self._samples: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self.meta: dict[str, dict[str, Any]] = {}

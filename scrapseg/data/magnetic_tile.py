@@ -29,6 +29,7 @@ import shutil
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -163,6 +164,7 @@ class MagneticTile(SamplesById):
             raise ValueError(f"size is {size}, limit {limit}: both must be at least 1")
         self.root = Path(root) if root else fetch.required(NAME, "scrapseg.data.magnetic_tile")
         self.split, self.size = split, size
+        self.settings: dict[str, Any] = {"size": size}
         self.sha256: str | None = hashlib.sha256(index.read_bytes()).hexdigest()
         table = pd.read_csv(index)
         table["shot"] = range(len(table))

@@ -32,8 +32,8 @@ import pandas as pd
 from PIL import Image
 
 from scrapseg.data.base import (
-    _RESTORE,
     MIN_PIXELS,
+    RESTORE,
     SPLITS,
     BrokenImage,
     DataError,
@@ -43,12 +43,12 @@ from scrapseg.data.base import (
     SamplesById,
     SizeMismatch,
     UnknownLabel,
-    _read_text,
     read_image,
+    read_text,
     verify_checksums,
 )
 from scrapseg.data.classes import CLASSES, SLUGS, STEEL
-from scrapseg.data.shots import _class_pixels
+from scrapseg.data.shots import class_pixels
 
 
 class ScrapSim(SamplesById):
@@ -95,8 +95,9 @@ class ScrapSim(SamplesById):
             raise ValueError(f"limit is {limit}, must be at least 1")
         self.root = Path(root)
         self.split = split
+        self.settings: dict[str, Any] = {}
         if not self.root.is_dir():
-            raise MissingFile(f"{self.root}: no such folder; {_RESTORE}")
+            raise MissingFile(f"{self.root}: no such folder; {RESTORE}")
         self.sha256: str | None = None
         if verify:
             self.sha256 = verify_checksums(self.root)
@@ -106,7 +107,7 @@ class ScrapSim(SamplesById):
         path = self.root / "metadata.jsonl"
         records = [r for r in _read_records(path) if r["split"] == split]
         if not records:
-            raise EmptySplit(f"{path}: no image of split {split!r}; {_RESTORE}")
+            raise EmptySplit(f"{path}: no image of split {split!r}; {RESTORE}")
         records.sort(key=lambda r: r["id"])
         if limit is not None:
             records = first_mixed(records, limit)
@@ -159,15 +160,13 @@ class ScrapSim(SamplesById):
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
     records = []
-    for number, line in enumerate(_read_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             record = json.loads(line)
             record["id"], record["scene"], record["split"]
             slugs = {i["class"] for i in record["instances"]}
         except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"{path}, line {number}: not a record ({error!r}); {_RESTORE}"
-            ) from None
+            raise DataError(f"{path}, line {number}: not a record ({error!r}); {RESTORE}") from None
         if not slugs <= set(SLUGS):
             raise UnknownLabel(
                 f"{path}, line {number}: unknown classes {sorted(slugs - set(SLUGS))}; "
@@ -195,9 +194,9 @@ def first_mixed(records: list[dict[str, Any]], limit: int) -> list[dict[str, Any
             chosen.append(normal[normals_taken])
             normals_taken += 1
             continue
-        best = max(impure, key=lambda r: sum(1 / (1 + seen[c]) ** 2 for c in _class_pixels(r)))
+        best = max(impure, key=lambda r: sum(1 / (1 + seen[c]) ** 2 for c in class_pixels(r)))
         impure.remove(best)
-        seen.update(set(_class_pixels(best)))
+        seen.update(set(class_pixels(best)))
         chosen.append(best)
     return sorted(chosen, key=lambda r: r["id"])
 
@@ -219,7 +218,7 @@ def composition(datasets: Iterable[ScrapSim]) -> pd.DataFrame:
     rows = []
     for data in datasets:
         total = sum(_pixel_count(data.path(i, "images")) for i in data.ids)
-        counts = {i: _class_pixels(data.meta[i]) for i in data.ids}
+        counts = {i: class_pixels(data.meta[i]) for i in data.ids}
         for c in CLASSES:
             if c is STEEL:
                 holding, instances = data.ids, 0
@@ -250,9 +249,9 @@ def _pixel_count(path: Path) -> int:
         with Image.open(path) as opened:
             return opened.width * opened.height
     except FileNotFoundError:
-        raise MissingFile(f"{path}: file is missing; {_RESTORE}") from None
+        raise MissingFile(f"{path}: file is missing; {RESTORE}") from None
     except OSError as error:
-        raise BrokenImage(f"{path}: cannot be decoded ({error}); {_RESTORE}") from None
+        raise BrokenImage(f"{path}: cannot be decoded ({error}); {RESTORE}") from None
 
 
 def instances_table(dataset: ScrapSim) -> pd.DataFrame:

@@ -29,7 +29,7 @@ import torch
 from scrapseg.data.base import LabelledImages, NotEnoughShots
 
 
-def _class_pixels(record: Mapping[str, Any]) -> Counter[str]:
+def class_pixels(record: Mapping[str, Any]) -> Counter[str]:
     """Visible pixels of each impurity class in one image, by slug."""
     pixels: Counter[str] = Counter()
     for instance in record["instances"]:
@@ -76,7 +76,7 @@ def few_shot_ids(dataset: LabelledImages, shots: int | Literal["all"], seed: int
         record = dataset.meta[id]
         scene = shot_of(record)
         held.setdefault(scene, set()).update(
-            c for c, pixels in _class_pixels(record).items() if pixels >= dataset.min_pixels
+            c for c, pixels in class_pixels(record).items() if pixels >= dataset.min_pixels
         )
         shows_any[scene] = shows_any.get(scene, False) or bool(record["instances"])
     normal = [s for s in held if not shows_any[s]]
@@ -126,7 +126,7 @@ def balanced_weights(dataset: LabelledImages, ids: Sequence[str]) -> torch.Tenso
     Returns:
         float64 (len(ids),), all above 0, summing to 1.
     """
-    groups = [set(_class_pixels(dataset.meta[i])) or {dataset.classes[0].slug} for i in ids]
+    groups = [set(class_pixels(dataset.meta[i])) or {dataset.classes[0].slug} for i in ids]
     sizes = Counter(c for held in groups for c in held)
     weights = [sum(1 / sizes[c] for c in held) / len(sizes) for held in groups]
     return torch.tensor(weights, dtype=torch.float64)

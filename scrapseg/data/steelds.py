@@ -224,6 +224,12 @@ class SteelDS(SamplesById):
             raise ValueError(f"limit is {limit}, must be at least 1")
         self.root = Path(root) if root else fetch.required(NAME, "scrapseg.data.steelds")
         self.split, self.size = split, size
+        self.settings: dict[str, Any] = {
+            "size": list(size) if size else None,
+            "materials": materials,
+            "subsets": list(subsets) if subsets else None,
+            "seed": seed,
+        }
         self.classes = MATERIALS if materials else IMPURITY
         digest = hashlib.sha256()
         records = []
