@@ -3,7 +3,7 @@
 The notebooks tell the story; this package is the small module behind them. Importing it loads
 nothing heavy: take what you need from its modules, for example
 ``from scrapseg.data import ScrapSim`` or ``from scrapseg.data.classes import CLASSES``. To use a trained
-model, ``scrapseg.load(path).predict(image)``.
+model, ``scrapseg.load(path).predict(image)``; without a path it is the one that comes along.
 """
 
 from __future__ import annotations
@@ -11,13 +11,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from scrapseg.models.segmenter import Segmenter
 
 __version__ = "0.1.0"
 
 
-def load(path) -> Segmenter:
+def load(path: str | Path | None = None) -> Segmenter:
     """A trained model to predict with, see ``scrapseg.models.segmenter.load``."""
-    from scrapseg.models import segmenter
+    from scrapseg.models import segmenter  # here, since it loads torch
 
     return segmenter.load(path)

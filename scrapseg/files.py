@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 REPOSITORY = Path(__file__).resolve().parents[1]
 
 
+def shipped(name: str) -> Path:
+    """Where a weight file that comes with the project lies, by its name.
+
+    The wheel holds such files in ``scrapseg/_shipped``; a checkout has them in ``data/pocket``.
+    """
+    installed = Path(__file__).with_name("_shipped")
+    return (installed if installed.is_dir() else REPOSITORY / "data" / "pocket") / name
+
+
 class ResultsError(Exception):
     """Base of the errors below; the message is one line and names the file."""
 

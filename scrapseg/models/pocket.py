@@ -1,8 +1,8 @@
 """The shipped weights of the pocket model's aligned image side: write them, check them, load them.
 
-What is shipped is the whole of `ScrapSeg` but its class vectors: image tower, pyramid, projections,
-stage weights, temperatures. `making.align.align` makes it; any class vectors of the frozen text tower
-work with it, and training may start from it.
+What is shipped is the whole of `ScrapSeg` but its class vectors: image tower, pyramid,
+projections, stage weights, temperatures. `making.align.align` makes it; any class vectors of the
+frozen text tower work with it, and training may start from it.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from scrapseg.files import REPOSITORY, atomic_write
+from scrapseg.files import atomic_write, shipped
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.towers import pocket_image_encoder
 from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissing
 
-ALIGNED = REPOSITORY / "data" / "pocket" / "pocket-aligned.safetensors"
+ALIGNED = shipped("pocket-aligned.safetensors")
 """The shipped file; its sha256 is in the file of the same name with ``.sha256`` appended."""
 _RESTORE = "restore it with git, or align anew: python -m making.align.align"
 

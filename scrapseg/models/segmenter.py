@@ -30,13 +30,13 @@ from scrapseg.data.base import DataError
 from scrapseg.data.class_list import as_yaml, classes_from
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.folder import read_image, shrunk
-from scrapseg.files import REPOSITORY, atomic_write
+from scrapseg.files import atomic_write, shipped
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
 from scrapseg.models.tiles import predict_large
 
 #: The model fine-tuned on ScrapSim that comes with the project.
-SHIPPED = REPOSITORY / "data" / "pocket" / "scrapsim.safetensors"
+SHIPPED = shipped("scrapsim.safetensors")
 #: Longer side, in pixels, at which images are looked at.
 SIDE = 768
 #: Up to this one they are looked at whole, above it tile by tile, see `scrapseg.models.tiles`.
@@ -233,8 +233,10 @@ class Segmenter:
         return path
 
 
-def load(path: str | Path) -> Segmenter:
+def load(path: str | Path | None = None) -> Segmenter:
     """A saved model, from its `.safetensors` file or the folder that holds it.
+
+    Without a path it is the one that comes along, fine-tuned on ScrapSim.
 
     A model without a `.yaml` beside it, as experiments save them, has the benchmark's classes and
     the threshold 0.5.
@@ -242,7 +244,7 @@ def load(path: str | Path) -> Segmenter:
     Raises:
         SegmenterError: there is none, or it cannot be read; the message names the file.
     """
-    path = Path(path)
+    path = Path(path or SHIPPED)
     if path.is_dir():
         inside = sorted(path.glob("*.safetensors"))
         if len(inside) != 1:
