@@ -124,7 +124,7 @@ overview.round(3)
 
 # %%
 runs = [record.name() for record in records.values()]
-figure = plots_analysis.methods_dots(frame)
+figure = plots.methods_dots(frame)
 save_figure(figure, results_dir, "methods", runs=runs)
 figure
 
@@ -172,7 +172,7 @@ print(f"profile {source}: {len(field)} methods")
 field.drop(columns=["method", "family"]).set_index("label").round(3)
 
 # %%
-plots_analysis.methods_dots(every)
+plots.methods_dots(every)
 
 # %%
 plots_analysis.differences(every_paired, ["ap", "miou_binary", "miou_impurity"])

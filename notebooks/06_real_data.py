@@ -53,7 +53,6 @@ from scrapseg.experiments.grid import run_jobs
 from scrapseg.experiments.records import collect, read_metrics, save_figure
 from scrapseg.experiments.run import label_stack, load_maps
 from scrapseg.report import figures as plots
-from scrapseg.report import figures_analysis as plots_analysis
 from scrapseg.report import tables_real
 from scrapseg.train.loop import TrainConfig
 
@@ -135,7 +134,7 @@ if frame is None:
 if frame is not None:
     overview = tables_real.TABLES["tile_methods"](frame)
     names = frame[frame["dataset"] == TILES]["run"].unique()
-    figure = plots_analysis.methods_dots(frame, dataset=TILES)
+    figure = plots.methods_dots(frame, dataset=TILES)
     if tile_methods:
         save_figure(figure, results_dir, "tile_methods", names)
     display(overview.drop(columns="family").round(3), figure)

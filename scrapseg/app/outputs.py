@@ -24,7 +24,7 @@ from scrapseg.data.classes import ScrapClass
 from scrapseg.data.folder import shrunk
 from scrapseg.files import atomic_write
 from scrapseg.models.segmenter import Prediction
-from scrapseg.report.figures import overlay
+from scrapseg.report.style import overlay
 
 #: Overlays are to be looked at on a screen: their longer side in pixels, at most.
 OVERLAY_SIDE = 1600

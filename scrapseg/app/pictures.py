@@ -11,21 +11,21 @@ from matplotlib.patches import Patch
 from PIL import Image
 
 from scrapseg.data.classes import ScrapClass
-from scrapseg.report import figures as plots
+from scrapseg.report.style import FULL, Figure, figure, legend_below, styled
 
 
-@plots._styled
+@styled
 def sheet(
     folder: Path, stems: Sequence[str], classes: Sequence[ScrapClass], cols: int = 4
-) -> plots.Figure:
+) -> Figure:
     """Thumbnails that an `outputs.Writer` wrote, by image id, with a legend of the classes shown.
 
     Args:
         folder: of the outputs. stems: ids of the images. cols: pictures per row.
     """
     rows = max(1, math.ceil(len(stems) / cols))
-    width = plots.FULL / cols
-    fig = plots._figure(plots.FULL, rows * (0.75 * width + 0.18) + 0.45)
+    width = FULL / cols
+    fig = figure(FULL, rows * (0.75 * width + 0.18) + 0.45)
     present: set[int] = set()
     for axes in (grid := fig.subplots(rows, cols, squeeze=False)).flat:
         axes.set_axis_off()
@@ -40,5 +40,5 @@ def sheet(
         for c in classes[1:]
         if c.index in present
     ]
-    plots._legend_below(fig, handles)
+    legend_below(fig, handles)
     return fig

@@ -28,7 +28,7 @@ from scrapseg.models.prompts import DEFAULT_TEMPLATES, TEMPLATES
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.towers import encode_texts
 from scrapseg.models.wording import joint_field
-from scrapseg.report import figures as plots
+from scrapseg.report import style
 from scrapseg.train.augment import eval_transform
 
 
@@ -104,7 +104,7 @@ def heat_map(
 
 def blend(image: np.ndarray, heat: np.ndarray, alpha: float = 0.6) -> np.ndarray:
     """A heat map (H, W) in 0..1 over its image in grey, uint8 (H, W, 3)."""
-    mixed = (1 - alpha) * plots.faded(image) + alpha * plots.heat(heat)
+    mixed = (1 - alpha) * style.faded(image) + alpha * style.heat(heat)
     return (mixed + 0.5).astype(np.uint8)
 
 

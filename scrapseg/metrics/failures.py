@@ -1,6 +1,6 @@
 """What lies behind a comparison: which objects are found, what is confused, how sure a method is.
 
-Functions take arrays and a split, and return tables; `scrapseg.report.figures_analysis` draws them. Shapes
+Functions take arrays and a split, and return tables; notebook 05 draws them. Shapes
 and names are those of `scrapseg.metrics`.
 """
 

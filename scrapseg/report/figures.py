@@ -1,270 +1,51 @@
-"""Every picture of the paper and the notebooks, in one style.
+"""Figures that the paper and more than one notebook share, in the style of `style`.
 
-Each function takes arrays or data frames and returns a figure (or, where it says so, an array);
-none saves, shows or reads a file. `results.save_figure` writes a figure beside the names of its
-runs.
-
-Two widths: `COLUMN` (one column of the paper) and `FULL` (both), in inches, with 7-9 pt type that
-stays readable at that size. Methods carry the Okabe-Ito colours, which colour-blind readers can
-tell apart, and a marker each; classes carry the colours of `classes.py`.
+Each takes data frames and returns a figure. A picture that one notebook uses stands there.
 """
 
-import functools
-import io
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure as _Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
-from scipy import ndimage
 
 from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass
+from scrapseg.report.style import (
+    COLUMN,
+    FULL,
+    METHOD_COLOURS,
+    SPARE_COLOURS,
+    Figure,
+    as_jpeg,  # noqa: F401
+    bare,
+    class_colours,
+    class_handles,
+    faded,
+    figure,
+    heat,
+    legend_below,
+    method_style,
+    mosaic,
+    overlay,
+    panel,  # noqa: F401
+    styled,
+)
 from scrapseg.report.tables import (
-    METHOD_LABELS,
+    METHOD_LABELS,  # noqa: F401
     METRIC_LABELS,
     main_runs,
     method_order,
     shots_order,
 )
 
-COLUMN = 3.4
-FULL = 7.0
 
-STYLE = {
-    "font.family": "sans-serif",
-    # Shipped with matplotlib: the same letters on every machine.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4,
-    "axes.grid": False,
-    "grid.color": "0.88",
-    "grid.linewidth": 0.5,
-    "figure.dpi": 110,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,
-    "image.interpolation": "nearest",
-}
-
-METHOD_COLOURS = {
-    "scrapseg": "#0072B2",
-    "scrapseg-random": "#CC79A7",
-    "scrapseg-imagenet": "#E69F00",
-    "scrapseg-frozen": "#56B4E9",
-    "scrapseg-frozen-vv": "#88CCEE",
-    "unet": "#D55E00",
-    "unet-aligned": "#7A3300",
-    "fpn": "#EE8866",
-    "deeplabv3plus": "#8C1C13",
-    "segformer": "#882255",
-    "segformer-aligned": "#44112B",
-    "random-forest": "#444444",
-    "patchcore": "#009E73",
-    "padim": "#44BB99",
-    "stfpm": "#117733",
-    "fastflow": "#999933",
-    "cfa": "#66CCAA",
-    "supersimplenet": "#225555",
-    "winclip": "#332288",
-}
-# Hues say the family (green: normal images only); markers tell its members apart.
-METHOD_MARKERS = {
-    "scrapseg": "o",
-    "scrapseg-random": "v",
-    "scrapseg-imagenet": "P",
-    "scrapseg-frozen": "s",
-    "scrapseg-frozen-vv": "X",
-    "unet": "^",
-    "unet-aligned": "<",
-    "fpn": ">",
-    "deeplabv3plus": "d",
-    "segformer": "h",
-    "segformer-aligned": "H",
-    "random-forest": "*",
-    "patchcore": "D",
-    "padim": "p",
-    "stfpm": "1",
-    "fastflow": "2",
-    "cfa": "3",
-    "supersimplenet": "4",
-    "winclip": "8",
-}
-# What remains of Okabe-Ito, for methods a user adds.
-_SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
-
-
-class Figure(_Figure):
-    """A matplotlib figure that keeps our style when it is drawn or saved, and that a notebook shows
-    once, as the value of its cell, without pyplot's hidden list of open figures."""
-
-    def draw(self, renderer) -> None:
-        """Draw under `STYLE`: matplotlib makes tick labels only now."""
-        with matplotlib.rc_context(STYLE):
-            super().draw(renderer)
-
-    def savefig(self, *args, **kwargs) -> None:
-        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`."""
-        with matplotlib.rc_context(STYLE):
-            super().savefig(*args, **kwargs)
-
-    def _repr_png_(self) -> bytes:
-        buffer = io.BytesIO()
-        self.savefig(buffer, format="png", dpi=130)
-        return buffer.getvalue()
-
-
-def _styled(function: Callable) -> Callable:
-    """Run `function` under `STYLE` and leave the reader's own settings as they were."""
-
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
-            return function(*args, **kwargs)
-
-    return wrapper
-
-
-def _figure(width: float, height: float) -> Figure:
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def method_style(slug: str) -> dict:
-    """Label, colour and marker of a method as keyword arguments of `Axes.plot`."""
-    spare = _SPARE_COLOURS[sum(map(ord, slug)) % len(_SPARE_COLOURS)]
-    return {
-        "label": METHOD_LABELS.get(slug, slug),
-        "color": METHOD_COLOURS.get(slug, spare),
-        "marker": METHOD_MARKERS.get(slug, "X"),
-    }
-
-
-def class_colours(classes: Sequence[ScrapClass] = CLASSES) -> np.ndarray:
-    """Colours of the classes, float (classes, 3) in 0..1, row = label value."""
-    return np.array([c.colour for c in classes], dtype=float) / 255
-
-
-def _class_handles(
-    labels: Iterable[int], with_steel: bool = False, classes: Sequence[ScrapClass] = CLASSES
-) -> list[Patch]:
-    colours = class_colours(classes)
-    wanted = sorted({int(v) for v in labels} - (set() if with_steel else {0}))
-    return [
-        Patch(facecolor=colours[v], edgecolor="0.3", linewidth=0.4, label=classes[v].name)
-        for v in wanted
-    ]
-
-
-def _bare(axes: Axes) -> None:
-    """An axes that holds a picture: no ticks, no frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-
-
-# ---------------------------------------------------------------------------- images and labels
-
-
-def overlay(
-    image: np.ndarray,
-    label: np.ndarray,
-    alpha: float = 0.45,
-    colours: np.ndarray | None = None,
-    rim: int = 1,
-) -> np.ndarray:
-    """Lay the class colours of a label map over an image.
-
-    Impurities are tinted and get an opaque rim, so that small pieces stay visible; steel (label 0)
-    is left as it is.
-
-    Args:
-        image: uint8 (H, W, 3).
-        label: integers (H, W), 0 .. classes-1.
-        alpha: opacity of the tint, 0..1.
-        colours: of the classes, (classes, 3) in 0..1; by default the benchmark's.
-        rim: width of the rim in pixels.
-
-    Returns:
-        uint8 (H, W, 3).
-
-    Raises:
-        ValueError: image and label differ in size, or a label value has no class.
-    """
-    image, label = np.asarray(image), np.asarray(label)
-    if image.shape[:2] != label.shape:
-        raise ValueError(f"image is {image.shape[:2]} but label is {label.shape}")
-    colours = class_colours() if colours is None else np.asarray(colours)
-    if label.size and (label.min() < 0 or label.max() >= len(colours)):
-        raise ValueError(
-            f"label values must lie in 0..{len(colours) - 1}, found {label.min()}..{label.max()}"
-        )
-    label = label.astype(int)
-    colour = colours[label] * 255
-    padded = np.pad(label, 1, mode="edge")
-    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
-    edge = np.any([n != label for n in neighbours], axis=0)
-    if rim > 1:
-        edge = ndimage.binary_dilation(edge, iterations=rim - 1)
-    weight = np.where(edge & (label > 0), 1.0, np.where(label > 0, alpha, 0.0))[..., None]
-    return np.clip(image * (1 - weight) + colour * weight + 0.5, 0, 255).astype(np.uint8)
-
-
-def faded(image: np.ndarray) -> np.ndarray:
-    """An image as light grey, uint8 (H, W, 3): scrap is colourful, and so are the classes."""
-    luma = np.asarray(image) @ np.array([0.299, 0.587, 0.114])
-    return np.repeat((255 - 0.65 * (255 - luma) + 0.5).astype(np.uint8)[..., None], 3, axis=2)
-
-
-def heat(scores: np.ndarray, vmin: float = 0.0, vmax: float = 1.0) -> np.ndarray:
-    """A score map (H, W) as magma colours, uint8 (H, W, 3); NaN becomes the lowest colour."""
-    span = max(vmax - vmin, 1e-12)
-    scaled = np.clip((np.nan_to_num(np.asarray(scores, float), nan=vmin) - vmin) / span, 0, 1)
-    return (matplotlib.colormaps["magma"](scaled)[..., :3] * 255 + 0.5).astype(np.uint8)
-
-
-def mosaic(images: Sequence[np.ndarray], cols: int, gap: int = 4) -> np.ndarray:
-    """Images of one size laid out row by row on white, uint8 (H', W', 3).
-
-    Raises:
-        ValueError: no images, or images of different sizes.
-    """
-    images = [np.asarray(i) for i in images]
-    if not images:
-        raise ValueError("mosaic needs at least one image")
-    if len({i.shape for i in images}) > 1:
-        raise ValueError(
-            f"mosaic needs images of one size, got {sorted({i.shape for i in images})}"
-        )
-    height, width = images[0].shape[:2]
-    rows = math.ceil(len(images) / cols)
-    sheet = np.full((rows * (height + gap) - gap, cols * (width + gap) - gap, 3), 255, np.uint8)
-    for k, image in enumerate(images):
-        top, left = (k // cols) * (height + gap), (k % cols) * (width + gap)
-        sheet[top : top + height, left : left + width] = image
-    return sheet
-
-
-@_styled
+@styled
 def contact_sheet(samples: Iterable, cols: int = 6, alpha: float = 0.45) -> Figure:
     """Samples in a grid with their labels laid over them and a legend.
 
@@ -276,30 +57,15 @@ def contact_sheet(samples: Iterable, cols: int = 6, alpha: float = 0.45) -> Figu
     samples = list(samples)
     sheet = mosaic([overlay(s.image, s.label, alpha) for s in samples], cols)
     present = set().union(*(np.unique(s.label).tolist() for s in samples))
-    fig = _figure(FULL, FULL * sheet.shape[0] / sheet.shape[1] + 0.45)
+    fig = figure(FULL, FULL * sheet.shape[0] / sheet.shape[1] + 0.45)
     axes = fig.subplots()
     axes.imshow(sheet)
-    _bare(axes)
-    _legend_below(fig, _class_handles(present))
+    bare(axes)
+    legend_below(fig, class_handles(present))
     return fig
 
 
-def _legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:
-    if handles:
-        wide = fig.get_figwidth() > 5
-        if cols is None:
-            long = max(len(handle.get_label()) for handle in handles) > 16
-            cols = min(len(handles), 4 if not wide or long else 8)
-        fig.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=cols,
-            columnspacing=1.0,
-            handletextpad=0.4,
-        )
-
-
-@_styled
+@styled
 def class_crops(
     samples: Iterable, per_class: int = 8, size: int = 96, min_pixels: int = 200, seed: int = 0
 ) -> Figure:
@@ -334,11 +100,11 @@ def class_crops(
 
     rng = np.random.default_rng(seed)
     shown = [c for c in CLASSES[1:] if found[c.slug]]
-    fig = _figure(FULL, (FULL - 0.8) / per_class * max(len(shown), 1))
+    fig = figure(FULL, (FULL - 0.8) / per_class * max(len(shown), 1))
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     grid = fig.subplots(max(len(shown), 1), per_class, squeeze=False)
     for axes in grid.flat:
-        _bare(axes)
+        bare(axes)
     for row, cls in zip(grid, shown, strict=True):
         pool = [found[cls.slug][i] for i in rng.permutation(len(found[cls.slug]))]
         first = {scene: k for k, (scene, _, _) in reversed(list(enumerate(pool)))}
@@ -350,88 +116,10 @@ def class_crops(
     return fig
 
 
-@_styled
-def panel(
-    images: Sequence[np.ndarray],
-    rows: Mapping[str, Sequence[np.ndarray]],
-    titles: Sequence[str] | None = None,
-    classes: Sequence[ScrapClass] = CLASSES,
-) -> Figure:
-    """The qualitative panel: one column per image, the images on top, one row per entry of `rows`.
-
-    Args:
-        images: uint8 (H, W, 3) each.
-        rows: name -> one array per image. Integer (H, W) arrays are label maps, drawn in
-            class colours over the faded image; floating (H, W) arrays are anomaly scores in 0..1,
-            drawn as a heat map; (H, W, 3) arrays are drawn as they are.
-        titles: over the columns, optional.
-        classes: of the label maps.
-
-    Raises:
-        ValueError: a row has another number of arrays than there are images.
-    """
-    everything = {"image": list(images), **{name: list(arrays) for name, arrays in rows.items()}}
-    for name, arrays in everything.items():
-        if len(arrays) != len(images):
-            raise ValueError(f"row {name!r} has {len(arrays)} arrays for {len(images)} images")
-    present, scored = set(), False
-    height, width = images[0].shape[:2]
-    cell = (FULL - 0.35) / len(images)
-    count = len(everything)
-    fig = _figure(FULL, count * cell * height / width + 0.4)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    grid = fig.subplots(count, len(images), squeeze=False)
-    for axes_row, (name, arrays) in zip(grid, everything.items(), strict=True):
-        axes_row[0].set_ylabel(name)
-        for axes, image, array in zip(axes_row, images, arrays, strict=True):
-            array = np.asarray(array)
-            _bare(axes)
-            if array.ndim == 3:
-                axes.imshow(array)
-            elif np.issubdtype(array.dtype, np.floating):
-                scored = True
-                axes.imshow(heat(array))
-            else:
-                present |= set(np.unique(array).tolist())
-                axes.imshow(overlay(faded(image), array, 0.75, class_colours(classes)))
-    if titles is not None:
-        for axes, title in zip(grid[0], titles, strict=True):
-            axes.set_title(title)
-    handles = _class_handles(present, classes=classes)
-    if scored:
-        magma = matplotlib.colormaps["magma"]
-        handles += [
-            Patch(facecolor=magma(0.0), label="score 0"),
-            Patch(facecolor=magma(0.99), edgecolor="0.3", linewidth=0.4, label="score 1"),
-        ]
-    _legend_below(fig, handles, cols=min(len(handles), 6) if len(handles) > 8 else None)
-    return fig
-
-
-@_styled
-def score_map(
-    scores: np.ndarray, image: np.ndarray | None = None, title: str = "anomaly score"
-) -> Figure:
-    """A score map (H, W) in 0..1 as a heat map with its scale, beside its image where given."""
-    scores = np.asarray(scores)
-    count = 1 if image is None else 2
-    fig = _figure(COLUMN if count == 1 else FULL * 0.75, 2.7)
-    grid = fig.subplots(1, count, squeeze=False)[0]
-    if image is not None:
-        grid[0].imshow(image)
-        grid[0].set_title("image")
-    drawn = grid[-1].imshow(scores, cmap="magma", vmin=0, vmax=1)
-    grid[-1].set_title(title)
-    for axes in grid:
-        _bare(axes)
-    fig.colorbar(drawn, ax=grid[-1], shrink=0.85, label="1 − p(steel)")
-    return fig
-
-
 # ------------------------------------------------------------------------------------- the data
 
 
-@_styled
+@styled
 def composition_chart(composition: pd.DataFrame) -> Figure:
     """What the dataset holds: images and instances per impurity class and split.
 
@@ -443,7 +131,7 @@ def composition_chart(composition: pd.DataFrame) -> Figure:
     splits = [s for s in ("train", "val", "test") if s in set(table["split"])]
     names = [c.name for c in CLASSES[1:]]
     shades = dict(zip(("train", "val", "test"), (1.0, 0.65, 0.35), strict=True))
-    fig = _figure(FULL, 2.5)
+    fig = figure(FULL, 2.5)
     left, right = fig.subplots(1, 2, sharey=True)
     for axes, column, title in (
         (left, "images", "images with the class"),
@@ -471,53 +159,14 @@ def composition_chart(composition: pd.DataFrame) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     left.invert_yaxis()
     handles = [Patch(facecolor=(0.2, 0.2, 0.2, shades[s]), label=s) for s in splits]
-    _legend_below(fig, handles)
-    return fig
-
-
-@_styled
-def size_histogram(instances: pd.DataFrame, edges: Sequence[float] = (300, 1500)) -> Figure:
-    """How large the impurities appear, stacked by class, on a logarithmic scale.
-
-    Args:
-        instances: one row per instance with columns class (slug) and pixels (visible pixels).
-        edges: the borders between small, medium and large objects, in pixels.
-    """
-    fig = _figure(COLUMN, 2.5)
-    axes = fig.subplots()
-    pixels = np.maximum(instances["pixels"].to_numpy(float), 1)
-    bins = np.geomspace(max(pixels.min(), 8), max(pixels.max(), 100) * 1.01, 24)
-    present = [c for c in CLASSES[1:] if (instances["class"] == c.slug).any()]
-    axes.hist(
-        [pixels[(instances["class"] == c.slug).to_numpy()] for c in present],
-        bins=bins,
-        stacked=True,
-        color=[np.array(c.colour) / 255 for c in present],
-        label=[c.name for c in present],
-        edgecolor="white",
-        linewidth=0.3,
-    )
-    axes.set_xscale("log")
-    axes.set_xlabel("visible pixels of the object")
-    axes.set_ylabel("objects")
-    axes.yaxis.set_major_locator(MaxNLocator(integer=True))
-    top = axes.get_ylim()[1] * 1.12
-    axes.set_ylim(0, top)
-    for edge in edges:
-        axes.axvline(edge, color="0.35", linewidth=0.8, linestyle="--")
-    low, high = axes.get_xlim()
-    borders = [low, *edges, high]
-    for name, a, b in zip(("small", "medium", "large"), borders, borders[1:], strict=False):
-        if b > a:
-            axes.text(math.sqrt(a * b), top, name, ha="center", va="top", color="0.35", fontsize=7)
-    _legend_below(fig, axes.get_legend_handles_labels()[0])
+    legend_below(fig, handles)
     return fig
 
 
 # -------------------------------------------------------------------------------------- results
 
 
-def _centre_and_range(rows: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
+def centre_and_range(rows: pd.DataFrame, metric: str) -> tuple[float, float, float, int]:
     """Mean over seeds, lower and upper bound, and the number of seeds.
 
     Bounds are the smallest and largest seed where there are several, the bootstrap interval
@@ -539,7 +188,7 @@ def _centre_and_range(rows: pd.DataFrame, metric: str) -> tuple[float, float, fl
     )
 
 
-@_styled
+@styled
 def fewshot_curve(
     metrics_table: pd.DataFrame,
     metrics: Sequence[str] = ("ap", "miou_impurity"),
@@ -567,7 +216,7 @@ def fewshot_curve(
     known = {key: (row.lo, row.hi) for key, row in known.iterrows()} if len(known) else {}
     shots = shots_order(tidy["shots"])
     wide = len(metrics) > 1
-    fig = _figure(FULL * 0.8 if wide else COLUMN, 2.5)
+    fig = figure(FULL * 0.8 if wide else COLUMN, 2.5)
     fig.get_layout_engine().set(wspace=0.08)
     grid = fig.subplots(1, len(metrics), squeeze=False)[0]
     handles = {}
@@ -578,7 +227,7 @@ def fewshot_curve(
         for k, name in enumerate(names):
             rows = tidy[tidy["method"] == name]
             points = [
-                (x, *_centre_and_range(rows[rows["shots"] == s], metric))
+                (x, *centre_and_range(rows[rows["shots"] == s], metric))
                 for x, s in enumerate(shots)
             ]
             points = [p for p in points if p[4] > 0]
@@ -624,11 +273,60 @@ def fewshot_curve(
         axes.set_ylim(0, min(1, 1.1 * highest) or 1)
         axes.grid(axis="y")
         axes.set_axisbelow(True)
-    _legend_below(fig, list(handles.values()), cols=None if wide else 2)
+    legend_below(fig, list(handles.values()), cols=None if wide else 2)
     return fig
 
 
-@_styled
+def method_rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, np.ndarray]:
+    """A figure of `panels` axes beside each other with a row per method, the first on top."""
+    fig = figure(width, 0.75 + 0.16 * len(names))
+    row = fig.subplots(1, panels, sharey=True, squeeze=False)[0]
+    for axes in row:
+        axes.grid(axis="x")
+        axes.set_axisbelow(True)
+    row[0].set_yticks(range(len(names)), [method_style(n)["label"] for n in names])
+    row[0].invert_yaxis()
+    return fig, row
+
+
+@styled
+def methods_dots(
+    metrics_table: pd.DataFrame,
+    metrics: Sequence[str] = ("ap", "miou_binary", "miou_impurity", "object_recall_1fa"),
+    dataset: str = "scrapsim",
+    shots: str = "all",
+) -> Figure:
+    """Many methods: a row each, a panel per metric, with the range of `fewshot_curve`.
+
+    A method without a metric (it names no classes) has an empty place. Lines part the families.
+    """
+    tidy = main_runs(metrics_table, dataset)
+    tidy = tidy[tidy["shots"] == str(shots)]
+    names = method_order(tidy["method"])
+    family = tidy.drop_duplicates("method").set_index("method")["family"]
+    fig, panels = method_rows(FULL, names, len(metrics))
+    for axes, metric in zip(panels, metrics, strict=True):
+        for y, name in enumerate(names):
+            mean, low, high, seeds = centre_and_range(tidy[tidy["method"] == name], metric)
+            if seeds == 0 or not np.isfinite(mean):
+                continue
+            style = method_style(name)
+            axes.plot([low, high], [y, y], color=style["color"], linewidth=1)
+            axes.plot(mean, y, linestyle="none", **style)
+            text, place = f"{mean:.2f}".lstrip("0"), (max(high, mean), y)
+            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
+            axes.annotate(text, place, fontsize=6, **beside)
+        for y in range(1, len(names)):
+            if family[names[y]] != family[names[y - 1]]:
+                axes.axhline(y - 0.5, color="0.75", linewidth=0.5)
+        axes.set_xlim(-0.03, 1.17)
+        axes.set_xticks([0, 0.5, 1])
+        axes.set_title(METRIC_LABELS.get(metric, metric).replace(" at ", "\nat "))
+    fig.supxlabel("value (1 is best)", fontsize=8)
+    return fig
+
+
+@styled
 def class_iou(
     metrics_table: pd.DataFrame,
     dataset: str = "scrapsim",
@@ -638,7 +336,7 @@ def class_iou(
     """IoU per class, one marker per method, mean over seeds."""
     tidy = main_runs(metrics_table, dataset)
     tidy = tidy[(tidy["shots"] == str(shots)) & tidy["metric"].str.startswith("iou/")]
-    fig = _figure(FULL * 0.8, 2.6)
+    fig = figure(FULL * 0.8, 2.6)
     axes = fig.subplots()
     names = method_order(tidy["method"])
     for k, name in enumerate(names):
@@ -651,11 +349,11 @@ def class_iou(
     axes.set_ylabel("IoU")
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    _legend_below(fig, axes.get_legend_handles_labels()[0])
+    legend_below(fig, axes.get_legend_handles_labels()[0])
     return fig
 
 
-@_styled
+@styled
 def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     """What each single change does to ours on val: a dot per change, in points, grouped.
 
@@ -668,7 +366,7 @@ def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     rows = table[table["group"] != ""].reset_index(drop=True)
     starts = rows["group"].ne(rows["group"].shift())
     y = np.arange(len(rows)) + 0.6 * (starts.cumsum() - 1)
-    fig = _figure(COLUMN, 0.7 + 0.17 * (len(rows) + 0.6 * starts.sum()))
+    fig = figure(COLUMN, 0.7 + 0.17 * (len(rows) + 0.6 * starts.sum()))
     axes = fig.subplots()
     colour = METHOD_COLOURS["scrapseg"]
     axes.axvline(0, color="0.4", linewidth=0.8)
@@ -696,7 +394,7 @@ def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     return fig
 
 
-@_styled
+@styled
 def recall_by_size(
     metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str = "all"
 ) -> Figure:
@@ -704,7 +402,7 @@ def recall_by_size(
     tidy = main_runs(metrics_table, dataset)
     tidy = tidy[tidy["shots"] == str(shots)]
     sizes = ("small", "medium", "large")
-    fig = _figure(COLUMN, 2.4)
+    fig = figure(COLUMN, 2.4)
     axes = fig.subplots()
     names = method_order(tidy["method"])
     for k, name in enumerate(names):
@@ -718,7 +416,7 @@ def recall_by_size(
     axes.set_ylim(0, 1)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
 
 
@@ -740,7 +438,7 @@ def _heat_grid(
     return drawn
 
 
-@_styled
+@styled
 def confusion_heatmap(matrix: np.ndarray, names: Sequence[str] | None = None) -> Figure:
     """Where the pixels of each class went, in per cent of the true class.
 
@@ -753,7 +451,7 @@ def confusion_heatmap(matrix: np.ndarray, names: Sequence[str] | None = None) ->
     names = list(names) if names is not None else [c.name for c in CLASSES]
     total = matrix.sum(axis=1, keepdims=True)
     share = np.divide(100 * matrix, total, out=np.full_like(matrix, np.nan), where=total > 0)
-    fig = _figure(FULL * 0.65, FULL * 0.55)
+    fig = figure(FULL * 0.65, FULL * 0.55)
     axes = fig.subplots()
     drawn = _heat_grid(axes, share, names, names, 0, vmin=0, vmax=100)
     axes.set_xlabel("predicted class")
@@ -762,7 +460,7 @@ def confusion_heatmap(matrix: np.ndarray, names: Sequence[str] | None = None) ->
     return fig
 
 
-@_styled
+@styled
 def text_similarity_heatmap(
     matrix: np.ndarray, names: Sequence[str], cols: Sequence[str] | None = None
 ) -> Figure:
@@ -775,14 +473,14 @@ def text_similarity_heatmap(
     """
     matrix = np.asarray(matrix, float)
     cols = list(names if cols is None else cols)
-    fig = _figure(min(FULL, 0.42 * len(cols) + 2.0), min(7.0, 0.27 * len(names) + 1.3))
+    fig = figure(min(FULL, 0.42 * len(cols) + 2.0), min(7.0, 0.27 * len(names) + 1.3))
     axes = fig.subplots()
     drawn = _heat_grid(axes, matrix, list(names), cols, 2)
     fig.colorbar(drawn, ax=axes, label="cosine similarity", shrink=0.9)
     return fig
 
 
-@_styled
+@styled
 def stage_weights(
     weights: Mapping[str, Sequence[float]] | Sequence[float], names: Sequence[str] | None = None
 ) -> Figure:
@@ -795,7 +493,7 @@ def stage_weights(
     groups = weights if isinstance(weights, Mapping) else {"scrapseg": weights}
     count = len(next(iter(groups.values())))
     names = list(names) if names is not None else [f"stage {s + 1}" for s in range(count)]
-    fig = _figure(COLUMN, 2.0 + (0.3 if len(groups) > 1 else 0))
+    fig = figure(COLUMN, 2.0 + (0.3 if len(groups) > 1 else 0))
     axes = fig.subplots()
     width = 0.75 / len(groups)
     handles = []
@@ -812,11 +510,11 @@ def stage_weights(
     axes.set_ylabel("weight $w_s$")
     axes.set_ylim(0, max(0.6, 1.15 * max(max(v) for v in groups.values())))
     if len(groups) > 1:
-        _legend_below(fig, handles, cols=2)
+        legend_below(fig, handles, cols=2)
     return fig
 
 
-@_styled
+@styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """A training run: losses on the left, validation metrics on the right.
 
@@ -826,9 +524,9 @@ def training_curves(history: pd.DataFrame) -> Figure:
     """
     losses = [c for c in history if c in ("loss", "focal", "dice", "image")]
     quality = [c for c in history if c.startswith("val")]
-    fig = _figure(FULL * 0.8, 2.3)
+    fig = figure(FULL * 0.8, 2.3)
     left, right = fig.subplots(1, 2)
-    palette = [*METHOD_COLOURS.values(), *_SPARE_COLOURS]
+    palette = [*METHOD_COLOURS.values(), *SPARE_COLOURS]
     for axes, columns in ((left, losses), (right, quality)):
         for column, colour in zip(columns, palette, strict=False):
             rows = history[["step", column]].dropna()
@@ -852,7 +550,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
 # ----------------------------------------------------------------------------------- the method
 
 
-@_styled
+@styled
 def method_figure(
     image: np.ndarray | None = None,
     label: np.ndarray | None = None,
@@ -1043,26 +741,13 @@ def _stand_in() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 # ------------------------------------------------------------------ for notebooks 01 and 02
 
 
-def as_jpeg(fig: _Figure, dpi: int = 100, quality: int = 82):
-    """A figure full of photographs as a JPEG to show in a notebook, a fifth of the PNG's size.
-
-    Returns:
-        `IPython.display.Image`.
-    """
-    from IPython.display import Image as Shown  # a notebook has it; nothing else needs it
-
-    buffer = io.BytesIO()
-    fig.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": quality, "optimize": True})
-    return Shown(data=buffer.getvalue(), format="jpeg")
-
-
-@_styled
+@styled
 def dissection(sample) -> Figure:
     """One `data.Sample` taken apart: image, classes laid over it, and each object with its name.
 
     Objects carry a box, their class and the share of them that is in sight.
     """
-    fig = _figure(FULL, 2.75)
+    fig = figure(FULL, 2.75)
     grid = fig.subplots(1, 3)
     faded = (0.35 * sample.image + 0.65 * 255).astype(np.uint8)
     alone = np.where((sample.instances > 0)[..., None], sample.image, faded)
@@ -1074,7 +759,7 @@ def dissection(sample) -> Figure:
     ):
         axes.imshow(picture)
         axes.set_title(title)
-        _bare(axes)
+        bare(axes)
     colours = class_colours()
     for item in sample.meta["instances"]:
         rows, cols = np.nonzero(sample.instances == item["id"])
@@ -1093,11 +778,11 @@ def dissection(sample) -> Figure:
             fontsize=5.5,
             bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
         )
-    _legend_below(fig, _class_handles(np.unique(sample.label)))
+    legend_below(fig, class_handles(np.unique(sample.label)))
     return fig
 
 
-@_styled
+@styled
 def crop_rows(
     rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str] | None = None
 ) -> Figure:
@@ -1108,13 +793,13 @@ def crop_rows(
         titles: over the columns.
     """
     count = max(len(pictures) for pictures in rows.values())
-    fig = _figure(FULL, len(rows) * (FULL - 0.8) / count + 0.3)
+    fig = figure(FULL, len(rows) * (FULL - 0.8) / count + 0.3)
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     grid = fig.subplots(len(rows), count, squeeze=False)
     for axes_row, (name, pictures) in zip(grid, rows.items(), strict=True):
         axes_row[0].set_ylabel(name)
         for axes in axes_row:
-            _bare(axes)
+            bare(axes)
         for axes, picture in zip(axes_row, pictures, strict=False):
             axes.imshow(picture)
     for axes, title in zip(grid[0], titles or (), strict=False):
@@ -1122,14 +807,14 @@ def crop_rows(
     return fig
 
 
-@_styled
+@styled
 def impurity_share(fractions: Mapping[str, Sequence[float]]) -> Figure:
     """How much of each image is impurity.
 
     Args:
         fractions: name of a group of images -> impurity share of each image, 0..1.
     """
-    fig = _figure(COLUMN, 2.2)
+    fig = figure(COLUMN, 2.2)
     axes = fig.subplots()
     top = max(max(values) for values in fractions.values()) * 100
     bins = np.linspace(0, max(top, 1) * 1.001, 25)
@@ -1149,14 +834,14 @@ def impurity_share(fractions: Mapping[str, Sequence[float]]) -> Figure:
     return fig
 
 
-@_styled
+@styled
 def size_against_visibility(instances: pd.DataFrame) -> Figure:
     """Each object as a dot: visible pixels (logarithmic) against the share of it in sight.
 
     Args:
         instances: columns class (slug), pixels and visible_fraction (0..1).
     """
-    fig = _figure(FULL * 0.7, 2.8)
+    fig = figure(FULL * 0.7, 2.8)
     axes = fig.subplots()
     colours = class_colours()
     shuffled = instances.sample(frac=1, random_state=0)  # no class drawn on top of all others
@@ -1176,11 +861,11 @@ def size_against_visibility(instances: pd.DataFrame) -> Figure:
     for edge in (300, 1500):
         axes.axvline(edge, color="0.35", linewidth=0.8, linestyle="--")
     present = {SLUGS.index(slug) for slug in instances["class"]}
-    _legend_below(fig, _class_handles(present), cols=4)
+    legend_below(fig, class_handles(present), cols=4)
     return fig
 
 
-@_styled
+@styled
 def class_bars(values: Mapping[str, float], label: str, level: float, level_name: str) -> Figure:
     """One horizontal bar per class, and a dashed line at a level to compare with.
 
@@ -1189,7 +874,7 @@ def class_bars(values: Mapping[str, float], label: str, level: float, level_name
         label: what the value is.
         level, level_name: where the line is and what it means.
     """
-    fig = _figure(COLUMN, 2.3)
+    fig = figure(COLUMN, 2.3)
     axes = fig.subplots()
     known = [c for c in CLASSES if c.slug in values]
     axes.barh(
@@ -1208,11 +893,11 @@ def class_bars(values: Mapping[str, float], label: str, level: float, level_name
     axes.set_xlim(0, 1.08)
     axes.set_xlabel(label)
     axes.invert_yaxis()
-    _legend_below(fig, axes.get_legend_handles_labels()[0])
+    legend_below(fig, axes.get_legend_handles_labels()[0])
     return fig
 
 
-@_styled
+@styled
 def data_figure(samples: Sequence, composition: pd.DataFrame, instances: pd.DataFrame) -> Figure:
     """The paper's picture of the data: example images, their labels, and what the splits hold.
 
@@ -1223,15 +908,15 @@ def data_figure(samples: Sequence, composition: pd.DataFrame, instances: pd.Data
     """
     samples = list(samples)
     cell = FULL / len(samples)
-    fig = _figure(FULL, 2 * cell + 1.95)
+    fig = figure(FULL, 2 * cell + 1.95)
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
     upper, lower = fig.subfigures(2, 1, height_ratios=(2 * cell, 1.95))
     grid = upper.subplots(2, len(samples))
     for (above, below), sample in zip(grid.T, samples, strict=True):
         above.imshow(sample.image)
         below.imshow(overlay(faded(sample.image), sample.label, 0.75))
-        _bare(above)
-        _bare(below)
+        bare(above)
+        bare(below)
     left, middle, right = lower.subplots(1, 3, width_ratios=(1.15, 1.0, 1.0))
     names, colours = [c.name for c in CLASSES[1:]], class_colours()[1:]
     table = composition[composition["class"].isin(SLUGS[1:])]
@@ -1269,7 +954,7 @@ def data_figure(samples: Sequence, composition: pd.DataFrame, instances: pd.Data
     return fig
 
 
-@_styled
+@styled
 def word_map(points: np.ndarray, words: Sequence[str], classes: Sequence[int]) -> Figure:
     """Words as dots in two dimensions, in the colours of their classes, with their names.
 
@@ -1278,7 +963,7 @@ def word_map(points: np.ndarray, words: Sequence[str], classes: Sequence[int]) -
         words: name of each dot.
         classes: label value of each dot's class.
     """
-    fig = _figure(FULL, 4.4)
+    fig = figure(FULL, 4.4)
     axes = fig.subplots()
     colours = class_colours()
     for (x, y), word, value in zip(points, words, classes, strict=True):
@@ -1293,11 +978,11 @@ def word_map(points: np.ndarray, words: Sequence[str], classes: Sequence[int]) -
         )
     axes.set_xlabel("first principal component")
     axes.set_ylabel("second principal component")
-    _legend_below(fig, _class_handles(classes, with_steel=True), cols=9)
+    legend_below(fig, class_handles(classes, with_steel=True), cols=9)
     return fig
 
 
-@_styled
+@styled
 def prompt_scores(table: pd.DataFrame, single: Mapping[str, Sequence[float]]) -> Figure:
     """Prompt sets side by side: how alike their class vectors are, and what they find untrained.
 
@@ -1307,7 +992,7 @@ def prompt_scores(table: pd.DataFrame, single: Mapping[str, Sequence[float]]) ->
             prior (the share of impurity pixels).
         single: template -> APs of prompt sets with one word per class; may lack templates.
     """
-    fig = _figure(FULL, 0.19 * len(table) + 0.85)
+    fig = figure(FULL, 0.19 * len(table) + 0.85)
     left, right = fig.subplots(1, 2, sharey=True)
     names = table["template"].tolist()
     left.barh(names, table["cosine"], color="#56B4E9", edgecolor="0.3", linewidth=0.4)
@@ -1326,11 +1011,11 @@ def prompt_scores(table: pd.DataFrame, single: Mapping[str, Sequence[float]]) ->
     right.set_xlim(left=0)
     right.set_xlabel("zero-shot pixel AP on val")
     left.invert_yaxis()
-    _legend_below(fig, right.get_legend_handles_labels()[0], cols=4)
+    legend_below(fig, right.get_legend_handles_labels()[0], cols=4)
     return fig
 
 
-@_styled
+@styled
 def word_lifts(table: pd.DataFrame) -> Figure:
     """What each single word of a class finds, against all its words averaged.
 
@@ -1339,7 +1024,7 @@ def word_lifts(table: pd.DataFrame) -> Figure:
             0); in rows whose word is empty, the lift of all words averaged.
     """
     known = [c for c in CLASSES if c.slug in set(table["class"])]
-    fig = _figure(FULL, 0.3 * len(known) + 0.85)
+    fig = figure(FULL, 0.3 * len(known) + 0.85)
     axes = fig.subplots()
     for y, c in enumerate(known):
         rows = table[table["class"] == c.slug]
@@ -1358,7 +1043,7 @@ def word_lifts(table: pd.DataFrame) -> Figure:
     axes.set_yticks(range(len(known)), [c.name for c in known])
     axes.invert_yaxis()
     axes.set_xlabel("AP of the class / its share of pixels (dashed: a random score)")
-    _legend_below(
+    legend_below(
         fig,
         [
             Line2D([], [], ls="", marker="o", color="0.7", mec="0.2", label="one word"),
@@ -1368,7 +1053,7 @@ def word_lifts(table: pd.DataFrame) -> Figure:
     return fig
 
 
-@_styled
+@styled
 def context_scores(table: pd.DataFrame, hand_written: Mapping[str, float], label: str) -> Figure:
     """What labels add to prompts: learned class vectors by the number of labelled scenes.
 
@@ -1377,7 +1062,7 @@ def context_scores(table: pd.DataFrame, hand_written: Mapping[str, float], label
         hand_written: name -> value of prompts that no label touched, drawn as lines.
         label: what the value is.
     """
-    fig = _figure(COLUMN, 2.5)
+    fig = figure(COLUMN, 2.5)
     axes = fig.subplots()
     shots = sorted(table["shots"].unique())
     styles = [("o", "#0072B2"), ("s", "#D55E00"), ("^", "#009E73")]
@@ -1395,11 +1080,11 @@ def context_scores(table: pd.DataFrame, hand_written: Mapping[str, float], label
     axes.set_ylim(bottom=0)
     axes.set_xlabel("labelled scenes per class")
     axes.set_ylabel(label)
-    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
 
 
-@_styled
+@styled
 def wording_dots(tables: Mapping[str, pd.DataFrame], prior: float) -> Figure:
     """The same prompt sets before and after training: what is left to the choice of words.
 
@@ -1410,7 +1095,7 @@ def wording_dots(tables: Mapping[str, pd.DataFrame], prior: float) -> Figure:
         prior: the share of impurity pixels, a random score's AP.
     """
     names = next(iter(tables.values()))["prompts"].tolist()
-    fig = _figure(FULL, 0.17 * len(names) + 0.85)
+    fig = figure(FULL, 0.17 * len(names) + 0.85)
     panels = fig.subplots(1, 2, sharey=True)
     styles = (("D", "0.55"), ("o", METHOD_COLOURS["scrapseg"]))
     for axes, metric in zip(panels, ("ap", "miou_impurity"), strict=True):
@@ -1424,5 +1109,5 @@ def wording_dots(tables: Mapping[str, pd.DataFrame], prior: float) -> Figure:
     panels[0].axvline(prior, color="0.3", ls="--", linewidth=0.8, label="share of impurities")
     panels[0].set_yticks(range(len(names)), names)
     panels[0].invert_yaxis()
-    _legend_below(fig, panels[0].get_legend_handles_labels()[0], cols=3)
+    legend_below(fig, panels[0].get_legend_handles_labels()[0], cols=3)
     return fig

@@ -1,4 +1,4 @@
-"""The pictures of notebook 05 beyond the bars: in the style of `scrapseg.report.figures`, from tables."""
+"""The pictures of notebook 05 beyond the bars, from tables."""
 
 from __future__ import annotations
 
@@ -9,70 +9,12 @@ import pandas as pd
 
 from scrapseg.metrics import mass
 from scrapseg.report import tables
-from scrapseg.report.figures import (
-    COLUMN,
-    FULL,
-    METRIC_LABELS,
-    Figure,
-    _centre_and_range,
-    _figure,
-    _legend_below,
-    _styled,
-    method_style,
-)
-from scrapseg.report.tables import main_runs, method_order
+from scrapseg.report.figures import method_rows
+from scrapseg.report.style import COLUMN, FULL, Figure, figure, legend_below, method_style, styled
+from scrapseg.report.tables import METRIC_LABELS, method_order
 
 
-def _method_rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, np.ndarray]:
-    """A figure of `panels` axes beside each other with a row per method, the first on top."""
-    fig = _figure(width, 0.75 + 0.16 * len(names))
-    row = fig.subplots(1, panels, sharey=True, squeeze=False)[0]
-    for axes in row:
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-    row[0].set_yticks(range(len(names)), [method_style(n)["label"] for n in names])
-    row[0].invert_yaxis()
-    return fig, row
-
-
-@_styled
-def methods_dots(
-    metrics_table: pd.DataFrame,
-    metrics: Sequence[str] = ("ap", "miou_binary", "miou_impurity", "object_recall_1fa"),
-    dataset: str = "scrapsim",
-    shots: str = "all",
-) -> Figure:
-    """Many methods: a row each, a panel per metric, with the range of `plots.fewshot_curve`.
-
-    A method without a metric (it names no classes) has an empty place. Lines part the families.
-    """
-    tidy = main_runs(metrics_table, dataset)
-    tidy = tidy[tidy["shots"] == str(shots)]
-    names = method_order(tidy["method"])
-    family = tidy.drop_duplicates("method").set_index("method")["family"]
-    fig, panels = _method_rows(FULL, names, len(metrics))
-    for axes, metric in zip(panels, metrics, strict=True):
-        for y, name in enumerate(names):
-            mean, low, high, seeds = _centre_and_range(tidy[tidy["method"] == name], metric)
-            if seeds == 0 or not np.isfinite(mean):
-                continue
-            style = method_style(name)
-            axes.plot([low, high], [y, y], color=style["color"], linewidth=1)
-            axes.plot(mean, y, linestyle="none", **style)
-            text, place = f"{mean:.2f}".lstrip("0"), (max(high, mean), y)
-            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, place, fontsize=6, **beside)
-        for y in range(1, len(names)):
-            if family[names[y]] != family[names[y - 1]]:
-                axes.axhline(y - 0.5, color="0.75", linewidth=0.5)
-        axes.set_xlim(-0.03, 1.17)
-        axes.set_xticks([0, 0.5, 1])
-        axes.set_title(METRIC_LABELS.get(metric, metric).replace(" at ", "\nat "))
-    fig.supxlabel("value (1 is best)", fontsize=8)
-    return fig
-
-
-@_styled
+@styled
 def differences(paired: pd.DataFrame, metrics: Sequence[str] = ("ap", "miou_binary")) -> Figure:
     """Ours minus each method in points, with 95 % intervals; hollow where p (Holm) is over 0.05.
 
@@ -80,7 +22,7 @@ def differences(paired: pd.DataFrame, metrics: Sequence[str] = ("ap", "miou_bina
         paired: from `tables.paired`.
     """
     names = method_order(paired["scrapseg minus"])
-    fig, panels = _method_rows(FULL * 0.8, names, len(metrics))
+    fig, panels = method_rows(FULL * 0.8, names, len(metrics))
     for axes, metric in zip(panels, metrics, strict=True):
         axes.axvline(0, color="0.4", linewidth=0.8)
         for y, name in enumerate(names):
@@ -96,7 +38,7 @@ def differences(paired: pd.DataFrame, metrics: Sequence[str] = ("ap", "miou_bina
     return fig
 
 
-@_styled
+@styled
 def reliability(by_method: Mapping[str, pd.DataFrame], errors: Mapping[str, float]) -> Figure:
     """Reliability diagram: how often a pixel with a given probability is an impurity.
 
@@ -104,7 +46,7 @@ def reliability(by_method: Mapping[str, pd.DataFrame], errors: Mapping[str, floa
         by_method: method -> `analysis.reliability`.
         errors: method -> calibration error, for the legend.
     """
-    fig = _figure(COLUMN, 3.4)
+    fig = figure(COLUMN, 3.4)
     axes = fig.subplots()
     axes.plot([0, 1], [0, 1], color="0.6", linewidth=0.8, linestyle=":")
     for name in method_order(by_method):
@@ -116,11 +58,11 @@ def reliability(by_method: Mapping[str, pd.DataFrame], errors: Mapping[str, floa
     axes.set_ylabel("share of such pixels\nthat are one")
     axes.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.grid()
-    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
 
 
-@_styled
+@styled
 def recall_curves(
     by_method: Mapping[str, pd.DataFrame], label: str, per_cent: bool = False
 ) -> Figure:
@@ -131,7 +73,7 @@ def recall_curves(
         label: of the axis, with its unit.
         per_cent: write the bins' edges in per cent.
     """
-    fig = _figure(COLUMN, 2.7)
+    fig = figure(COLUMN, 2.7)
     axes = fig.subplots()
     names = method_order(by_method)
     for k, name in enumerate(names):
@@ -153,11 +95,11 @@ def recall_curves(
     axes.set_ylim(0, 1)
     axes.grid(axis="y")
     axes.set_axisbelow(True)
-    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
 
 
-@_styled
+@styled
 def mass_scatter(estimates: pd.DataFrame) -> Figure:
     """Estimated against true share of each material, a dot a picture.
 
@@ -165,7 +107,7 @@ def mass_scatter(estimates: pd.DataFrame) -> Figure:
         estimates: from `mass.estimates`.
     """
     names = list(dict.fromkeys(estimates["material"]))
-    fig = _figure(FULL, 2.7)
+    fig = figure(FULL, 2.7)
     for axes, name in zip(fig.subplots(1, len(names)), names, strict=True):
         rows = estimates[estimates["material"] == name]
         top = 105 * max(rows["truth"].max(), rows["estimate"].max(), 1e-4)
@@ -188,7 +130,7 @@ def mass_scatter(estimates: pd.DataFrame) -> Figure:
     return fig
 
 
-@_styled
+@styled
 def heat_lines(recalls: Mapping[str, float], most: float = 0.015) -> Figure:
     """Copper left in a heat against copper in the scrap, a line a method, and E40's limit.
 
@@ -196,7 +138,7 @@ def heat_lines(recalls: Mapping[str, float], most: float = 0.015) -> Figure:
         recalls: method -> share of the copper found, by mass.
         most: largest share of copper before sorting that is drawn.
     """
-    fig = _figure(COLUMN, 2.9)
+    fig = figure(COLUMN, 2.9)
     axes = fig.subplots()
     share = np.linspace(0, most, 50)
     axes.plot(100 * share, mass.heat(share, 0), color="0.6", linestyle=":", label="no sorting")
@@ -211,11 +153,11 @@ def heat_lines(recalls: Mapping[str, float], most: float = 0.015) -> Figure:
     axes.set_ylabel(f"copper in a heat of {mass.HEAT_T:.0f} t, kg")
     axes.set(xlim=(0, 100 * most), ylim=(0, None))
     axes.grid()
-    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
 
 
-@_styled
+@styled
 def label_cost(table: pd.DataFrame, metric: str = "ap") -> Figure:
     """Quality against minutes of annotation, a line a method.
 
@@ -223,7 +165,7 @@ def label_cost(table: pd.DataFrame, metric: str = "ap") -> Figure:
         table: from `tables.label_cost`.
     """
     names = method_order(table["method"])
-    fig = _figure(COLUMN, 2.1 + 0.085 * len(names))
+    fig = figure(COLUMN, 2.1 + 0.085 * len(names))
     axes = fig.subplots()
     for name in names:
         rows = table[table["method"] == name].sort_values("minutes")
@@ -236,5 +178,5 @@ def label_cost(table: pd.DataFrame, metric: str = "ap") -> Figure:
     axes.set_ylabel(tables.METRIC_LABELS[metric])
     axes.set_ylim(0, 1)
     axes.grid()
-    _legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig

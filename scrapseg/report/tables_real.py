@@ -1,7 +1,7 @@
 """The tables of Magnetic-Tile, computed from `metrics.csv` and the runs of `results/real`.
 
-They are those of `scrapseg.report.tables` for another data set, and two on what a method starts from. In
-the metrics' names an *impurity* is a defect here, and a *shot* is a labelled photograph.
+They are those of `scrapseg.report.tables` for another data set, and two on what a method starts
+from. In the metrics' names an *impurity* is a defect here, and a *shot* is a labelled photograph.
 """
 
 from __future__ import annotations

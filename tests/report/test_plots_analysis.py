@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from fake_results import write_results
 from matplotlib.text import Text
-from test_plots import hidden_ticks
+from test_figures import hidden_ticks
 
 from scrapseg.metrics import failures, mass
 from scrapseg.report import figures as plots
@@ -71,7 +71,7 @@ def every_figure(frame, paired, objects, estimates):
     )
     bins = failures.recall_by(objects, "pixels", failures.PIXELS)
     buried = failures.recall_by(objects, "visible_fraction", failures.BURIAL)
-    yield "methods_dots", P.methods_dots(frame)
+    yield "methods_dots", plots.methods_dots(frame)
     yield "differences", P.differences(paired)
     yield "reliability", P.reliability(dict.fromkeys(FOUR, table), dict.fromkeys(FOUR, 0.12))
     yield "size", P.recall_curves(dict.fromkeys(FOUR, bins), "visible pixels of the piece")
@@ -102,7 +102,7 @@ def test_every_letter_is_on_the_page_and_on_no_other(frame, paired, objects, est
 
 
 def test_methods_dots_show_the_values_and_leave_out_what_is_not_there(frame):
-    axes = P.methods_dots(frame, ["ap", "miou_impurity"]).axes
+    axes = plots.methods_dots(frame, ["ap", "miou_impurity"]).axes
     drawn = {
         line.get_label(): line.get_xdata()[0]
         for line in axes[0].lines

@@ -11,7 +11,7 @@ from matplotlib.text import Text
 
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import CLASSES, SLUGS
-from scrapseg.data.scrapsim import ScrapSim, composition, instances_table
+from scrapseg.data.scrapsim import ScrapSim, composition
 from scrapseg.report import figures as plots
 from scrapseg.report import tables
 
@@ -26,53 +26,6 @@ def samples(tiny_scrapsim):
     return list(ScrapSim(tiny_scrapsim, "test"))
 
 
-# ---------------------------------------------------------------------------- arrays
-
-
-def test_overlay_leaves_steel_tints_inside_and_rims_the_edge():
-    image = np.full((9, 9, 3), 100, np.uint8)
-    label = np.zeros((9, 9), np.uint8)
-    label[2:7, 2:7] = 4
-    out = plots.overlay(image, label, alpha=0.5)
-    colour = np.array(CLASSES[4].colour)
-    assert (out[label == 0] == 100).all()
-    assert (out[2, 2] == colour).all() and (out[6, 4] == colour).all()  # the rim is opaque
-    assert np.abs(out[4, 4].astype(float) - (100 + colour) / 2).max() <= 1
-    assert (image == 100).all()
-
-
-@pytest.mark.parametrize(
-    ("label", "message"),
-    [(np.zeros((4, 5), int), r"\(4, 4\).*\(4, 5\)"), (np.full((4, 4), 9), "0..8")],
-)
-def test_overlay_refuses_what_does_not_fit(label, message):
-    with pytest.raises(ValueError, match=message):
-        plots.overlay(np.zeros((4, 4, 3), np.uint8), label)
-
-
-def test_faded_is_grey_light_and_keeps_the_order_of_brightness():
-    image = np.array([[[0, 0, 0], [200, 30, 30], [30, 200, 30], [255, 255, 255]]], np.uint8)
-    grey = plots.faded(image)[0].astype(int)
-    assert (grey == grey[:, :1]).all() and (np.diff(grey[:, 0]) > 0).all()
-    assert grey[0, 0] > 80 and grey[3, 0] == 255
-
-
-def test_heat_is_brighter_for_higher_scores_and_takes_nan():
-    rows = plots.heat(np.array([[0.0, 0.5, 1.0, np.nan]])).astype(int).sum(-1)[0]
-    assert rows[0] < rows[1] < rows[2] and rows[3] == rows[0]
-
-
-def test_mosaic_puts_each_image_in_its_place():
-    images = [np.full((4, 6, 3), 10 * k, np.uint8) for k in range(5)]
-    sheet = plots.mosaic(images, cols=3, gap=2)
-    assert sheet.shape == (2 * 4 + 2, 3 * 6 + 2 * 2, 3)
-    for k in range(5):
-        assert (sheet[6 * (k // 3) + 1, 8 * (k % 3) + 1] == 10 * k).all()
-    assert (sheet[-1, -1] == 255).all()
-    with pytest.raises(ValueError, match="one size"):
-        plots.mosaic([images[0], images[0][:2]], cols=2)
-
-
 # --------------------------------------------------------------------------- figures
 
 
@@ -84,9 +37,8 @@ def every_figure(frame, samples, splits):
     yield "contact_sheet", plots.contact_sheet(samples[:6], cols=3)
     yield "class_crops", plots.class_crops(samples, per_class=4, min_pixels=20)
     yield "panel", plots.panel(images, {"truth": labels, "score": scores})
-    yield "score_map", plots.score_map(scores[0], images[0])
     yield "composition_chart", plots.composition_chart(composition(splits))
-    yield "size_histogram", plots.size_histogram(instances_table(splits[0]))
+    yield "methods_dots", plots.methods_dots(frame)
     yield "fewshot_curve", plots.fewshot_curve(frame)
     yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
     yield "class_iou", plots.class_iou(frame)

@@ -1,0 +1,343 @@
+"""The one style of paper, notebooks and app, and the ways to lay labels and scores over images.
+
+Nothing here saves, shows or reads a file; `records.save_figure` writes a figure beside the names
+of its runs. Two widths: `COLUMN` (one column of the paper) and `FULL` (both), in inches, with
+7-9 pt type that stays readable at that size. Methods carry the Okabe-Ito colours, which
+colour-blind readers can tell apart, and a marker each; classes those of their `ScrapClass`.
+
+A figure function is decorated with `styled` and begins with `figure(width, height)`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as _Figure
+from matplotlib.patches import Patch
+from scipy import ndimage
+
+from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.report.tables import METHOD_LABELS
+
+COLUMN = 3.4
+FULL = 7.0
+
+STYLE = {
+    "font.family": "sans-serif",
+    # Shipped with matplotlib: the same letters on every machine.
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7,
+    "ytick.labelsize": 7,
+    "legend.fontsize": 7,
+    "legend.frameon": False,
+    "legend.handlelength": 1.4,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "xtick.major.width": 0.6,
+    "ytick.major.width": 0.6,
+    "lines.linewidth": 1.4,
+    "lines.markersize": 4,
+    "axes.grid": False,
+    "grid.color": "0.88",
+    "grid.linewidth": 0.5,
+    "figure.dpi": 110,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+    "image.interpolation": "nearest",
+}
+
+METHOD_COLOURS = {
+    "scrapseg": "#0072B2",
+    "scrapseg-random": "#CC79A7",
+    "scrapseg-imagenet": "#E69F00",
+    "scrapseg-frozen": "#56B4E9",
+    "scrapseg-frozen-vv": "#88CCEE",
+    "unet": "#D55E00",
+    "unet-aligned": "#7A3300",
+    "fpn": "#EE8866",
+    "deeplabv3plus": "#8C1C13",
+    "segformer": "#882255",
+    "segformer-aligned": "#44112B",
+    "random-forest": "#444444",
+    "patchcore": "#009E73",
+    "padim": "#44BB99",
+    "stfpm": "#117733",
+    "fastflow": "#999933",
+    "cfa": "#66CCAA",
+    "supersimplenet": "#225555",
+    "winclip": "#332288",
+}
+# Hues say the family (green: normal images only); markers tell its members apart.
+METHOD_MARKERS = {
+    "scrapseg": "o",
+    "scrapseg-random": "v",
+    "scrapseg-imagenet": "P",
+    "scrapseg-frozen": "s",
+    "scrapseg-frozen-vv": "X",
+    "unet": "^",
+    "unet-aligned": "<",
+    "fpn": ">",
+    "deeplabv3plus": "d",
+    "segformer": "h",
+    "segformer-aligned": "H",
+    "random-forest": "*",
+    "patchcore": "D",
+    "padim": "p",
+    "stfpm": "1",
+    "fastflow": "2",
+    "cfa": "3",
+    "supersimplenet": "4",
+    "winclip": "8",
+}
+# What remains of Okabe-Ito, for methods a user adds.
+SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
+
+
+class Figure(_Figure):
+    """A matplotlib figure that keeps our style when it is drawn or saved, and that a notebook shows
+    once, as the value of its cell, without pyplot's hidden list of open figures."""
+
+    def draw(self, renderer) -> None:
+        """Draw under `STYLE`: matplotlib makes tick labels only now."""
+        with matplotlib.rc_context(STYLE):
+            super().draw(renderer)
+
+    def savefig(self, *args, **kwargs) -> None:
+        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`."""
+        with matplotlib.rc_context(STYLE):
+            super().savefig(*args, **kwargs)
+
+    def _repr_png_(self) -> bytes:
+        buffer = io.BytesIO()
+        self.savefig(buffer, format="png", dpi=130)
+        return buffer.getvalue()
+
+
+def styled(function: Callable) -> Callable:
+    """Run `function` under `STYLE` and leave the reader's own settings as they were."""
+
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        with matplotlib.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return wrapper
+
+
+def figure(width: float, height: float) -> Figure:
+    """An empty figure of a size in inches, laid out so that nothing overlaps."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def method_style(slug: str) -> dict:
+    """Label, colour and marker of a method as keyword arguments of `Axes.plot`."""
+    spare = SPARE_COLOURS[sum(map(ord, slug)) % len(SPARE_COLOURS)]
+    return {
+        "label": METHOD_LABELS.get(slug, slug),
+        "color": METHOD_COLOURS.get(slug, spare),
+        "marker": METHOD_MARKERS.get(slug, "X"),
+    }
+
+
+def class_colours(classes: Sequence[ScrapClass] = CLASSES) -> np.ndarray:
+    """Colours of the classes, float (classes, 3) in 0..1, row = label value."""
+    return np.array([c.colour for c in classes], dtype=float) / 255
+
+
+def class_handles(
+    labels: Iterable[int], with_steel: bool = False, classes: Sequence[ScrapClass] = CLASSES
+) -> list[Patch]:
+    """Legend entries of the classes among `labels` (label values), steel if asked for."""
+    colours = class_colours(classes)
+    wanted = sorted({int(v) for v in labels} - (set() if with_steel else {0}))
+    return [
+        Patch(facecolor=colours[v], edgecolor="0.3", linewidth=0.4, label=classes[v].name)
+        for v in wanted
+    ]
+
+
+def bare(axes: Axes) -> None:
+    """An axes that holds a picture: no ticks, no frame."""
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+
+
+# ---------------------------------------------------------------------------- images and labels
+
+
+def overlay(
+    image: np.ndarray,
+    label: np.ndarray,
+    alpha: float = 0.45,
+    colours: np.ndarray | None = None,
+    rim: int = 1,
+) -> np.ndarray:
+    """Lay the class colours of a label map over an image.
+
+    Impurities are tinted and get an opaque rim, so that small pieces stay visible; steel (label 0)
+    is left as it is.
+
+    Args:
+        image: uint8 (H, W, 3).
+        label: integers (H, W), 0 .. classes-1.
+        alpha: opacity of the tint, 0..1.
+        colours: of the classes, (classes, 3) in 0..1; by default the benchmark's.
+        rim: width of the rim in pixels.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        ValueError: image and label differ in size, or a label value has no class.
+    """
+    image, label = np.asarray(image), np.asarray(label)
+    if image.shape[:2] != label.shape:
+        raise ValueError(f"image is {image.shape[:2]} but label is {label.shape}")
+    colours = class_colours() if colours is None else np.asarray(colours)
+    if label.size and (label.min() < 0 or label.max() >= len(colours)):
+        raise ValueError(
+            f"label values must lie in 0..{len(colours) - 1}, found {label.min()}..{label.max()}"
+        )
+    label = label.astype(int)
+    colour = colours[label] * 255
+    padded = np.pad(label, 1, mode="edge")
+    neighbours = (padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:])
+    edge = np.any([n != label for n in neighbours], axis=0)
+    if rim > 1:
+        edge = ndimage.binary_dilation(edge, iterations=rim - 1)
+    weight = np.where(edge & (label > 0), 1.0, np.where(label > 0, alpha, 0.0))[..., None]
+    return np.clip(image * (1 - weight) + colour * weight + 0.5, 0, 255).astype(np.uint8)
+
+
+def faded(image: np.ndarray) -> np.ndarray:
+    """An image as light grey, uint8 (H, W, 3): scrap is colourful, and so are the classes."""
+    luma = np.asarray(image) @ np.array([0.299, 0.587, 0.114])
+    return np.repeat((255 - 0.65 * (255 - luma) + 0.5).astype(np.uint8)[..., None], 3, axis=2)
+
+
+def heat(scores: np.ndarray, vmin: float = 0.0, vmax: float = 1.0) -> np.ndarray:
+    """A score map (H, W) as magma colours, uint8 (H, W, 3); NaN becomes the lowest colour."""
+    span = max(vmax - vmin, 1e-12)
+    scaled = np.clip((np.nan_to_num(np.asarray(scores, float), nan=vmin) - vmin) / span, 0, 1)
+    return (matplotlib.colormaps["magma"](scaled)[..., :3] * 255 + 0.5).astype(np.uint8)
+
+
+def mosaic(images: Sequence[np.ndarray], cols: int, gap: int = 4) -> np.ndarray:
+    """Images of one size laid out row by row on white, uint8 (H', W', 3).
+
+    Raises:
+        ValueError: no images, or images of different sizes.
+    """
+    images = [np.asarray(i) for i in images]
+    if not images:
+        raise ValueError("mosaic needs at least one image")
+    if len({i.shape for i in images}) > 1:
+        raise ValueError(
+            f"mosaic needs images of one size, got {sorted({i.shape for i in images})}"
+        )
+    height, width = images[0].shape[:2]
+    rows = math.ceil(len(images) / cols)
+    sheet = np.full((rows * (height + gap) - gap, cols * (width + gap) - gap, 3), 255, np.uint8)
+    for k, image in enumerate(images):
+        top, left = (k // cols) * (height + gap), (k % cols) * (width + gap)
+        sheet[top : top + height, left : left + width] = image
+    return sheet
+
+
+def legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:
+    """A legend of `handles` under the whole figure, if there are any, in `cols` columns."""
+    if handles:
+        wide = fig.get_figwidth() > 5
+        if cols is None:
+            long = max(len(handle.get_label()) for handle in handles) > 16
+            cols = min(len(handles), 4 if not wide or long else 8)
+        fig.legend(
+            handles=handles,
+            loc="outside lower center",
+            ncols=cols,
+            columnspacing=1.0,
+            handletextpad=0.4,
+        )
+
+
+@styled
+def panel(
+    images: Sequence[np.ndarray],
+    rows: Mapping[str, Sequence[np.ndarray]],
+    titles: Sequence[str] | None = None,
+    classes: Sequence[ScrapClass] = CLASSES,
+) -> Figure:
+    """The qualitative panel: one column per image, the images on top, one row per entry of `rows`.
+
+    Args:
+        images: uint8 (H, W, 3) each.
+        rows: name -> one array per image. Integer (H, W) arrays are label maps, drawn in
+            class colours over the faded image; floating (H, W) arrays are anomaly scores in 0..1,
+            drawn as a heat map; (H, W, 3) arrays are drawn as they are.
+        titles: over the columns, optional.
+        classes: of the label maps.
+
+    Raises:
+        ValueError: a row has another number of arrays than there are images.
+    """
+    everything = {"image": list(images), **{name: list(arrays) for name, arrays in rows.items()}}
+    for name, arrays in everything.items():
+        if len(arrays) != len(images):
+            raise ValueError(f"row {name!r} has {len(arrays)} arrays for {len(images)} images")
+    present, scored = set(), False
+    height, width = images[0].shape[:2]
+    cell = (FULL - 0.35) / len(images)
+    count = len(everything)
+    fig = figure(FULL, count * cell * height / width + 0.4)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    grid = fig.subplots(count, len(images), squeeze=False)
+    for axes_row, (name, arrays) in zip(grid, everything.items(), strict=True):
+        axes_row[0].set_ylabel(name)
+        for axes, image, array in zip(axes_row, images, arrays, strict=True):
+            array = np.asarray(array)
+            bare(axes)
+            if array.ndim == 3:
+                axes.imshow(array)
+            elif np.issubdtype(array.dtype, np.floating):
+                scored = True
+                axes.imshow(heat(array))
+            else:
+                present |= set(np.unique(array).tolist())
+                axes.imshow(overlay(faded(image), array, 0.75, class_colours(classes)))
+    if titles is not None:
+        for axes, title in zip(grid[0], titles, strict=True):
+            axes.set_title(title)
+    handles = class_handles(present, classes=classes)
+    if scored:
+        magma = matplotlib.colormaps["magma"]
+        handles += [
+            Patch(facecolor=magma(0.0), label="score 0"),
+            Patch(facecolor=magma(0.99), edgecolor="0.3", linewidth=0.4, label="score 1"),
+        ]
+    legend_below(fig, handles, cols=min(len(handles), 6) if len(handles) > 8 else None)
+    return fig
+
+
+def as_jpeg(fig: _Figure, dpi: int = 100, quality: int = 82):
+    """A figure full of photographs as a JPEG to show in a notebook, a fifth of the PNG's size.
+
+    Returns:
+        `IPython.display.Image`.
+    """
+    from IPython.display import Image as Shown  # a notebook has it; nothing else needs it
+
+    buffer = io.BytesIO()
+    fig.savefig(buffer, format="jpeg", dpi=dpi, pil_kwargs={"quality": quality, "optimize": True})
+    return Shown(data=buffer.getvalue(), format="jpeg")

@@ -1,0 +1,53 @@
+"""Labels and scores laid over images: each pixel gets the colour it should."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from scrapseg.data.classes import CLASSES
+from scrapseg.report import style
+
+
+def test_overlay_leaves_steel_tints_inside_and_rims_the_edge():
+    image = np.full((9, 9, 3), 100, np.uint8)
+    label = np.zeros((9, 9), np.uint8)
+    label[2:7, 2:7] = 4
+    out = style.overlay(image, label, alpha=0.5)
+    colour = np.array(CLASSES[4].colour)
+    assert (out[label == 0] == 100).all()
+    assert (out[2, 2] == colour).all() and (out[6, 4] == colour).all()  # the rim is opaque
+    assert np.abs(out[4, 4].astype(float) - (100 + colour) / 2).max() <= 1
+    assert (image == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [(np.zeros((4, 5), int), r"\(4, 4\).*\(4, 5\)"), (np.full((4, 4), 9), "0..8")],
+)
+def test_overlay_refuses_what_does_not_fit(label, message):
+    with pytest.raises(ValueError, match=message):
+        style.overlay(np.zeros((4, 4, 3), np.uint8), label)
+
+
+def test_faded_is_grey_light_and_keeps_the_order_of_brightness():
+    image = np.array([[[0, 0, 0], [200, 30, 30], [30, 200, 30], [255, 255, 255]]], np.uint8)
+    grey = style.faded(image)[0].astype(int)
+    assert (grey == grey[:, :1]).all() and (np.diff(grey[:, 0]) > 0).all()
+    assert grey[0, 0] > 80 and grey[3, 0] == 255
+
+
+def test_heat_is_brighter_for_higher_scores_and_takes_nan():
+    rows = style.heat(np.array([[0.0, 0.5, 1.0, np.nan]])).astype(int).sum(-1)[0]
+    assert rows[0] < rows[1] < rows[2] and rows[3] == rows[0]
+
+
+def test_mosaic_puts_each_image_in_its_place():
+    images = [np.full((4, 6, 3), 10 * k, np.uint8) for k in range(5)]
+    sheet = style.mosaic(images, cols=3, gap=2)
+    assert sheet.shape == (2 * 4 + 2, 3 * 6 + 2 * 2, 3)
+    for k in range(5):
+        assert (sheet[6 * (k // 3) + 1, 8 * (k % 3) + 1] == 10 * k).all()
+    assert (sheet[-1, -1] == 255).all()
+    with pytest.raises(ValueError, match="one size"):
+        style.mosaic([images[0], images[0][:2]], cols=2)
