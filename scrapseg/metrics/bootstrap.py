@@ -1,21 +1,8 @@
-"""Every number by which a method is judged: pixels, classes, objects, images, and intervals.
+"""How sure a metric is: intervals over scenes and seeds, paired differences, Holm's correction.
 
-Shapes and meanings, the same in all functions:
-
-- ``score_maps``: float, N x H x W, any finite range, higher = more likely an impurity;
-- ``masks``: bool, N x H x W, True where a pixel belongs to an impurity (``labels > 0``);
-- ``predictions``, ``labels``: integer, N x H x W, class index 0 .. C-1, 0 = steel (normal);
-- ``instances``: integer, N x H x W, 0 = no object, k = object k of that image.
-
-A pixel counts as flagged when its score >= threshold. All results are fractions of 1. Ranking
-metrics are exact, ties included: nothing is binned. They are written here, on numpy and scipy,
-because the thresholded curves of torchmetrics and the AUPRO of anomalib index-sort all pixels once
-per metric; the tests hold these against scikit-learn, torchmetrics and anomalib. Only the bootstrap
-works on binned scores (see `ImageStats`).
-
-Undefined values are nan, never 0 or 1: `average_precision`, F1-max, AUPRO and object recall
-without impurities; AUROC and AUPRO without either kind of pixel (or image); the IoU of a class that
-is neither in truth nor prediction, which is then left out of the mean.
+The bootstrap draws whole images (or scenes) anew some thousand times. Sorting all pixels each time
+would take hours, so it works on counts per image in score bins (`ImageStats`), which are small
+enough to keep beside a run's record. Shapes and undefined values: see `scrapseg.metrics`.
 """
 
 from __future__ import annotations
@@ -29,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from scrapseg.data.classes import SLUGS
-from scrapseg.metrics.pixels import _checked, _iou, _mean, confusion
+from scrapseg.metrics.pixels import checked_scores, class_iou, confusion, mean_of_defined
 
 SCORE_BINS = 512
 """Score bins of `ImageStats`, half of them quantiles of impurity pixels, half of normal ones."""
@@ -99,7 +86,7 @@ def image_stats(
     slugs: Sequence[str] = SLUGS,
 ) -> ImageStats:
     """Per-image counts; arguments and errors as for `evaluate`, ``ids`` default to 0 .. N-1."""
-    scores, labels = _checked(score_maps, labels, predictions), np.asarray(labels)
+    scores, labels = checked_scores(score_maps, labels, predictions), np.asarray(labels)
     masks = labels > 0
     kinds = [np.sort(scores[masks]), np.sort(scores[~masks])]
     edges = np.unique(np.concatenate([_quantiles(values, SCORE_BINS // 2) for values in kinds]))
@@ -127,7 +114,7 @@ def _quantiles(ordered: NDArray, count: int) -> NDArray:
     return ordered[np.linspace(0, len(ordered) - 1, count).round().astype(int)]
 
 
-def _resampled(stats: ImageStats, metric: str, weights: NDArray) -> NDArray[np.float64]:
+def resampled(stats: ImageStats, metric: str, weights: NDArray) -> NDArray[np.float64]:
     """``metric`` under each row of image ``weights`` (R x N): R values."""
     if metric == "ap":
         step = weights @ stats.positives.astype(float)
@@ -142,8 +129,8 @@ def _resampled(stats: ImageStats, metric: str, weights: NDArray) -> NDArray[np.f
     table = stats.binary if metric == "miou_binary" else stats.classes
     if table is None:
         raise ValueError(f"{metric}: this method names no classes")
-    iou = _iou(np.tensordot(weights, table.astype(float), 1))
-    return _mean(iou[:, 1:] if metric == "miou_impurity" else iou)
+    iou = class_iou(np.tensordot(weights, table.astype(float), 1))
+    return mean_of_defined(iou[:, 1:] if metric == "miou_impurity" else iou)
 
 
 def _draws(images: int, resamples: int, seed: int) -> NDArray[np.float64]:
@@ -174,7 +161,7 @@ def bootstrap_intervals(
     result = {}
     for metric in ("ap", "miou_binary", "miou", "miou_impurity"):
         if stats.classes is not None or metric in ("ap", "miou_binary"):
-            low, high = _interval(_resampled(stats, metric, draws))
+            low, high = _interval(resampled(stats, metric, draws))
             result |= {f"{metric}_lo": low, f"{metric}_hi": high}
     return result
 
@@ -206,7 +193,7 @@ def mean_interval(
         raise ValueError("the runs were not evaluated on the same images in the same order")
     n = len(runs[0].ids)
     draws = np.vstack([np.ones(n), _draws(n, resamples, seed)])
-    values = np.stack([_resampled(stats, metric, draws) for stats in runs], axis=1)
+    values = np.stack([resampled(stats, metric, draws) for stats in runs], axis=1)
     shares = np.vstack([np.ones(len(runs)), _draws(len(runs), resamples, seed + 1)]) / len(runs)
     means = (values * shares).sum(1)
     return Mean(float(means[0]), *_interval(means[1:]))
@@ -249,12 +236,12 @@ def paired_difference(
     n = len(pairs[0][0].ids)
     draws = np.vstack([np.ones(n), _draws(n, resamples, seed)])
     values = np.mean(
-        [_resampled(x, metric, draws) - _resampled(y, metric, draws) for x, y in pairs], axis=0
+        [resampled(x, metric, draws) - resampled(y, metric, draws) for x, y in pairs], axis=0
     )
-    return Difference(float(values[0]), *_interval(values[1:]), _p_value(values[1:]))
+    return Difference(float(values[0]), *_interval(values[1:]), p_value(values[1:]))
 
 
-def _p_value(differences: NDArray) -> float:
+def p_value(differences: NDArray) -> float:
     """Two-sided bootstrap p: twice the share of resamples on the other side of 0, never 0."""
     known = differences[~np.isnan(differences)]
     if not len(known):

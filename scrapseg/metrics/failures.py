@@ -1,7 +1,7 @@
 """What lies behind a comparison: which objects are found, what is confused, how sure a method is.
 
-Functions take arrays and a split, and return tables; notebook 05 draws them. Shapes
-and names are those of `scrapseg.metrics`.
+Functions take arrays and a split and return tables, which the notebooks draw. Shapes and names are
+those of `scrapseg.metrics`.
 """
 
 from __future__ import annotations

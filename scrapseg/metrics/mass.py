@@ -172,7 +172,7 @@ def material_recall(objects: pd.DataFrame) -> dict[str, float]:
     """Share of each material's mass, in pieces that are seen at all, that lies in found pieces.
 
     Args:
-        objects: from `analysis.found_objects`.
+        objects: from `failures.found_objects`.
     """
     recall = {}
     for material, parts in CONTENT.items():

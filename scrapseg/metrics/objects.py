@@ -1,21 +1,6 @@
-"""Every number by which a method is judged: pixels, classes, objects, images, and intervals.
+"""Which objects are found at one false alarm per image; and `evaluate`, all metrics at once.
 
-Shapes and meanings, the same in all functions:
-
-- ``score_maps``: float, N x H x W, any finite range, higher = more likely an impurity;
-- ``masks``: bool, N x H x W, True where a pixel belongs to an impurity (``labels > 0``);
-- ``predictions``, ``labels``: integer, N x H x W, class index 0 .. C-1, 0 = steel (normal);
-- ``instances``: integer, N x H x W, 0 = no object, k = object k of that image.
-
-A pixel counts as flagged when its score >= threshold. All results are fractions of 1. Ranking
-metrics are exact, ties included: nothing is binned. They are written here, on numpy and scipy,
-because the thresholded curves of torchmetrics and the AUPRO of anomalib index-sort all pixels once
-per metric; the tests hold these against scikit-learn, torchmetrics and anomalib. Only the bootstrap
-works on binned scores (see `ImageStats`).
-
-Undefined values are nan, never 0 or 1: `average_precision`, F1-max, AUPRO and object recall
-without impurities; AUROC and AUPRO without either kind of pixel (or image); the IoU of a class that
-is neither in truth nor prediction, which is then left out of the mean.
+Shapes and undefined values: see `scrapseg.metrics`.
 """
 
 from __future__ import annotations
@@ -29,17 +14,17 @@ from scipy import ndimage
 
 from scrapseg.data.classes import SLUGS
 from scrapseg.metrics.pixels import (
-    _EIGHT,
-    _checked,
-    _iou,
-    _mean,
+    EIGHT_CONNECTED,
     aupro,
     auroc,
     average_precision,
+    checked_scores,
+    class_iou,
     class_metrics,
     confusion,
     f1_max,
     image_scores,
+    mean_of_defined,
     rank,
 )
 
@@ -63,10 +48,23 @@ class Objects(NamedTuple):
     found: NDArray
 
 
+def object_score(pixels: NDArray) -> np.floating:
+    """The highest threshold at which an object is found: half of its pixels, rounded up, reach it.
+
+    The one meaning of *found*, in the benchmark and on a user's own images: an object is found at
+    a threshold when ``object_score(scores[object]) >= threshold``.
+
+    Args:
+        pixels: scores of the object's visible pixels, at least one, in any order.
+    """
+    middle = len(pixels) // 2
+    return np.partition(pixels, middle)[middle]
+
+
 def objects(score_maps: NDArray, masks: NDArray, instances: NDArray) -> Objects:
     """Which objects are found at one false alarm per image.
 
-    *Found*: at least half of an object's visible pixels are flagged.
+    *Found*: at least half of an object's visible pixels are flagged (`object_score`).
     *False alarm*: an 8-connected flagged region of at least `ALARM_AREA` pixels that touches no
     impurity pixel. Every `LARGE_AREA` flagged normal pixels of one region, whether it touches an
     impurity or not, count as one false alarm more: flagging a whole image must cost something.
@@ -78,20 +76,21 @@ def objects(score_maps: NDArray, masks: NDArray, instances: NDArray) -> Objects:
     Raises:
         ValueError: shapes differ, or a score is not finite.
     """
-    scores = _checked(score_maps, masks, instances)
+    scores = checked_scores(score_maps, masks, instances)
     normal = ~np.asarray(masks, dtype=bool)
     rows = []
     for i, (image, numbered) in enumerate(zip(scores, instances, strict=True)):
-        for box, k in _boxes(numbered):
-            pixels = np.sort(image[box][numbered[box] == k])
-            # Half of the pixels, rounded up, reach this score.
-            rows.append((i, k, len(pixels), pixels[len(pixels) // 2]))
+        for k, box in enumerate(ndimage.find_objects(numbered), start=1):
+            if box is None:  # numbers may be missing
+                continue
+            pixels = image[box][numbered[box] == k]
+            rows.append((i, k, len(pixels), object_score(pixels)))
     image, number, areas, medians = np.array(rows).reshape(-1, 4).T
     medians = medians.astype(np.float32)
 
     def too_many(threshold: np.float32) -> bool:
         flagged = scores >= threshold
-        regions, count = ndimage.label(flagged, _EIGHT)
+        regions, count = ndimage.label(flagged, EIGHT_CONNECTED)
         region, outside = regions[flagged], normal[flagged]
         area = np.bincount(region, minlength=count + 1)
         wrong = np.bincount(region[outside], minlength=count + 1)
@@ -129,12 +128,6 @@ def object_recall(score_maps: NDArray, masks: NDArray, instances: NDArray) -> di
     }
 
 
-def _boxes(objects: NDArray) -> list[tuple[tuple[slice, slice], int]]:
-    """Bounding box and number of each object of one image."""
-    found = ndimage.find_objects(objects)
-    return [(box, k) for k, box in enumerate(found, start=1) if box is not None]
-
-
 # ---------------------------------------------------------------- all together
 
 
@@ -165,7 +158,7 @@ def evaluate(
     Raises:
         ValueError: shapes differ, a score is not finite, or a class index is unknown.
     """
-    scores, labels = _checked(score_maps, labels, instances, predictions), np.asarray(labels)
+    scores, labels = checked_scores(score_maps, labels, instances, predictions), np.asarray(labels)
     masks = labels > 0
     ranking = rank(scores, masks)
     binary = confusion(scores >= np.float32(threshold), masks, 2).sum(0)
@@ -174,7 +167,7 @@ def evaluate(
         "auroc": auroc(ranking),
         "f1_max": f1_max(ranking)[0],
         "aupro_30": aupro(ranking, masks),
-        "miou_binary": float(_mean(_iou(binary))),
+        "miou_binary": float(mean_of_defined(class_iou(binary))),
     }
     del ranking
     if predictions is not None:

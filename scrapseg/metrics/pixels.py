@@ -1,21 +1,9 @@
-"""Every number by which a method is judged: pixels, classes, objects, images, and intervals.
+"""How well pixels are ranked and named: AP, AUROC, F1-max, AUPRO, IoU; and an image's own score.
 
-Shapes and meanings, the same in all functions:
-
-- ``score_maps``: float, N x H x W, any finite range, higher = more likely an impurity;
-- ``masks``: bool, N x H x W, True where a pixel belongs to an impurity (``labels > 0``);
-- ``predictions``, ``labels``: integer, N x H x W, class index 0 .. C-1, 0 = steel (normal);
-- ``instances``: integer, N x H x W, 0 = no object, k = object k of that image.
-
-A pixel counts as flagged when its score >= threshold. All results are fractions of 1. Ranking
-metrics are exact, ties included: nothing is binned. They are written here, on numpy and scipy,
-because the thresholded curves of torchmetrics and the AUPRO of anomalib index-sort all pixels once
-per metric; the tests hold these against scikit-learn, torchmetrics and anomalib. Only the bootstrap
-works on binned scores (see `ImageStats`).
-
-Undefined values are nan, never 0 or 1: `average_precision`, F1-max, AUPRO and object recall
-without impurities; AUROC and AUPRO without either kind of pixel (or image); the IoU of a class that
-is neither in truth nor prediction, which is then left out of the mean.
+Ranking metrics are exact, ties included: nothing is binned. They are written here, on numpy and
+scipy, because the thresholded curves of torchmetrics and the AUPRO of anomalib index-sort all
+pixels once per metric; the tests hold these against scikit-learn, torchmetrics and anomalib.
+Shapes and undefined values: see `scrapseg.metrics`.
 """
 
 from __future__ import annotations
@@ -34,11 +22,11 @@ FPR_LIMIT = 0.3
 TOP_SHARE = 0.001
 """Share of an image's pixels whose mean score is the image's score."""
 
-_EIGHT = np.zeros((3, 3, 3), bool)
-_EIGHT[1] = True  # 8-connected within an image, never across images
+EIGHT_CONNECTED = np.zeros((3, 3, 3), bool)
+EIGHT_CONNECTED[1] = True  # 8-connected within an image, never across images
 
 
-def _checked(score_maps: NDArray, *others: NDArray | None) -> NDArray[np.float32]:
+def checked_scores(score_maps: NDArray, *others: NDArray | None) -> NDArray[np.float32]:
     """The scores as float32 (the precision they are compared at); ValueError on bad input."""
     scores = np.asarray(score_maps, dtype=np.float32)
     if scores.ndim != 3 or scores.size == 0:
@@ -87,7 +75,7 @@ def rank(score_maps: NDArray, masks: NDArray) -> Ranking:
     Raises:
         ValueError: shapes differ, or a score is not finite.
     """
-    scores = _checked(score_maps, masks)
+    scores = checked_scores(score_maps, masks)
     masks = np.asarray(masks, dtype=bool)
     positive, negative = scores[masks], np.sort(scores[~masks])
     values, where, counts = np.unique(positive, return_inverse=True, return_counts=True)
@@ -145,7 +133,7 @@ def aupro(ranking: Ranking, masks: NDArray, limit: float = FPR_LIMIT) -> float:
     """
     if not ranking.positives or not ranking.negatives:
         return np.nan
-    regions, count = ndimage.label(masks, _EIGHT)
+    regions, count = ndimage.label(masks, EIGHT_CONNECTED)
     region = regions[np.asarray(masks, dtype=bool)]
     share = 1 / np.bincount(region)[region] / count  # what each pixel adds to the mean overlap
     step = np.bincount(ranking.where, weights=share, minlength=len(ranking.scores))
@@ -170,7 +158,7 @@ def best_threshold(score_maps: NDArray, masks: NDArray) -> float:
     nothing = np.nextafter(np.float32(r.highest), np.float32(np.inf))
     true, false = np.append(0, r.true), np.append(0, r.false)
     table = np.stack([r.negatives - false, false, r.positives - true, true], -1)
-    mean = _mean(_iou(table.reshape(-1, 2, 2)))
+    mean = mean_of_defined(class_iou(table.reshape(-1, 2, 2)))
     return float(np.append(nothing, r.scores)[int(np.nanargmax(mean))])
 
 
@@ -195,14 +183,14 @@ def confusion(predictions: NDArray, labels: NDArray, classes: int) -> NDArray[np
     return table
 
 
-def _iou(table: NDArray) -> NDArray:
+def class_iou(table: NDArray) -> NDArray:
     """IoU of each class, ... x C, from confusion ... x C x C; nan for a class nowhere seen."""
     hit = np.diagonal(table, axis1=-2, axis2=-1).astype(float)
     union = table.sum(-1) + table.sum(-2) - hit
     return np.divide(hit, union, out=np.full_like(hit, np.nan), where=union > 0)
 
 
-def _mean(values: NDArray) -> NDArray:
+def mean_of_defined(values: NDArray) -> NDArray:
     """Mean over the last axis of the defined values; nan where there is none."""
     known = ~np.isnan(values)
     total = np.where(known, values, 0).sum(-1)
@@ -212,13 +200,17 @@ def _mean(values: NDArray) -> NDArray:
 
 def class_metrics(table: NDArray, slugs: Sequence[str] = SLUGS) -> dict[str, float]:
     """``iou/<slug>``, ``miou`` and ``miou_impurity`` (all but class 0) from a C x C confusion."""
-    iou = _iou(table)
+    iou = class_iou(table)
     named = {f"iou/{slug}": float(value) for slug, value in zip(slugs, iou, strict=True)}
-    return {"miou": float(_mean(iou)), "miou_impurity": float(_mean(iou[1:])), **named}
+    return {
+        "miou": float(mean_of_defined(iou)),
+        "miou_impurity": float(mean_of_defined(iou[1:])),
+        **named,
+    }
 
 
 def image_scores(score_maps: NDArray, share: float = TOP_SHARE) -> NDArray[np.float64]:
     """Score of each image: mean of the highest ``share`` of its pixels (at least one), length N."""
-    flat = _checked(score_maps).reshape(len(score_maps), -1)
+    flat = checked_scores(score_maps).reshape(len(score_maps), -1)
     top = max(1, round(share * flat.shape[1]))
     return np.partition(flat, -top, axis=1)[:, -top:].mean(axis=1, dtype=np.float64)

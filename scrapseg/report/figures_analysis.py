@@ -43,7 +43,7 @@ def reliability(by_method: Mapping[str, pd.DataFrame], errors: Mapping[str, floa
     """Reliability diagram: how often a pixel with a given probability is an impurity.
 
     Args:
-        by_method: method -> `analysis.reliability`.
+        by_method: method -> `failures.reliability`.
         errors: method -> calibration error, for the legend.
     """
     fig = figure(COLUMN, 3.4)
@@ -69,7 +69,7 @@ def recall_curves(
     """Object recall over bins of a number, a line a method, Wilson's 95 % interval as bars.
 
     Args:
-        by_method: method -> `analysis.recall_by`, all with the same bins.
+        by_method: method -> `failures.recall_by`, all with the same bins.
         label: of the axis, with its unit.
         per_cent: write the bins' edges in per cent.
     """

@@ -616,7 +616,7 @@ def data_tables(data_dir: Path | str) -> dict[str, pd.DataFrame]:
     """The tables of the dataset itself: `composition` (by class), `dataset` (by split), `outlines`.
 
     The last is what the true test masks score when their outlines are a pixel off, see
-    `analysis.boundary_ceiling`.
+    `failures.boundary_ceiling`.
 
     Raises:
         DataError: see `data.ScrapSim`.

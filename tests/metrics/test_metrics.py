@@ -16,6 +16,7 @@ from torchmetrics.functional.classification import multiclass_jaccard_index
 
 from scrapseg import metrics as M
 from scrapseg.data.classes import SLUGS
+from scrapseg.metrics import bootstrap
 
 
 def scene(seed: int = 0, images: int = 6, size: int = 32, levels: int = 0):
@@ -253,6 +254,14 @@ def test_object_recall_worked_by_hand():
     assert M.object_recall(scores, instances > 0, instances)["object_recall_1fa"] == 1 / 3
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=9), st.integers(0, 6))
+def test_an_object_is_found_when_half_of_its_pixels_are_flagged(scores, threshold):
+    pixels = np.array(scores, np.float32)
+    flagged = sum(score >= threshold for score in scores)
+    assert (M.object_score(pixels) >= threshold) == (2 * flagged >= len(scores))
+
+
 @pytest.mark.parametrize(
     ("pixels", "size"), [(299, "small"), (300, "medium"), (1500, "medium"), (1501, "large")]
 )
@@ -342,7 +351,7 @@ def test_binned_ap_is_close_and_tied_ap_exact():
     scores = rng.normal(size=mask.shape) + 2 * mask
     for values, tolerance in ((scores, 5e-4), (np.round(scores).clip(-1, 3), 1e-12)):
         stats = M.image_stats(values, None, mask, threshold=1)
-        binned = M._resampled(stats, "ap", np.ones((1, 8)))[0]
+        binned = bootstrap.resampled(stats, "ap", np.ones((1, 8)))[0]
         exact = sk.average_precision_score(mask.ravel(), values.ravel())
         assert binned == pytest.approx(exact, abs=tolerance)
 
@@ -368,7 +377,7 @@ def test_resampling_is_the_metric_of_the_drawn_images():
         *(a[drawn] for a in (scores, predictions, labels, instances)), threshold=1.0
     )
     for name in ("ap", "miou", "miou_impurity", "miou_binary"):
-        assert M._resampled(stats, name, weights)[0] == pytest.approx(direct[name])
+        assert bootstrap.resampled(stats, name, weights)[0] == pytest.approx(direct[name])
 
 
 def test_paired_difference_sees_what_separate_intervals_hide():
@@ -418,9 +427,9 @@ def test_mean_interval_covers_scenes_and_seeds():
 def test_p_says_how_far_the_interval_is_from_zero():
     """5 % of normal differences lie beyond 0 when their mean is 1.645 deviations above it."""
     draws = np.random.default_rng(0).normal(1.645, 1, 200_000)
-    assert M._p_value(draws) == pytest.approx(0.1, abs=0.003)
-    assert M._p_value(-draws) == M._p_value(draws)
-    assert np.isnan(M._p_value(np.array([np.nan])))
+    assert bootstrap.p_value(draws) == pytest.approx(0.1, abs=0.003)
+    assert bootstrap.p_value(-draws) == bootstrap.p_value(draws)
+    assert np.isnan(bootstrap.p_value(np.array([np.nan])))
 
 
 def test_holm_is_the_textbook_example():
@@ -477,8 +486,8 @@ def test_stats_survive_the_disk_and_group_by_scene(tmp_path):
     assert grouped.ids == ("0", "1", "2")
     assert (grouped.classes[1] == M.confusion(predictions[2:4], labels[2:4], 9).sum(0)).all()
     for name in ("ap", "miou"):
-        whole = M._resampled(stats, name, np.ones((1, 6)))
-        assert M._resampled(grouped, name, np.ones((1, 3))) == pytest.approx(whole)
+        whole = bootstrap.resampled(stats, name, np.ones((1, 6)))
+        assert bootstrap.resampled(grouped, name, np.ones((1, 3))) == pytest.approx(whole)
 
 
 def test_intervals_without_impurities_are_nan():
