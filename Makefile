@@ -29,7 +29,7 @@ export UV_HTTP_TIMEOUT ?= 300
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
-	@echo "Profiles: $(filter-out tuned,$(notdir $(basename $(wildcard notebooks/profiles/*.yaml)))) smoke"
+	@echo "Profiles: $(notdir $(basename $(wildcard notebooks/profiles/*.yaml))) smoke"
 
 env: $(READY) ## create .venv with the pinned packages (the other targets do this on first use)
 

@@ -61,9 +61,11 @@ from IPython.display import Markdown, display
 from scrapseg import metrics
 from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES
+from scrapseg.experiments.build import Backbone, build
 from scrapseg.experiments.grid import ablation_jobs, long_jobs, run_jobs
+from scrapseg.experiments.methods import rates
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import Backbone, Splits, build, label_stack, load_maps, rates, run
+from scrapseg.experiments.run import Splits, label_stack, load_maps, run
 from scrapseg.models.clip import load_clip
 from scrapseg.models.predict import predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences

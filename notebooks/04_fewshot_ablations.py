@@ -31,7 +31,7 @@ batch_size = 4
 crop = 128  # side of the training crops in pixels
 shots = [1]  # labelled scenes per impurity class, beside all
 seeds = [0]
-methods = ["scrapseg", "unet"]  # of scrapseg.experiments.run.FAMILIES
+methods = ["scrapseg", "unet"]  # of scrapseg/experiments/methods.yaml
 controls = []  # likewise, with seeds of their own
 control_seeds = [0]
 domain_methods = []  # those trained on one setting, heaps or belts, and tested on the other
@@ -53,9 +53,11 @@ import pandas as pd
 from IPython.display import Markdown, display
 
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.build import Backbone
 from scrapseg.experiments.grid import Job, domain_jobs, few_shot_jobs, run_jobs
+from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import Backbone, Splits
+from scrapseg.experiments.run import Splits
 from scrapseg.metrics import failures
 from scrapseg.report import figures as plots
 from scrapseg.report import figures_analysis as plots_analysis
@@ -207,7 +209,7 @@ for k in [*map(str, shots), "all"]:
     ours_k = mean.loc[(k, "scrapseg")]
     gaps = [
         f"{100 * (ours_k['miou_impurity'] - mean.loc[(k, m), 'miou_impurity']):+.1f} points against "
-        f"{plots.METHOD_LABELS[m]}"
+        f"{METHODS[m].label}"
         for m in methods
         if m != "scrapseg"
     ]

@@ -30,7 +30,7 @@ steps = 4  # optimiser steps
 batch_size = 4
 crop = 128  # side of the training crops in pixels
 seed = 0
-# methods, of scrapseg.experiments.run.FAMILIES; None for all of them
+# methods, of scrapseg/experiments/methods.yaml; None for all of them
 compared = [
     "scrapseg",
     "scrapseg-random",
@@ -58,9 +58,11 @@ from IPython.display import Markdown, display
 from scrapseg.baselines import one_class
 from scrapseg.data.classes import CLASSES
 from scrapseg.experiments import leaderboard
+from scrapseg.experiments.build import Backbone
 from scrapseg.experiments.grid import Job, run_jobs
+from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import FAMILIES, Backbone, Splits, label_stack, load_maps
+from scrapseg.experiments.run import Splits, label_stack, load_maps
 from scrapseg.metrics import failures, mass
 from scrapseg.metrics.bootstrap import ImageStats
 from scrapseg.report import figures as plots
@@ -90,7 +92,7 @@ splits = Splits.load(data_dir, limit)
 #
 # The networks with labels share loop, augmentation, sampler, loss and number of steps; those of anomalib
 # that are trained share loop and number of steps, and have their own losses. Every method chose among
-# four candidates on val (`notebooks/candidates.yaml`; the choice is in `profiles/tuned.yaml`, the trials
+# four candidates on val (they and the choice are in `scrapseg/experiments/methods.yaml`, the trials
 # in `results/tuning`). Thresholds come from val. Each method sees test once. Runs that notebook 03 has
 # made are read back, not repeated. Profiles differ in which of these they run; none has SuperSimpleNet, a step
 # of which takes seconds on a CPU.
@@ -107,7 +109,7 @@ with pd.option_context("display.max_colwidth", None):
 
 # %%
 towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
-methods = compared or list(FAMILIES)
+methods = compared or list(METHODS)
 shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
 jobs, own = [Job(m, seed=seed) for m in methods], {"lr": lr, "encoder_lr": encoder_lr}
 done = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
@@ -214,7 +216,7 @@ maps = {method: load_maps(results_dir, record.name()) for method, record in reco
 value = {m: r.metrics for m, r in records.items()}
 leaders = {}
 for family in ("supervised", "classical", "unsupervised"):
-    members = [m for m in methods if FAMILIES[m] == family]
+    members = [m for m in methods if METHODS[m].family == family]
     if members:
         leaders[family] = max(members, key=lambda m: value[m]["ap"])
 shown = [m for m in ("scrapseg", "scrapseg-frozen") if m in methods] + list(leaders.values())
@@ -244,7 +246,7 @@ figure
 # surely steel, it says little).
 
 # %%
-sure = [m for m in shown if FAMILIES[m] != "unsupervised"]  # a distance is no probability
+sure = [m for m in shown if METHODS[m].family != "unsupervised"]  # a distance is no probability
 masks = label_stack(splits.test) > 0
 diagrams = {m: failures.reliability(maps[m].score_maps, masks) for m in sure}
 errors = {m: failures.calibration_error(diagrams[m], over=1 / 15) for m in sure}
@@ -399,7 +401,7 @@ def points(method: str | None, metric: str, gaps: pd.DataFrame = paired) -> str:
 def leader(family: str, metric: str) -> tuple[str, str]:
     known = field[(field["family"] == family) & field[metric].notna()].set_index("method")
     found = known[metric].idxmax() if len(known) else None
-    return plots.METHOD_LABELS.get(found, "none"), points(found, metric, every_paired)
+    return METHODS[found].label if found else "none", points(found, metric, every_paired)
 
 
 # %%
@@ -408,7 +410,7 @@ labelled, labelled_points = leader("supervised", "miou_impurity")
 display(
     Markdown(
         f"In this `{profile}` run the highest impurity mIoU is that of "
-        f"**{plots.METHOD_LABELS[best]}** ({value[best]['miou_impurity']:.3f}). ScrapSeg against the "
+        f"**{METHODS[best].label}** ({value[best]['miou_impurity']:.3f}). ScrapSeg against the "
         f"best model of normal alone among {len(field)} methods (profile `{source}`; {one_class}): "
         f"binary mIoU **{one_class_points}**; against the best supervised network there "
         f"({labelled}): impurity mIoU **{labelled_points}**. In this run, against the frozen encoder: "

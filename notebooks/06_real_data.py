@@ -30,7 +30,7 @@ results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"  # not read here; every notebook has it
 batch_size = 4
 crop = 128  # side of the training crops in pixels
-tile_methods = []  # of scrapseg.experiments.run.FAMILIES; none: show what is committed
+tile_methods = []  # of scrapseg/experiments/methods.yaml; none: show what is committed
 tile_shots = [1]  # labelled photographs per defect, beside all
 tile_seeds = [0]
 tile_steps = 4  # optimiser steps with all photographs
@@ -50,6 +50,7 @@ from scrapseg.data.magnetic_tile import CLASSES
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments import real
 from scrapseg.experiments.grid import run_jobs
+from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure
 from scrapseg.experiments.run import label_stack, load_maps
 from scrapseg.report import figures as plots
@@ -186,7 +187,7 @@ if tile_methods:
             score = of.score_maps.astype(np.float32)
             low, high = np.quantile(score, [0.02, 0.998])
             shown = ((score - low) / (high - low)).clip(0, 1)
-        panels[plots.METHOD_LABELS[method].replace(" (ours)", "")] = [shown[i] for i in chosen]
+        panels[METHODS[method].label.replace(" (ours)", "")] = [shown[i] for i in chosen]
     figure = plots.panel(images, panels, classes=CLASSES)
     save_figure(figure, results_dir, "tile_qualitative", [n for n in names if "_allshots" in n])
     display(figure)

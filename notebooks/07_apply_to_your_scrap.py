@@ -55,7 +55,7 @@ from scrapseg.app.pictures import sheet
 from scrapseg.app.report import write_report
 from scrapseg.app.suggest import label_next
 from scrapseg.data.folder import open_folder
-from scrapseg.experiments.run import rates
+from scrapseg.experiments.methods import rates
 from scrapseg.models.segmenter import starting_model
 from scrapseg.report import figures as plots
 from scrapseg.train.loop import TrainConfig

@@ -58,7 +58,6 @@ SHOWS = {
 }
 LARGE_PICTURE = 100_000  # bytes of a PNG in a notebook that are worth a try as JPEG
 SMOKE = "smoke"  # the notebooks' own defaults: this profile has no file
-TUNED = "tuned"  # learning rates per method, beside the profiles and part of all of them
 
 
 class ReproduceError(Exception):
@@ -220,7 +219,7 @@ def load_parameters(project: Project) -> dict[str, Any]:
         if not isinstance(values, dict):
             raise ReproduceError(f"{path}: a profile is a list of 'name: value' lines")
     elif project.profile != SMOKE:
-        known = {p.stem for p in (folder / "profiles").glob("*.yaml")} - {TUNED}
+        known = {p.stem for p in (folder / "profiles").glob("*.yaml")}
         names = ", ".join([*sorted(known), SMOKE])
         raise ReproduceError(f"{path}: no such profile; there is {names}")
     results = os.path.relpath(project.results, folder)
@@ -248,7 +247,7 @@ def make_plans(project: Project) -> list[Plan]:
     common = {
         "lock": hash_files([project.root / "requirements.lock"], project.root),
         "data": hash_files([project.checksums], project.root),
-        "tuned": hash_files([project.root / f"notebooks/profiles/{TUNED}.yaml"], project.root),
+        "tuned": hash_files([project.root / "scrapseg/experiments/methods.yaml"], project.root),
     }
     plans: dict[str, Plan] = {}
     for stem, parents in project.depends.items():

@@ -121,7 +121,7 @@ def test_a_changed_profile_or_lock_or_data_set_reruns(project, ran):
     for name in (
         "requirements.lock",
         "data/scrapsim/checksums.sha256",
-        "notebooks/profiles/tuned.yaml",
+        "scrapseg/experiments/methods.yaml",
     ):
         (project.root / name).write_text("other\n")
         assert again(project, ran) == ["01_a", "03_b", "04_c"], name

@@ -23,8 +23,9 @@ from scrapseg.app.suggest import label_next
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
+from scrapseg.experiments.methods import rates
 from scrapseg.experiments.records import provenance, save_table
-from scrapseg.experiments.run import device_name, rates
+from scrapseg.experiments.run import device_name
 from scrapseg.files import atomic_write
 from scrapseg.models.segmenter import Segmenter, starting_model
 from scrapseg.train.loop import TrainConfig

@@ -60,7 +60,7 @@ NOT_RUN = {
     "l2bt": _DINO,
     "rad": _DINO,
     "super_add": _DINO,
-    "winclip": "CLIP's weights are a download: only profile clip runs it (`scrapseg.baselines.winclip`)",
+    "winclip": "CLIP's weights are a download: only profile clip runs it",
     "vlm_ad": "asks a language model over the network, and scores whole images",
     "cfm": "needs point clouds beside the images",
     "dfkde": "scores whole images, gives no map",

@@ -1,38 +1,35 @@
-"""The baselines, and the protocol by which one more is entered.
+"""What a baseline is, and how one is built from its class and the settings it was given.
 
-A baseline that learns from images and labels at once is a `Baseline`: `fit`, then `predict`.
-`FITTED` names them. The supervised networks (`scrapseg.baselines.supervised`) are trained by the loop that
-trains ours instead, so that augmentation, sampler and steps are the same for all.
+A baseline that learns from images and labels at once has `fit`, then `predict`. The supervised
+networks (`scrapseg.baselines.supervised`) are trained by the loop that trains ours instead, so
+that augmentation, sampler and steps are the same for all. `experiments/methods.yaml` lists both.
 
-To enter a method of your own, write the two functions, add a line to `FITTED` and to
-`experiment.FAMILIES`, and, if it has settings to choose, to `notebooks/candidates.yaml`:
-
-    >>> from scrapseg.baselines.registry import FITTED
     >>> class Redness:
     ...     parameters = 0
     ...     def fit(self, images, labels):
     ...         return self
     ...     def predict(self, images):
     ...         return Predictions(np.stack(images)[..., 0].astype(np.float32), None)
-    >>> FITTED["redness"] = lambda seed, steps, batch_size, **settings: Redness()
-    >>> make("redness", seed=0, steps=1, batch_size=1).predict([np.ones((2, 2, 3))]).score_maps
+    >>> make(Redness, seed=0, steps=1, batch_size=1).predict([np.ones((2, 2, 3))]).score_maps
     array([[[1., 1.],
             [1., 1.]]], dtype=float32)
-    >>> del FITTED["redness"]
 """
 
 from __future__ import annotations
 
+import inspect
+import pkgutil
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 
-from scrapseg.baselines import anomalib_models, one_class
-from scrapseg.baselines.forest import RandomForest
-from scrapseg.baselines.winclip import WinClip
 from scrapseg.models.predict import Predictions
+
+
+class MakerError(ValueError):
+    """What should build a method cannot be imported; the message is one line and names it."""
 
 
 class Baseline(Protocol):
@@ -54,44 +51,35 @@ class Baseline(Protocol):
         """Score maps, and labels where the method names classes, of images of one size."""
 
 
-def _one_class(kind: type[one_class.OneClass]) -> Callable[..., Baseline]:
-    """A maker of a one-class model; only those with a network to train have steps."""
+def load_maker(name: str) -> Callable[..., Any]:
+    """The class or function of that dotted name.
 
-    def build(seed: int, steps: int, batch_size: int, **settings: Any) -> Baseline:
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        if issubclass(kind, one_class.TrainedOneClass):
-            settings["steps"] = steps
-        return kind(seed=seed, batch_size=batch_size, device=device, **settings)
-
-    return build
-
-
-FITTED: dict[str, Callable[..., Baseline]] = {
-    "patchcore": _one_class(anomalib_models.PatchCore),
-    "padim": _one_class(anomalib_models.Padim),
-    "stfpm": _one_class(anomalib_models.Stfpm),
-    "fastflow": _one_class(anomalib_models.FastFlow),
-    "cfa": _one_class(anomalib_models.Cfa),
-    "supersimplenet": _one_class(anomalib_models.SuperSimpleNet),
-    "winclip": _one_class(WinClip),
-    "random-forest": lambda seed, steps, batch_size, **settings: RandomForest(
-        seed=seed, **settings
-    ),
-}
-"""Method -> maker, called with seed, steps, batch_size and the settings chosen on val."""
+    Raises:
+        MakerError: it cannot be imported.
+    """
+    try:
+        return pkgutil.resolve_name(name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise MakerError(f"{name}: cannot be imported as a method ({error})") from error
 
 
-def make(method: str, *, seed: int, steps: int, batch_size: int, **settings: Any) -> Baseline:
+def make(
+    maker: str | Callable[..., Baseline], *, seed: int, steps: int, batch_size: int, **settings: Any
+) -> Baseline:
     """A baseline that has not been fitted yet.
 
     Args:
-        method: key of `FITTED`.
-        steps, batch_size: of training, for those that train a network.
+        maker: its class, or the dotted name of it.
+        seed, steps, batch_size: given to it, with the device, where its constructor names them.
         settings: keyword arguments of its class.
 
     Raises:
-        ValueError: no such method.
+        MakerError: see `load_maker`.
     """
-    if method not in FITTED:
-        raise ValueError(f"method {method!r} is none of the fitted ones in {sorted(FITTED)}")
-    return FITTED[method](seed, steps, batch_size, **settings)
+    maker = load_maker(maker) if isinstance(maker, str) else maker
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    common = {"seed": seed, "steps": steps, "batch_size": batch_size, "device": device}
+    # A subclass hands on what it does not name itself.
+    makers = [c.__init__ for c in maker.__mro__] if inspect.isclass(maker) else [maker]
+    named = {name for one in makers for name in inspect.signature(one).parameters}
+    return maker(**{k: v for k, v in common.items() if k in named} | settings)

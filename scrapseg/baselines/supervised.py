@@ -1,10 +1,12 @@
-"""Supervised baselines: segmentation-models-pytorch on our ImageNet encoder weights.
+"""Supervised baselines: decoders of segmentation-models-pytorch on our ImageNet encoder weights.
 
 They name classes and are trained by the loop that trains ours, with its augmentation, sampler,
 loss and number of steps.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import segmentation_models_pytorch as smp
 import torch
@@ -13,47 +15,33 @@ from torch import Tensor, nn
 from scrapseg.models.scrapseg import SegOutput
 from scrapseg.models.weights import EFFICIENTNET, MEAN, STD, load_encoder
 
-ARCHITECTURES = {
-    "unet": smp.Unet,
-    "fpn": smp.FPN,
-    "deeplabv3plus": smp.DeepLabV3Plus,
-    "segformer": smp.Segformer,
-}
-"""Method -> decoder, each with its library's default settings: U-Net (arXiv:1505.04597, skip
-connections at strides 16 to 2), FPN (1901.02446, strides 32 to 4), DeepLabV3+ (1802.02611, the
-encoder's last stage dilated to stride 16) and the all-MLP decoder of SegFormer (2105.15203)."""
-
 
 class SupervisedNet(nn.Module):
-    """A decoder of `ARCHITECTURES` with the ImageNet EfficientNet-lite0 encoder.
+    """A decoder with its library's default settings on the ImageNet EfficientNet-lite0 encoder.
 
     It names classes but has no image-level output.
 
     Args:
-        architecture: key of `ARCHITECTURES`.
+        decoder: a model class of segmentation-models-pytorch.
         num_classes: number of classes C, class 0 normal.
         normal_prior: share of pixels, in (0, 1), that class 0 is given before any training.
             Starting at the classes' true imbalance keeps the first steps from spending
             themselves on it (Lin et al., arXiv:1708.02002, section 4.1).
         tower: weights of the encoder, a state dict of timm's tf_efficientnet_lite0 without its
             classifier; ImageNet's by default.
-
-    Raises:
-        KeyError: there is no such architecture.
     """
 
     mean, std = MEAN, STD
 
     def __init__(
         self,
-        architecture: str = "unet",
+        decoder: Callable[..., nn.Module] = smp.Unet,
         num_classes: int = 9,
         normal_prior: float = 0.97,
         tower: dict[str, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        make = ARCHITECTURES[architecture]
-        self.net = make(f"tu-{EFFICIENTNET}", encoder_weights=None, classes=num_classes)
+        self.net = decoder(f"tu-{EFFICIENTNET}", encoder_weights=None, classes=num_classes)
         load_encoder(self.net.encoder.model, tower)
         prior = torch.full((num_classes,), (1 - normal_prior) / (num_classes - 1))
         prior[0] = normal_prior

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 from scrapseg.data.classes import CLASSES
-from scrapseg.experiments.run import build
+from scrapseg.experiments.build import build
 from scrapseg.train.loop import TrainConfig
 from scrapseg.train.losses import segmentation_loss
 

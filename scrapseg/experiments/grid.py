@@ -24,8 +24,10 @@ from tqdm import tqdm
 from scrapseg.data.base import EmptySplit
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import leaderboard
+from scrapseg.experiments.build import OURS, POCKET, Backbone, Variant
+from scrapseg.experiments.methods import rates
 from scrapseg.experiments.records import RunRecord, collect, read_runs, save_figure, save_table
-from scrapseg.experiments.run import OURS, POCKET, Backbone, Splits, Variant, rates, run
+from scrapseg.experiments.run import Splits, run
 from scrapseg.files import REPOSITORY
 from scrapseg.report import figures as plots
 from scrapseg.report import tables

@@ -16,31 +16,26 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from scrapseg import metrics
 from scrapseg.baselines.registry import make
-from scrapseg.baselines.supervised import SupervisedNet
 from scrapseg.data.base import LabelledImages, SegDataset
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights, few_shot_ids
+from scrapseg.experiments.build import OURS, POCKET, Backbone, Variant, build
+from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import RunRecord, provenance, read_run, write_run
 from scrapseg.files import atomic_write
 from scrapseg.models.calibrate import best_normal_offset, shifted
-from scrapseg.models.clip import load_clip
-from scrapseg.models.pocket import load_aligned
 from scrapseg.models.predict import CLASS_STRIDE, Predictions, predict
-from scrapseg.models.prompts import DEFAULT_TEMPLATES, class_embeddings, random_embeddings
-from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
-from scrapseg.models.towers import ImageEncoder, image_encoder, pocket_image_encoder
+from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.weights import WeightsMissing
 from scrapseg.sources import digest, hash_code, imported_modules
 from scrapseg.train.augment import eval_transform, train_transform
@@ -48,39 +43,6 @@ from scrapseg.train.budget import announce
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import cutouts
-
-#: Settings chosen on val by `python -m scrapseg.experiments.tune`, per method.
-TUNED = Path(__file__).parents[2] / "notebooks" / "profiles" / "tuned.yaml"
-#: What they were chosen from.
-CANDIDATES = TUNED.parent.parent / "candidates.yaml"
-
-FAMILIES = {
-    "scrapseg": "ours",
-    "scrapseg-frozen": "vlm-frozen",
-    "scrapseg-frozen-vv": "vlm-frozen",
-    "scrapseg-random": "ours",
-    "scrapseg-imagenet": "ours",
-    "unet": "supervised",
-    "unet-aligned": "supervised",
-    "fpn": "supervised",
-    "deeplabv3plus": "supervised",
-    "segformer": "supervised",
-    "segformer-aligned": "supervised",
-    "random-forest": "classical",
-    "patchcore": "unsupervised",
-    "padim": "unsupervised",
-    "stfpm": "unsupervised",
-    "fastflow": "unsupervised",
-    "cfa": "unsupervised",
-    "supersimplenet": "unsupervised",
-    "winclip": "unsupervised",
-}
-
-#: Of how many last stages `scrapseg-frozen-vv` reads the maps by value-value attention.
-VALUE_STAGES = 3
-
-#: Families of the methods of `baselines.FITTED`; the others go through the training loop.
-FITTED = ("unsupervised", "classical")
 
 
 @dataclass(frozen=True)
@@ -95,118 +57,6 @@ class Splits:
     def load(cls, root: str | Path, limit: int | None = None) -> Splits:
         """ScrapSim's splits; `limit` keeps the first images of each, for a quick look."""
         return cls(*(ScrapSim(root, s, limit=limit) for s in ("train", "val", "test")))
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """Which image and text towers ours and its variants stand on.
-
-    Attributes:
-        name: "pocket", or open_clip's name of a model, such as ViT-L-14-336.
-        tag: whose weights, such as openai; with neither tag nor file they are random.
-        weights_path: a local weight file.
-        grad_checkpointing: recompute activations in the backward pass: less memory, more time.
-    """
-
-    name: str = "pocket"
-    tag: str | None = None
-    weights_path: str | None = None
-    grad_checkpointing: bool = False
-
-
-POCKET = Backbone()
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What an ablation changes in ours; the fields are options of `ScrapSeg`."""
-
-    trained: str = "all"
-    stages: int | None = None
-    fusion: str = "learned"
-    top_down: bool = True
-    scale: float = 1.0
-
-
-OURS = Variant()
-
-
-def build(
-    method: str,
-    seed: int,
-    backbone: Backbone = POCKET,
-    variant: Variant = OURS,
-    *,
-    classes: Sequence[ScrapClass] = CLASSES,
-    templates: Sequence[str] = DEFAULT_TEMPLATES,
-    start: Path | None = None,
-) -> nn.Module:
-    """A fresh model of a trained method, its new weights drawn from `seed`.
-
-    On the pocket backbone ours starts from the aligned weights, and `scrapseg-imagenet` from
-    ImageNet's with a head drawn anew, as U-Net does; `unet-aligned` and `segformer-aligned` have
-    the aligned image tower.
-    `backbone` and `variant` are for ours; the baselines have the pocket model's image tower.
-    `classes` and `templates` are the data set's; `start` is a saved model whose weights ours begins
-    with, whatever classes it was trained on.
-
-    Raises:
-        ValueError: no such method, no such variant, or a method that this backbone does not have.
-        ModelFileError: `start` cannot be read, or is of another architecture.
-        weights.WeightsError, clip.ClipError: see `load_clip` and `load_aligned`.
-    """
-    torch.manual_seed(seed)
-    if FAMILIES.get(method, "unsupervised") in FITTED:
-        raise ValueError(f"method {method!r} is none of the trained ones in {sorted(FAMILIES)}")
-    if FAMILIES[method] == "supervised":
-        architecture, _, weights = method.partition("-")
-        tower = aligned_tower().visual.trunk.state_dict() if weights == "aligned" else None
-        return SupervisedNet(architecture, len(classes), tower=tower)
-    if method == "scrapseg-imagenet" and backbone != POCKET:
-        raise ValueError(
-            "scrapseg-imagenet is the pocket model without its alignment; backbone "
-            f"{backbone.name} has no such control: leave it out of the methods and ablations"
-        )
-    if method == "scrapseg-frozen-vv" and backbone == POCKET:
-        raise ValueError("scrapseg-frozen-vv changes a ViT's attention; the pocket tower has none")
-    if backbone == POCKET:
-        clip, encoder = None, pocket_image_encoder(seed)
-    else:
-        clip = load_clip(backbone.name, backbone.tag, weights_path=backbone.weights_path)
-        encoder = image_encoder(
-            clip,
-            grad_checkpointing=backbone.grad_checkpointing,
-            value_stages=VALUE_STAGES if method == "scrapseg-frozen-vv" else 0,
-        )
-    if method == "scrapseg-random":
-        text = random_embeddings(len(classes), seed, encoder.width)
-    else:
-        text = class_embeddings(classes, templates, clip=clip)
-    options = asdict(variant)
-    if FAMILIES[method] == "vlm-frozen":
-        options["trained"] = "head"
-    model = ScrapSeg(encoder, text, **options)
-    if backbone == POCKET and method != "scrapseg-imagenet":
-        if variant.top_down:
-            load_aligned(model)
-        else:  # The aligned head is that of a top-down pyramid.
-            encoder.load_state_dict(aligned_tower().state_dict())
-        if variant.fusion == "mean":
-            nn.init.zeros_(model.stage_logits)
-    if start:
-        state = ScrapSeg.load(start).state_dict() | {"text": model.text}
-        try:
-            model.load_state_dict(state)
-        except RuntimeError as error:
-            raise ModelFileError(f"{start}: its weights do not fit {method!r} here") from error
-    return model
-
-
-def aligned_tower() -> ImageEncoder:
-    """The pocket model's image tower with the aligned weights."""
-    encoder = pocket_image_encoder()
-    load_aligned(ScrapSeg(encoder, random_embeddings(1, 0)))
-    return encoder
 
 
 def run(
@@ -229,9 +79,9 @@ def run(
     and maps to `results_dir`/cache/<run>.
 
     Args:
-        method: a key of `FAMILIES`.
-        config: training configuration (its seed is replaced by `seed`); of it the methods of
-            `baselines` take steps and batch size, the rest is as `tuned`.
+        method: a slug of `methods.yaml`.
+        config: training configuration (its seed is replaced by `seed`); of it a method with a
+            `fit` of its own takes steps and batch size, the rest is in `methods.yaml`.
         shots: labelled scenes per impurity class, or "all".
         backbone, variant: of ours.
         split: "test", or "val" where runs are compared to choose among them.
@@ -244,19 +94,23 @@ def run(
     """
     results_dir = Path(results_dir)
     config = replace(config, seed=seed)
-    backbone = backbone if method.startswith("scrapseg") else POCKET
+    backbone = backbone if METHODS[method].is_ours else POCKET
     settings = asdict(config)
-    if FAMILIES[method] in FITTED:
-        settings = {"steps": config.steps, "batch_size": config.batch_size, **tuned(method)}
+    if not METHODS[method].is_trained:
+        settings = {
+            "steps": config.steps,
+            "batch_size": config.batch_size,
+            **METHODS[method].settings,
+        }
     if backbone != POCKET:
         settings["backbone"] = asdict(backbone) | weights_identity(backbone)
-    if method.startswith("scrapseg"):
+    if METHODS[method].is_ours:
         settings["variant"] = asdict(variant)
     if start:
         settings["start"] = hashlib.sha256(Path(start).read_bytes()).hexdigest()
     record = RunRecord(
         method,
-        FAMILIES[method],
+        METHODS[method].family,
         backbone.name,
         splits.test.name,
         split,
@@ -275,7 +129,7 @@ def run(
     cache.mkdir(parents=True, exist_ok=True)
     scored: LabelledImages = getattr(splits, split)
     slugs = [c.slug for c in scored.classes]
-    if FAMILIES[method] in FITTED:
+    if not METHODS[method].is_trained:
         maps, val_scores, costs = _fitted(method, splits, scored, settings, shots, seed)
         chosen = {}
     else:
@@ -473,7 +327,7 @@ def _fitted(
     """As `_trained` for a method of `baselines`, which has nothing to choose on val any more."""
     started = time.perf_counter()
     samples = [splits.train.sample(i) for i in few_shot_ids(splits.train, shots, seed)]
-    model = make(method, seed=seed, **settings)
+    model = make(METHODS[method].maker, seed=seed, **settings)
     model.fit([s.image for s in samples], [s.label for s in samples])
     train_s = time.perf_counter() - started
     images = [s.image for s in scored]
@@ -541,7 +395,7 @@ def milliseconds_per_image(one: Callable, items: Sequence | Dataset, n: int = 8)
 
 def device_name(method: str) -> str:
     """Where a run computes: on the GPU when there is one; a forest stays on the CPU."""
-    on_gpu = torch.cuda.is_available() and FAMILIES[method] != "classical"
+    on_gpu = torch.cuda.is_available() and METHODS[method].family != "classical"
     return torch.cuda.get_device_name() if on_gpu else "cpu"
 
 
@@ -557,27 +411,3 @@ def load_maps(results_dir: str | Path, name: str) -> Predictions:
     """Test maps of a finished run, as `save_maps` wrote them."""
     with np.load(Path(results_dir) / "cache" / name / "maps.npz") as arrays:
         return Predictions(arrays["score_maps"], arrays.get("labels"))
-
-
-def tuned(method: str) -> dict[str, Any]:
-    """Settings chosen on val, from `notebooks/profiles/tuned.yaml`.
-
-    The variants of a method (frozen, random vectors, other starting weights) take its choice, so
-    that they differ from it in one thing only. A method that has not been tuned yet takes the
-    first of its candidates; one that has none, a newcomer, its own defaults.
-    """
-    base = method if FAMILIES.get(method) in FITTED else method.split("-")[0]
-    chosen = yaml.safe_load(TUNED.read_text())
-    if base in chosen:
-        return chosen[base]
-    return yaml.safe_load(CANDIDATES.read_text()).get(base, [{}])[0]
-
-
-def rates(method: str, lr: float | None = None, encoder_lr: float | None = None) -> dict:
-    """Learning rates of a trained method: `tuned`, or those given if it is ours (another
-    backbone's). A method of `baselines` reads its own settings.
-    """
-    if FAMILIES.get(method) in FITTED:
-        return {}
-    given = {"lr": lr, "encoder_lr": encoder_lr}
-    return given if lr and method.startswith("scrapseg") else tuned(method)

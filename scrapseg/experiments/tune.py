@@ -2,10 +2,9 @@
 
     python -m scrapseg.experiments.tune
 
-Candidates stand in `notebooks/candidates.yaml`. Short runs on all training images; the one
-with the best score on val is written to `notebooks/profiles/tuned.yaml`, every trial to
-`results/tuning/tuning.csv`. The score is the impurity mIoU, or pixel AP for a method that names no
-classes. Test is not touched. A stopped series goes on with the trials that are missing from that
+Candidates stand in `methods.yaml`. Short runs on all training images; the one with the best score
+on val is written there too, every trial to `results/tuning/tuning.csv`. The score is the impurity
+mIoU, or pixel AP for a method that names no classes. Test is not touched. A stopped series goes on with the trials that are missing from that
 file; a trial made by other code is made again. `--methods` leaves those of the others, and what was
 chosen by them, as they are.
 """
@@ -21,33 +20,15 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import yaml
 
 from scrapseg import metrics
-from scrapseg.baselines.registry import FITTED, make
+from scrapseg.baselines.registry import make
 from scrapseg.data.classes import CLASSES
-from scrapseg.experiments.run import CANDIDATES, TUNED, Splits, best_look, label_stack, train
+from scrapseg.experiments.methods import METHODS, write_chosen
+from scrapseg.experiments.run import Splits, best_look, label_stack, train
 from scrapseg.files import atomic_write
 from scrapseg.sources import hash_code, imported_modules
 from scrapseg.train.loop import TrainConfig
-
-HEADER = (
-    "# Settings per method, chosen on val among those of candidates.yaml (`make tune`).\n"
-    "# The trials are in results/tuning/tuning.csv.\n"
-)
-
-
-def candidates(path: Path = CANDIDATES) -> dict[str, list[dict[str, Any]]]:
-    """Method -> the settings to choose from, as many for each method.
-
-    Raises:
-        ValueError: the methods have unequal numbers of candidates.
-    """
-    table = yaml.safe_load(path.read_text())
-    if len({len(settings) for settings in table.values()}) != 1:
-        counts = ", ".join(f"{m} {len(settings)}" for m, settings in table.items())
-        raise ValueError(f"{path}: methods must have equally many candidates, not {counts}")
-    return table
 
 
 def tune(
@@ -85,11 +66,13 @@ def tune(
 
 def trial(method: str, splits: Splits, settings: Mapping[str, Any], steps: int) -> dict[str, Any]:
     """One candidate's score on val: metric, val and best_step."""
-    if method not in FITTED:
+    if METHODS[method].is_trained:
         look = best_look(train(method, splits, TrainConfig(steps=steps, evals=1, **settings))[1])
         return {"metric": "miou_impurity", "val": look["val"], "best_step": look["step"]}
     samples = list(splits.train)
-    model = make(method, seed=0, steps=steps, batch_size=TrainConfig.batch_size, **settings)
+    model = make(
+        METHODS[method].maker, seed=0, steps=steps, batch_size=TrainConfig.batch_size, **settings
+    )
     model.fit([s.image for s in samples], [s.label for s in samples])
     maps, labels = model.predict([s.image for s in splits.val]), label_stack(splits.val)
     if maps.labels is None:
@@ -109,7 +92,7 @@ def choose(trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
 
 def main() -> None:
     """Command line."""
-    table = candidates()
+    table = {slug: m.candidates for slug, m in METHODS.items() if m.candidates}
     parser = argparse.ArgumentParser(
         prog="python -m scrapseg.experiments.tune", description=__doc__
     )
@@ -120,8 +103,8 @@ def main() -> None:
     given = parser.parse_args()
     wanted = {method: table[method] for method in given.methods}
     trials = tune(given.data, given.out, given.steps, wanted)
-    chosen = yaml.safe_load(TUNED.read_text()) | choose(trials)
-    atomic_write(TUNED, HEADER + yaml.safe_dump(chosen, default_flow_style=None))
+    chosen = choose(trials)
+    write_chosen({method: chosen[method] for method in wanted})
     print(trials.to_string(index=False))
 
 

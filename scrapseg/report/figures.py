@@ -16,10 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
 from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass
+from scrapseg.experiments.methods import METHODS
 from scrapseg.report.style import (
     COLUMN,
     FULL,
-    METHOD_COLOURS,
     SPARE_COLOURS,
     Figure,
     as_jpeg,  # noqa: F401
@@ -37,7 +37,6 @@ from scrapseg.report.style import (
     styled,
 )
 from scrapseg.report.tables import (
-    METHOD_LABELS,  # noqa: F401
     METRIC_LABELS,
     main_runs,
     method_order,
@@ -368,7 +367,7 @@ def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     y = np.arange(len(rows)) + 0.6 * (starts.cumsum() - 1)
     fig = figure(COLUMN, 0.7 + 0.17 * (len(rows) + 0.6 * starts.sum()))
     axes = fig.subplots()
-    colour = METHOD_COLOURS["scrapseg"]
+    colour = METHODS["scrapseg"].colour
     axes.axvline(0, color="0.4", linewidth=0.8)
     gap = {end: 100 * rows[f"{metric}_diff{end}"] for end in ("", "_lo", "_hi")}
     axes.hlines(y, gap["_lo"], gap["_hi"], color=colour, linewidth=1)
@@ -526,7 +525,7 @@ def training_curves(history: pd.DataFrame) -> Figure:
     quality = [c for c in history if c.startswith("val")]
     fig = figure(FULL * 0.8, 2.3)
     left, right = fig.subplots(1, 2)
-    palette = [*METHOD_COLOURS.values(), *SPARE_COLOURS]
+    palette = [*(m.colour for m in METHODS.values() if m.colour), *SPARE_COLOURS]
     for axes, columns in ((left, losses), (right, quality)):
         for column, colour in zip(columns, palette, strict=False):
             rows = history[["step", column]].dropna()
@@ -1097,7 +1096,7 @@ def wording_dots(tables: Mapping[str, pd.DataFrame], prior: float) -> Figure:
     names = next(iter(tables.values()))["prompts"].tolist()
     fig = figure(FULL, 0.17 * len(names) + 0.85)
     panels = fig.subplots(1, 2, sharey=True)
-    styles = (("D", "0.55"), ("o", METHOD_COLOURS["scrapseg"]))
+    styles = (("D", "0.55"), ("o", METHODS["scrapseg"].colour))
     for axes, metric in zip(panels, ("ap", "miou_impurity"), strict=True):
         for (state, table), (marker, colour) in zip(tables.items(), styles, strict=True):
             axes.plot(table[metric], range(len(names)), marker, color=colour, label=state)

@@ -23,7 +23,7 @@ from matplotlib.patches import Patch
 from scipy import ndimage
 
 from scrapseg.data.classes import CLASSES, ScrapClass
-from scrapseg.report.tables import METHOD_LABELS
+from scrapseg.experiments.methods import METHODS
 
 COLUMN = 3.4
 FULL = 7.0
@@ -56,49 +56,6 @@ STYLE = {
     "image.interpolation": "nearest",
 }
 
-METHOD_COLOURS = {
-    "scrapseg": "#0072B2",
-    "scrapseg-random": "#CC79A7",
-    "scrapseg-imagenet": "#E69F00",
-    "scrapseg-frozen": "#56B4E9",
-    "scrapseg-frozen-vv": "#88CCEE",
-    "unet": "#D55E00",
-    "unet-aligned": "#7A3300",
-    "fpn": "#EE8866",
-    "deeplabv3plus": "#8C1C13",
-    "segformer": "#882255",
-    "segformer-aligned": "#44112B",
-    "random-forest": "#444444",
-    "patchcore": "#009E73",
-    "padim": "#44BB99",
-    "stfpm": "#117733",
-    "fastflow": "#999933",
-    "cfa": "#66CCAA",
-    "supersimplenet": "#225555",
-    "winclip": "#332288",
-}
-# Hues say the family (green: normal images only); markers tell its members apart.
-METHOD_MARKERS = {
-    "scrapseg": "o",
-    "scrapseg-random": "v",
-    "scrapseg-imagenet": "P",
-    "scrapseg-frozen": "s",
-    "scrapseg-frozen-vv": "X",
-    "unet": "^",
-    "unet-aligned": "<",
-    "fpn": ">",
-    "deeplabv3plus": "d",
-    "segformer": "h",
-    "segformer-aligned": "H",
-    "random-forest": "*",
-    "patchcore": "D",
-    "padim": "p",
-    "stfpm": "1",
-    "fastflow": "2",
-    "cfa": "3",
-    "supersimplenet": "4",
-    "winclip": "8",
-}
 # What remains of Okabe-Ito, for methods a user adds.
 SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
 
@@ -142,10 +99,11 @@ def figure(width: float, height: float) -> Figure:
 def method_style(slug: str) -> dict:
     """Label, colour and marker of a method as keyword arguments of `Axes.plot`."""
     spare = SPARE_COLOURS[sum(map(ord, slug)) % len(SPARE_COLOURS)]
+    of = METHODS.get(slug)
     return {
-        "label": METHOD_LABELS.get(slug, slug),
-        "color": METHOD_COLOURS.get(slug, spare),
-        "marker": METHOD_MARKERS.get(slug, "X"),
+        "label": of.label if of else slug,
+        "color": of.colour if of and of.colour else spare,
+        "marker": of.marker if of and of.marker else "X",
     }
 
 

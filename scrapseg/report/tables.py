@@ -26,6 +26,7 @@ import pandas as pd
 from scrapseg import files
 from scrapseg.data.classes import SLUGS, STEEL
 from scrapseg.experiments import records
+from scrapseg.experiments.methods import METHODS, method_label
 
 if TYPE_CHECKING:
     from scrapseg.metrics.bootstrap import ImageStats
@@ -34,27 +35,6 @@ ROOT = Path(__file__).resolve().parents[2]
 DATASET = "scrapsim"
 OURS = "scrapseg"
 
-METHOD_LABELS = {
-    "scrapseg": "ScrapSeg (ours)",
-    "scrapseg-random": "ours, random vectors",
-    "scrapseg-imagenet": "ours, not aligned",
-    "scrapseg-frozen": "ours, frozen encoder",
-    "scrapseg-frozen-vv": "frozen, value-value attention",
-    "unet": "U-Net",
-    "unet-aligned": "U-Net, aligned tower",
-    "fpn": "FPN",
-    "deeplabv3plus": "DeepLabV3+",
-    "segformer": "SegFormer decoder",
-    "segformer-aligned": "SegFormer, aligned tower",
-    "random-forest": "random forest",
-    "patchcore": "PatchCore",
-    "padim": "PaDiM",
-    "stfpm": "STFPM",
-    "fastflow": "FastFlow",
-    "cfa": "CFA",
-    "supersimplenet": "SuperSimpleNet",
-    "winclip": "WinCLIP",
-}
 METRIC_LABELS = {
     "ap": "pixel AP",
     "auroc": "pixel AUROC",
@@ -186,7 +166,7 @@ class TableError(Exception):
 
 def method_order(slugs: Iterable[str]) -> list[str]:
     """The methods in the order of every table and legend: ours first, unknown ones last by name."""
-    known = list(METHOD_LABELS)
+    known = list(METHODS)
     return sorted(set(slugs), key=lambda s: (known.index(s) if s in known else len(known), s))
 
 
@@ -233,7 +213,7 @@ def mean_over_seeds(
             out.append(
                 {
                     "method": method,
-                    "label": METHOD_LABELS.get(method, method),
+                    "label": method_label(method),
                     "family": of_shots["family"].iloc[0],
                     "shots": shots,
                     "seeds": of_shots["seed"].nunique(),
@@ -369,7 +349,7 @@ def long(metrics: pd.DataFrame) -> pd.DataFrame:
             of = rows[(rows["method"] == method) & (rows["steps"] == count)]
             mean = of.groupby("metric")["value"].mean()
             values = [mean.get(name, math.nan) for name in names]
-            label = METHOD_LABELS.get(method, method)
+            label = method_label(method)
             out.append((method, label, int(count), of["seed"].nunique(), *values))
     return pd.DataFrame(out, columns=["method", "label", "steps", "seeds", *names])
 
@@ -539,7 +519,7 @@ def domains(results_dir: Path | str, data_dir: Path | str) -> pd.DataFrame:
             if seeds:
                 sides = [parts[OURS][s] for s in seeds], [theirs[s] for s in seeds]
                 gap = paired_difference(*sides, metric)[:3]
-            label = METHOD_LABELS.get(method, method)
+            label = method_label(method)
             rows.append((method, label, source, target, len(theirs), metric, *mean, *gap))
     columns = ["method", "label", "source", "target", "seeds", "metric", "value", "lo", "hi"]
     return pd.DataFrame(rows, columns=[*columns, "gap", "gap_lo", "gap_hi"])

@@ -13,6 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from scrapseg.experiments import records
+from scrapseg.experiments.methods import METHODS
 from scrapseg.report import tables
 
 DATASET = "magnetic-tile"
@@ -142,9 +143,10 @@ def answer(
     table = TABLES["tile_fewshot"](metrics)
     ours = table[table["method"] == tables.OURS].set_index("shots")
     lines = []
+    names = {slug: m.label for slug, m in METHODS.items()}
     for shots, row in ours.iterrows():
         value = f"ScrapSeg AP {row['ap']:.3f}, mIoU {row['miou']:.3f}; "
-        gaps = _gaps(of_methods, shots, "scrapseg minus", tables.METHOD_LABELS)
+        gaps = _gaps(of_methods, shots, "scrapseg minus", names)
         lines.append(f"- **{shots} shots**: {value}{gaps}")
     labels = {start: label for start, (_, _, label) in STARTS.items()}
     for shots in tables.shots_order(of_starts["shots"]):

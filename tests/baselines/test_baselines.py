@@ -7,6 +7,7 @@ import anomalib.models.image
 import numpy as np
 import open_clip
 import pytest
+import segmentation_models_pytorch as smp
 import timm
 import torch
 from anomalib.models.image.winclip import torch_model
@@ -15,17 +16,18 @@ from sklearn.metrics import roc_auc_score
 from scrapseg.baselines.anomalib_models import Padim, PatchCore, Stfpm
 from scrapseg.baselines.forest import RandomForest
 from scrapseg.baselines.one_class import NOT_RUN
-from scrapseg.baselines.registry import FITTED, make
-from scrapseg.baselines.supervised import ARCHITECTURES, SupervisedNet
+from scrapseg.baselines.registry import MakerError, make
+from scrapseg.baselines.supervised import SupervisedNet
 from scrapseg.baselines.winclip import WinClip
-from scrapseg.experiments.tune import candidates
+from scrapseg.experiments.methods import METHODS
 from scrapseg.models.weights import WeightsMissing, efficientnet_lite0_state_dict
 from scrapseg.train.losses import segmentation_loss
 
 torch.set_num_threads(1)
+DECODERS = (smp.Unet, smp.FPN, smp.DeepLabV3Plus, smp.Segformer)
 
 
-@pytest.fixture(scope="module", params=ARCHITECTURES)
+@pytest.fixture(scope="module", params=DECODERS)
 def net(request) -> SupervisedNet:
     torch.manual_seed(0)
     return SupervisedNet(request.param, 9)
@@ -53,7 +55,7 @@ def test_a_segmenter_gives_logits_at_the_images_size(net):
 def test_unet_encoder_computes_the_imagenet_features():
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
-        found = SupervisedNet("unet").eval().net.encoder(images)[1:]  # [0] is the image itself
+        found = SupervisedNet().eval().net.encoder(images)[1:]  # [0] is the image itself
         for ours, reference in zip(found, imagenet_features(images), strict=True):
             torch.testing.assert_close(ours, reference)
 
@@ -68,17 +70,17 @@ def test_every_segmenter_has_the_imagenet_encoder(net):
 def test_a_segmenter_is_deterministic_given_the_seed():
     def decoder(seed: int) -> dict:
         torch.manual_seed(seed)
-        return SupervisedNet("unet").net.decoder.state_dict()
+        return SupervisedNet().net.decoder.state_dict()
 
     one, again, other = decoder(0), decoder(0), decoder(1)
     assert all(torch.equal(again[k], v) for k, v in one.items())
     assert any(not torch.equal(other[k], v) for k, v in one.items())
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_a_segmenter_starts_at_the_prior(architecture):
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_a_segmenter_starts_at_the_prior(decoder):
     """With all features zero the head gives normal 0.9 and the rest an equal share."""
-    head = SupervisedNet(architecture, 5, normal_prior=0.9).net.segmentation_head
+    head = SupervisedNet(decoder, 5, normal_prior=0.9).net.segmentation_head
     with torch.no_grad():
         p = head(torch.zeros(1, head[0].in_channels, 4, 4)).softmax(1)[0, :, 0, 0]
     torch.testing.assert_close(p, torch.tensor([0.9, 0.025, 0.025, 0.025, 0.025]))
@@ -161,7 +163,7 @@ def test_patchcore_bank_is_a_k_centre_greedy_choice():
         torch.testing.assert_close(chosen, reach.max(), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("candidate", candidates()["patchcore"], ids=str)
+@pytest.mark.parametrize("candidate", METHODS["patchcore"].candidates, ids=str)
 def test_patchcore_finds_a_planted_odd_patch(candidate):
     normal, (odd,) = textures(4, seed=0, size=128), textures(1, seed=1, size=128)
     odd[32:64, 64:96] = (220, 30, 30)
@@ -198,7 +200,7 @@ def test_patchcore_refuses_what_it_cannot_do():
         PatchCore().score_maps(textures(1, seed=0))
 
 
-ONE_CLASS = [m for m in FITTED if m not in ("random-forest", "winclip")]
+ONE_CLASS = [s for s, m in METHODS.items() if m.family == "unsupervised" and s != "winclip"]
 
 
 @pytest.mark.parametrize("method", ONE_CLASS)
@@ -210,10 +212,10 @@ def test_a_one_class_method_finds_what_it_has_not_seen(method):
     odd[where] = (220, 30, 30)
     labels = [np.zeros((96, 96), np.uint8) for _ in normal] + [where.astype(np.uint8)]
     slow = method == "supersimplenet"  # it learns to tell noise on features, from nothing
-    settings = candidates()[method][-1 if slow else 0]
+    settings = METHODS[method].candidates[-1 if slow else 0]
     if slow:  # 96 pixels are six columns at the stride that its candidates have for 384
         settings = settings | {"layers": ["blocks.2", "blocks.4"]}
-    model = make(method, seed=0, steps=40 if slow else 12, batch_size=4, **settings)
+    model = make(METHODS[method].maker, seed=0, steps=40 if slow else 12, batch_size=4, **settings)
     maps = model.fit([*normal, odd], labels).predict([odd, normal[0]])
     assert maps.labels is None and model.parameters > 1e6
     assert maps.score_maps.shape == (2, 96, 96) and maps.score_maps.dtype == np.float32
@@ -318,8 +320,8 @@ def test_random_forest_goes_back_to_the_true_shares():
 
 
 def test_what_cannot_be_fitted_is_named():
-    with pytest.raises(ValueError, match="'resnet' is none of the fitted ones"):
-        make("resnet", seed=0, steps=1, batch_size=1)
+    with pytest.raises(MakerError, match=r"baselines\.resnet: cannot be imported as a method"):
+        make("scrapseg.baselines.resnet", seed=0, steps=1, batch_size=1)
     with pytest.raises(ValueError, match="at least one labelled image"):
         RandomForest().fit([], [])
     with pytest.raises(ValueError, match="at least one normal image"):

@@ -16,8 +16,10 @@ from sklearn.metrics import average_precision_score
 from scrapseg.baselines.registry import make
 from scrapseg.data.classes import CLASSES, by_slug
 from scrapseg.experiments import run as experiment
+from scrapseg.experiments.build import Backbone, Variant, build
+from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect
-from scrapseg.experiments.run import Backbone, Splits, Variant, build, load_maps, run, tuned
+from scrapseg.experiments.run import Splits, load_maps, run
 from scrapseg.models import weights
 from scrapseg.models.pocket import ALIGNED
 from scrapseg.models.scrapseg import ScrapSeg
@@ -75,9 +77,9 @@ def test_the_same_seed_gives_the_same_numbers(splits, tmp_path):
 
 
 def test_frozen_and_fine_tuned_start_from_the_same_weights():
-    a, b = experiment.build("scrapseg", 5), experiment.build("scrapseg-frozen", 5)
+    a, b = build("scrapseg", 5), build("scrapseg-frozen", 5)
     assert all(torch.equal(v, b.state_dict()[k]) for k, v in a.state_dict().items())
-    c = experiment.build("scrapseg-random", 5)
+    c = build("scrapseg-random", 5)
     different = [k for k, v in a.state_dict().items() if not torch.equal(v, c.state_dict()[k])]
     assert different == ["text"]
 
@@ -140,22 +142,22 @@ def test_a_class_without_labels_is_not_trained(splits, monkeypatch):
 
 def test_unknown_method_is_named():
     with pytest.raises(ValueError, match="'resnet'"):
-        experiment.build("resnet", 0)
+        build("resnet", 0)
 
 
 def test_every_trained_method_has_its_chosen_rates():
-    for method, family in experiment.FAMILIES.items():
-        if family in experiment.FITTED:
-            make(method, seed=0, steps=1, batch_size=1, **tuned(method))
+    for method in METHODS.values():
+        if method.is_trained:
+            TrainConfig(**method.settings)
+            assert method.settings.keys() == {"lr", "encoder_lr"}
         else:
-            TrainConfig(**tuned(method))
-            assert tuned(method).keys() == {"lr", "encoder_lr"}
+            make(method.maker, seed=0, steps=1, batch_size=1, **method.settings)
 
 
 @pytest.mark.parametrize("method", ["random-forest", "padim"])
 def test_a_fitted_method_leaves_the_same_record(splits, tmp_path, method):
     record = run(method, splits, CONFIG, tmp_path)
-    assert record.config["steps"] == 2 and tuned(method).items() <= record.config.items()
+    assert record.config["steps"] == 2 and METHODS[method].settings.items() <= record.config.items()
     assert record.metrics["params_m"] > 0 and record.metrics["ms_per_image"] > 0
     assert ("miou" in record.metrics) == (method == "random-forest")
     again = run(method, splits, CONFIG, tmp_path)

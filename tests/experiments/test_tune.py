@@ -8,23 +8,7 @@ import pandas as pd
 import pytest
 
 from scrapseg.experiments import tune
-from scrapseg.experiments.run import FAMILIES
-
-
-def test_every_method_has_four_candidates():
-    table = tune.candidates()
-    # Variants take the choice of their method; WinCLIP waits for weights that do not come along.
-    own = {m for m in FAMILIES if not m.startswith("scrapseg-")} - {"winclip"}
-    own -= {"unet-aligned", "segformer-aligned"}
-    assert table.keys() == own
-    assert {len(settings) for settings in table.values()} == {4}
-
-
-def test_unequal_effort_is_refused(tmp_path):
-    path = tmp_path / "candidates.yaml"
-    path.write_text("a: [{lr: 1}]\nb: [{lr: 1}, {lr: 2}]\n")
-    with pytest.raises(ValueError, match=r"candidates\.yaml: .* not a 1, b 2"):
-        tune.candidates(path)
+from scrapseg.experiments.methods import METHODS
 
 
 def test_a_series_goes_on_where_it_stopped(tiny_scrapsim, tmp_path, monkeypatch):
@@ -56,6 +40,6 @@ def test_long_trials_outweigh_short_ones():
 @pytest.mark.parametrize("method", ["random-forest", "patchcore"])
 def test_a_trial_scores_on_val(tiny_scrapsim, method):
     splits = tune.Splits.load(tiny_scrapsim)
-    found = tune.trial(method, splits, tune.candidates()[method][0], 1)
+    found = tune.trial(method, splits, METHODS[method].candidates[0], 1)
     assert found["metric"] == ("ap" if method == "patchcore" else "miou_impurity")
     assert 0 <= found["val"] <= 1

@@ -12,6 +12,7 @@ from matplotlib.text import Text
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import CLASSES, SLUGS
 from scrapseg.data.scrapsim import ScrapSim, composition
+from scrapseg.experiments.methods import METHODS
 from scrapseg.report import figures as plots
 from scrapseg.report import tables
 
@@ -109,11 +110,11 @@ def test_a_figure_shows_itself_in_a_notebook(frame):
 
 def test_fewshot_curve_draws_the_means_over_seeds(frame):
     axes = plots.fewshot_curve(frame, metrics=["ap"]).axes[0]
-    ours = next(a for a in axes.lines if a.get_label() == plots.METHOD_LABELS["scrapseg"])
+    ours = next(a for a in axes.lines if a.get_label() == METHODS["scrapseg"].label)
     # One shot has two seeds, 0.01 apart (fake_results.record).
     assert ours.get_ydata() == pytest.approx([0.9 * 0.45 + 0.005, 0.9 * 0.65, 0.9 * 0.85, 0.9])
     assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "4", "16", "all"]
-    frozen = next(a for a in axes.lines if a.get_label() == plots.METHOD_LABELS["scrapseg-frozen"])
+    frozen = next(a for a in axes.lines if a.get_label() == METHODS["scrapseg-frozen"].label)
     assert frozen.get_linestyle() == "--" and frozen.get_ydata() == pytest.approx([0.8, 0.8])
 
 
@@ -150,4 +151,4 @@ def test_class_crops_show_the_class_from_small_to_large(samples):
 def test_unknown_methods_get_a_style_and_come_last():
     order = plots.method_order(["mine", "unet", "scrapseg"])
     assert order == ["scrapseg", "unet", "mine"]
-    assert plots.method_style("mine")["color"] not in plots.METHOD_COLOURS.values()
+    assert plots.method_style("mine")["color"] not in {m.colour for m in METHODS.values()}

@@ -9,18 +9,18 @@ from fake_results import write_results
 from matplotlib.text import Text
 from test_figures import hidden_ticks
 
+from scrapseg.experiments.methods import METHODS
 from scrapseg.metrics import failures, mass
 from scrapseg.report import figures as plots
 from scrapseg.report import figures_analysis as P
 from scrapseg.report import tables
-from scrapseg.report.tables import METHOD_LABELS
 
 
 @pytest.fixture(scope="module")
 def frame(tmp_path_factory) -> pd.DataFrame:
     """Results of all methods: those that have none take a relative's."""
     frame = write_results(tmp_path_factory.mktemp("results"), figures=())
-    missing = [m for m in METHOD_LABELS if m not in set(frame["method"])]
+    missing = [m for m in METHODS if m not in set(frame["method"])]
     parts = [frame]
     for method in missing:
         rows = frame[frame["method"] == "patchcore"].copy()
@@ -33,7 +33,7 @@ def frame(tmp_path_factory) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def paired() -> pd.DataFrame:
     """The first difference is sure, the others are not."""
-    others = list(METHOD_LABELS)[1:]
+    others = list(METHODS)[1:]
     rows = [(m, k, 0.1, -0.05, 0.2, 0.2) for m in others for k in ("ap", "miou_binary")]
     rows[0] = (others[0], "ap", 0.12, 0.05, 0.2, 0.03)
     return pd.DataFrame(rows, columns=["scrapseg minus", "metric", "value", "lo", "hi", "p_holm"])
@@ -108,7 +108,7 @@ def test_methods_dots_show_the_values_and_leave_out_what_is_not_there(frame):
         for line in axes[0].lines
         if len(line.get_xdata()) == 1
     }
-    assert drawn["U-Net"] == pytest.approx(0.91) and len(drawn) == len(METHOD_LABELS)
+    assert drawn["U-Net"] == pytest.approx(0.91) and len(drawn) == len(METHODS)
     assert "PaDiM" not in {line.get_label() for line in axes[1].lines}
 
 
@@ -117,16 +117,16 @@ def test_only_sure_differences_are_filled(paired):
     dots = [line for line in axes.lines if line.get_marker() == "o"]
     filled = [d for d in dots if d.get_markerfacecolor() != "white"]
     assert [d.get_xdata()[0] for d in filled] == [12]
-    assert len(dots) == len(METHOD_LABELS) - 1
+    assert len(dots) == len(METHODS) - 1
 
 
 def test_heat_lines_are_what_is_missed(frame):
     axes = P.heat_lines({"scrapseg": 0.75}, most=0.01).axes[0]
-    ours = next(a for a in axes.lines if a.get_label().startswith(METHOD_LABELS["scrapseg"]))
+    ours = next(a for a in axes.lines if a.get_label().startswith(METHODS["scrapseg"].label))
     assert ours.get_ydata()[-1] == pytest.approx(250)  # a quarter of 1 % of 100 t
 
 
 def test_every_method_has_its_own_look():
-    looks = [tuple(plots.method_style(m)[k] for k in ("color", "marker")) for m in METHOD_LABELS]
-    assert len(set(looks)) == len(METHOD_LABELS)
-    assert {look[0] for look in looks} == set(plots.METHOD_COLOURS.values())
+    looks = [tuple(plots.method_style(m)[k] for k in ("color", "marker")) for m in METHODS]
+    assert len(set(looks)) == len(METHODS)
+    assert {look[0] for look in looks} == {m.colour for m in METHODS.values()}

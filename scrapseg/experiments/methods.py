@@ -1,0 +1,139 @@
+"""The methods of the benchmark, as `methods.yaml` lists them: one entry there is one method.
+
+The file's head says what an entry holds and how a method is added. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from scrapseg.files import atomic_write
+
+PATH = Path(__file__).with_name("methods.yaml")
+SCRAPSEG = "scrapseg.models.scrapseg.ScrapSeg"
+DECODERS = "segmentation_models_pytorch."
+
+
+class MethodsError(ValueError):
+    """The list of methods cannot be used; the message is one line and names the file."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One method; see the head of `methods.yaml` for what the fields say.
+
+    `colour` and `marker` are empty for a method that leaves its looks to the figures.
+    """
+
+    slug: str
+    label: str
+    family: str
+    maker: str
+    colour: str = ""
+    marker: str = ""
+    candidates: tuple[dict[str, Any], ...] = ()
+    chosen: dict[str, Any] | None = None
+    settings_of: str = ""
+    options: dict[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+
+    @property
+    def is_ours(self) -> bool:
+        """It is ScrapSeg or a variant of it."""
+        return self.maker == SCRAPSEG
+
+    @property
+    def is_trained(self) -> bool:
+        """It is trained by our loop; a method that is not has `fit` and `predict` of its own."""
+        return self.is_ours or self.maker.startswith(DECODERS)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Settings chosen on val; the first candidate before any choice; {} without candidates."""
+        if self.settings_of:
+            return METHODS[self.settings_of].settings
+        return dict(self.chosen or (self.candidates or ({},))[0])
+
+
+def load(path: Path = PATH) -> dict[str, Method]:
+    """Read a list of methods: slug -> method, in the file's order.
+
+    Raises:
+        MethodsError: it is no YAML mapping of entries, an entry has an unknown key or lacks one, or
+            methods have unequal numbers of candidates.
+    """
+    try:
+        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        methods = {
+            slug: Method(
+                slug,
+                **entry | {k: tuple(entry[k]) for k in ("candidates", "inputs") if k in entry},
+            )
+            for slug, entry in entries.items()
+        }
+    except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
+        raise MethodsError(
+            f"{path}: not a list of methods ({' '.join(str(error).split())})"
+        ) from error
+    counts = {slug: len(m.candidates) for slug, m in methods.items() if m.candidates}
+    if len(set(counts.values())) > 1:
+        unequal = ", ".join(f"{slug} {count}" for slug, count in counts.items())
+        raise MethodsError(f"{path}: methods must have equally many candidates, not {unequal}")
+    return methods
+
+
+#: Slug -> method, in the order of tables and legends.
+METHODS = load()
+
+
+def method(slug: str) -> Method:
+    """The method of that name.
+
+    Raises:
+        MethodsError: there is none.
+    """
+    if slug not in METHODS:
+        raise MethodsError(f"no method {slug!r} in {PATH.name}; there are {', '.join(METHODS)}")
+    return METHODS[slug]
+
+
+def method_label(slug: str) -> str:
+    """A method's name for a reader; its slug where the list does not have it."""
+    return METHODS[slug].label if slug in METHODS else slug
+
+
+def rates(slug: str, lr: float | None = None, encoder_lr: float | None = None) -> dict[str, Any]:
+    """Learning rates of a method that our loop trains: its own, or those given if it is ours.
+
+    Another backbone than the pocket one has other rates. {} for a method with a `fit` of its own,
+    which takes all its settings itself.
+    """
+    of = method(slug)
+    if not of.is_trained:
+        return {}
+    return {"lr": lr, "encoder_lr": encoder_lr} if lr and of.is_ours else of.settings
+
+
+def write_chosen(choice: dict[str, dict[str, Any]], path: Path = PATH) -> None:
+    """Write settings chosen on val as the `chosen` lines of their entries; all else stays as it is.
+
+    Raises:
+        MethodsError: a method has no entry.
+    """
+    text = path.read_text(encoding="utf-8")
+    for slug, settings in choice.items():
+        flow = yaml.safe_dump(settings, default_flow_style=True, width=1000).strip()
+        entry = re.search(rf"^{re.escape(slug)}:[^\n]*\n(?:(?: [^\n]*)?\n)*?(?=\S|\Z)", text, re.M)
+        if not entry:
+            raise MethodsError(f"{path}: no entry {slug!r} to write the chosen settings to")
+        block, line = entry.group(), f"  chosen: {flow}\n"
+        fresh, found = re.subn(r"^  chosen:[^\n]*\n", lambda _, line=line: line, block, flags=re.M)
+        if not found:
+            fresh = block.rstrip("\n") + "\n" + line + block[len(block.rstrip("\n")) + 1 :]
+        text = text.replace(block, fresh)
+    atomic_write(path, text)
