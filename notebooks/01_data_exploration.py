@@ -30,6 +30,9 @@
 # out. To point at it is to give every pixel of a camera image a class: *semantic segmentation*, with
 # one class that is nearly everywhere (steel) and eight that are rare. This notebook looks at the data
 # before any model does.
+#
+# The outputs shown in the `.ipynb` are those of the laptop run (`notebooks/profiles/laptop.yaml`); run as
+# it stands, the notebook takes the small smoke settings in the parameters cell.
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -38,9 +41,12 @@ data_dir = "../data/scrapsim"
 limit = 60  # images per split whose pixels are read; None for all of them
 
 # %%
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Markdown
+from matplotlib.patches import Patch, Rectangle
 from PIL import Image
 from scipy import ndimage
 
@@ -48,8 +54,10 @@ from scrapseg import metrics
 from scrapseg.data import base, scrapsim, shots
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
 from scrapseg.experiments.records import save_figure, save_table
-from scrapseg.report import figures as plots
+from scrapseg.report import style
 
+mpl.rcParams.update(style.STYLE)
+NAMES, COLOURS = [c.name for c in IMPURITIES], list(style.class_colours()[1:])
 splits = {name: scrapsim.ScrapSim(data_dir, name) for name in base.SPLITS}
 train_px, val_px = (list(scrapsim.ScrapSim(data_dir, s, limit=limit)) for s in ("train", "val"))
 
@@ -68,9 +76,31 @@ train_px, val_px = (list(scrapsim.ScrapSim(data_dir, s, limit=limit)) for s in (
 # kind of object comes from one small generator. **A number measured here says how methods compare on
 # rendered scrap; it is no promise for a yard.**
 
+
 # %%
+def pictures(rows, names=(), titles=(), height=None):
+    """Rows of pictures without axes; names stand left of the rows, titles above the columns."""
+    cols = max(len(row) for row in rows)
+    figure = style.figure(style.FULL, height or style.FULL * len(rows) / cols)
+    grid = figure.subplots(len(rows), cols, squeeze=False)
+    figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    for line, row in zip(grid, rows):
+        for axes in line:
+            style.bare(axes)
+        for axes, picture in zip(line, row):
+            axes.imshow(picture)
+    for line, name in zip(grid, names):
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center")
+    for axes, title in zip(grid[0], titles):
+        axes.set_title(title)
+    return figure, grid
+
+
 some = scrapsim.ScrapSim(data_dir, "train", limit=12)
-plots.as_jpeg(plots.contact_sheet(some, cols=4, alpha=0.25), 120)
+tinted = [style.overlay(s.image, s.label, alpha=0.25) for s in some]
+figure, _ = pictures([tinted[:4], tinted[4:8], tinted[8:]], height=0.8 * style.FULL)
+style.legend_below(figure, style.class_handles(range(1, len(CLASSES))))
+style.as_jpeg(figure, 120)
 
 # %% [markdown]
 # The tint and the rim show where the impurities are. Without them they are easy to miss, and some of
@@ -91,7 +121,23 @@ def variety(sample):
 
 
 example = max(train_px, key=variety)
-plots.as_jpeg(plots.dissection(example), 130)
+apart = np.where(example.instances[..., None] > 0, example.image, style.faded(example.image))
+three = [example.image, style.overlay(example.image, example.label, 0.6), apart]
+titles = "image", "label: class of every pixel", "instances, and how much is in sight"
+figure, grid = pictures([three], titles=titles, height=2.8)
+for item in example.meta["instances"]:
+    rows, cols = np.nonzero(example.instances == item["id"])
+    top, left, right = rows.min() - 3, cols.min() - 3, cols.max() + 3
+    over = {"y": top - 3, "va": "bottom"} if top > 25 else {"y": rows.max() + 6, "va": "top"}
+    colour = 0.8 * COLOURS[SLUGS.index(item["class"]) - 1]
+    box = Rectangle((left, top), right - left, np.ptp(rows) + 6, fill=False, ec=colour, lw=1.2)
+    grid[0, 2].add_patch(box)
+    flush = {"x": right, "ha": "right"} if left > 230 else {"x": left, "ha": "left"}
+    name = f"{NAMES[SLUGS.index(item['class']) - 1]} {item['visible_fraction']:.0%}"
+    label = grid[0, 2].text(s=name, fontsize=6, **over, **flush)
+    label.set_bbox({"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6})
+style.legend_below(figure, style.class_handles(np.unique(example.label)))
+style.as_jpeg(figure, 130)
 
 # %%
 about = example.meta
@@ -107,8 +153,31 @@ Markdown(
 # One row per class, from small to large. Each has its own geometry and material; none looks the
 # same twice.
 
+
 # %%
-plots.as_jpeg(plots.class_crops(train_px, per_class=9, size=96, min_pixels=150), 130)
+def crop(sample, item, size=96):
+    """A square around one object with a margin, `size` pixels wide."""
+    where = np.nonzero(sample.instances == item["id"])
+    side = min(int(1.3 * max(map(np.ptp, where))) + 16, *sample.label.shape)
+    top, left = (
+        int(np.clip((v.min() + v.max() - side) // 2, 0, n - side))
+        for v, n in zip(where, sample.label.shape)
+    )
+    square = Image.fromarray(sample.image[top : top + side, left : left + side])
+    return np.asarray(square.resize((size, size), Image.Resampling.LANCZOS))
+
+
+found = pd.DataFrame(
+    {"class": k["class"], "pixels": k["pixels"], "scene": s.scene, "object": (s, k)}
+    for s in train_px
+    for k in s.meta["instances"]
+)
+found = found[found["pixels"] >= 150].sample(frac=1, random_state=0)
+found["again"] = found.duplicated(["class", "scene"])  # another scene's object comes first
+nine = found.sort_values("again", kind="stable").groupby("class").head(9).sort_values("pixels")
+rows = [[crop(*k) for k in nine.loc[nine["class"] == slug, "object"]] for slug in SLUGS[1:]]
+figure, _ = pictures(rows, [name.replace(" ", "\n") for name in NAMES], height=5.6)
+style.as_jpeg(figure, 130)
 
 # %%
 kinds = {"tramp": "foreign metal", "hazard": "hazard", "non-metal": "non-metal"}
@@ -144,7 +213,31 @@ per_class = scrapsim.composition(splits.values())
 extra = pd.DataFrame([totals(s, part) for s in splits.values() for part in ("all", "none")])
 composition = pd.concat([per_class[extra.columns], extra], ignore_index=True)
 save_table(composition, results_dir, "composition")
-plots.composition_chart(composition)
+
+# %%
+SHADES = dict(zip(base.SPLITS, sns.color_palette("blend:#5B8DB8,#DCE8F2", 3)))
+SPLITS = [Patch(color=shade, label=split) for split, shade in SHADES.items()]
+STACK = {"hue": "split", "palette": SHADES, "multiple": "stack", "legend": False}
+STACK |= {"alpha": 1, "linewidth": 0.4, "edgecolor": "white"}
+named = composition.assign(name=composition["class"].map(dict(zip(SLUGS[1:], NAMES))))
+named = named.dropna(subset="name").iloc[::-1]  # of a stack, the last group lies at the bottom
+
+
+def count_bars(column, axes):
+    """Bars of `column` for each class, one part for each split."""
+    sns.histplot(named, y="name", weights=column, shrink=0.75, **STACK, ax=axes)
+    for bars in axes.containers:
+        axes.bar_label(bars, fmt="%.0f", label_type="center", fontsize=6, color="0.1")
+    axes.set(xlabel=column, ylabel="", ylim=(-0.5, len(NAMES) - 0.5))
+
+
+figure = style.figure(style.FULL, 2.4)
+left, right = figure.subplots(1, 2, sharey=True)
+count_bars("images", left)
+count_bars("instances", right)
+right.set_xlim(right=1.3 * right.get_xlim()[1])  # room for the legend
+right.legend(handles=SPLITS, loc="center right")
+figure
 
 # %% tags=["nbval-check-output"]
 order = ["all", "none", *SLUGS[1:]]
@@ -159,7 +252,13 @@ print(images.loc[order, list(base.SPLITS)].to_string())
 
 # %%
 shares = {n: [m["impurity_fraction"] for m in s.meta.values()] for n, s in splits.items()}
-plots.impurity_share(shares)
+long = pd.concat(pd.DataFrame({"split": n, "share": 100 * np.array(v)}) for n, v in shares.items())
+figure = style.figure(style.COLUMN, 2.2)
+axes = figure.subplots()
+sns.histplot(long.iloc[::-1], x="share", bins=24, **STACK, ax=axes)
+axes.legend(handles=SPLITS)
+axes.set(xlabel="impurity, % of the image's pixels", ylabel="images")
+figure
 
 # %%
 everything = np.concatenate(list(shares.values()))
@@ -179,7 +278,17 @@ Markdown(
 
 # %%
 objects = pd.concat([scrapsim.instances_table(s).assign(split=n) for n, s in splits.items()])
-plots.size_against_visibility(objects)
+dots = objects.assign(seen=100 * objects["visible_fraction"]).sample(frac=1, random_state=0)
+figure = style.figure(0.7 * style.FULL, 2.8)
+axes = figure.subplots()
+sns.scatterplot(dots, x="pixels", y="seen", hue="class", palette=dict(zip(SLUGS[1:], COLOURS)),
+                s=12, alpha=0.85, edgecolor="0.2", linewidth=0.25, legend=False, ax=axes)  # fmt: skip
+for edge in (metrics.SIZES["small"][1], metrics.SIZES["large"][0]):
+    axes.axvline(edge, color="0.35", linewidth=0.8, linestyle="--")
+axes.set(xscale="log", ylim=(0, 104), xlabel="visible pixels of the object",
+         ylabel="share of the object in sight, %")  # fmt: skip
+style.legend_below(figure, style.class_handles(range(1, len(CLASSES))), cols=4)
+figure
 
 # %%
 small, large = metrics.SIZES["small"], metrics.SIZES["large"]
@@ -213,7 +322,24 @@ def iou_one_pixel_wide(samples, value):
 
 
 rim = {c.slug: iou_one_pixel_wide(val_px, c.index) for c in IMPURITIES}
-plots.class_bars(rim, "IoU, outline one pixel too wide", 1, "perfect")
+
+
+# %%
+def class_bars(values, label, level, meaning):
+    """A bar for each class, and a dashed line to compare it with."""
+    figure = style.figure(style.COLUMN, 2.4)
+    axes = figure.subplots()
+    sns.barplot(x=[values[slug] for slug in SLUGS[1:]], y=NAMES, hue=NAMES, palette=COLOURS,
+                saturation=1, edgecolor="0.3", linewidth=0.4, ax=axes)  # fmt: skip
+    for bar in axes.containers:
+        axes.bar_label(bar, fmt="%.2f", fontsize=6.5, padding=2)
+    line = axes.axvline(level, color="0.3", linestyle="--", linewidth=0.8, label=meaning)
+    axes.set(xlim=(0, 1.12), xlabel=label)
+    style.legend_below(figure, [line])
+    return figure
+
+
+class_bars(rim, "IoU, outline one pixel too wide", 1, "perfect")
 
 # %% [markdown]
 # Read IoUs against these bars: a cable's IoU far below 1 can be a cable found.
@@ -279,7 +405,7 @@ for c in IMPURITIES:
     scores = evidence[c.index][np.concatenate([own, steel])]
     truth = np.arange(len(scores)) < len(own)
     alone[c.slug] = metrics.auroc(metrics.rank(scores[None, None], truth[None, None]))
-plots.class_bars(alone, "AUROC of colour alone, class against steel", 0.5, "chance")
+class_bars(alone, "AUROC of colour alone, class against steel", 0.5, "chance")
 
 
 # %% [markdown]
@@ -312,15 +438,37 @@ def genuine(samples, value, side=64):
 
 # %%
 values = [c.index for c in IMPURITIES]
-pictures = {
-    "impurity": [genuine(val_px, v) for v in values],
-    "steel of\nthat colour": [lookalike(val_px, v) for v in values],
-}
-plots.as_jpeg(plots.crop_rows(pictures, [c.name for c in IMPURITIES]), 130)
+pairs = [[genuine(val_px, v) for v in values], [lookalike(val_px, v) for v in values]]
+figure, _ = pictures(pairs, ["impurity", "steel of\nthat colour"], titles=NAMES, height=1.9)
+style.as_jpeg(figure, 130)
 
 # %% [markdown]
 # Shape, sheen, texture and what lies around tell the pairs apart; the colour of one pixel does not. That
 # is what a model has to learn.
+#
+# ## Few labels
+#
+# A plant that starts has no labels. How a method does with few of them is measured with *k shots*: $k$
+# labelled scenes for each impurity class. The draw walks the classes in rounds and adds a scene for every
+# class that has too few, so that the scenes of fewer shots are among those of more; scenes without
+# impurity come along at their rate in the data set.
+
+# %% tags=["nbval-check-output"]
+train = splits["train"]
+view = scrapsim.instances_table(train).groupby(["class", "scene", "id"])["pixels"].sum()
+clear = view[view >= train.min_pixels].reset_index()[["class", "scene"]].drop_duplicates()
+drawn, counts = {}, {}
+for k in (1, 4, 16):
+    drawn[k] = {train.meta[i]["scene"] for i in shots.few_shot_ids(train, k, seed=0)}
+    counts[k] = clear[clear["scene"].isin(drawn[k])].groupby("class").size()
+    assert (counts[k] >= k).all()  # what k shots promise
+    counts[k]["scenes"] = len(drawn[k])
+assert drawn[1] < drawn[4] < drawn[16]
+pd.DataFrame(counts).loc[[*SLUGS[1:], "scenes"]].rename_axis(columns="shots")
+
+# %% [markdown]
+# The rows count the drawn scenes that show a class clearly in one view, the last one all drawn scenes. A
+# scene often holds several classes, so most classes get more than they were promised, none gets less.
 #
 # ## The data in one picture
 #
@@ -336,9 +484,32 @@ for setting, count in (("heap", 3), ("belt", 2)):
             chosen.append(sample)
             seen.add(sample.scene)
             count -= 1
-figure = plots.data_figure(chosen, composition, objects)
+
+# %%
+width = style.FULL / len(chosen)
+figure = style.figure(style.FULL, 2 * width + 1.95)
+figure.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+upper, lower = figure.subfigures(2, 1, height_ratios=(2 * width, 1.95))
+for (above, below), sample in zip(upper.subplots(2, len(chosen)).T, chosen):
+    above.imshow(sample.image)
+    below.imshow(style.overlay(style.faded(sample.image), sample.label, 0.75))
+    style.bare(above)
+    style.bare(below)
+left, middle, right = lower.subplots(1, 3, width_ratios=(1.15, 1.0, 1.1))
+count_bars("images", left)
+count_bars("instances", middle)
+left.set_xlabel("images with the class")
+left.tick_params(axis="y", length=0, pad=10)
+key = {"marker": "s", "s": 30, "clip_on": False, "transform": left.get_yaxis_transform()}
+left.scatter(np.full(len(NAMES), -0.03), range(len(NAMES)), c=COLOURS, **key)
+middle.set(yticks=[], xlabel="objects", xlim=(0, 1.45 * middle.get_xlim()[1]))
+middle.legend(handles=SPLITS, loc="center right", fontsize=6, handlelength=1)
+sns.histplot(objects, x="pixels", hue="class", hue_order=SLUGS[1:], palette=COLOURS, bins=20,
+             multiple="stack", log_scale=True, alpha=1, linewidth=0.2, edgecolor="white",
+             legend=False, ax=right)  # fmt: skip
+right.set(xlabel="visible pixels of an object", ylabel="objects")
 save_figure(figure, results_dir, "data")
-plots.as_jpeg(figure, 140)
+style.as_jpeg(figure, 140)
 
 # %% [markdown]
 # ## Answer

@@ -4,7 +4,7 @@ Each takes data frames and returns a figure. A picture that one notebook uses st
 """
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,8 @@ from matplotlib.colors import to_rgb
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyArrowPatch, FancyBboxPatch, Patch, Rectangle
 from matplotlib.ticker import MaxNLocator
-from PIL import Image
 
-from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass
+from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report.style import (
     COLUMN,
@@ -23,7 +22,6 @@ from scrapseg.report.style import (
     SPARE_COLOURS,
     Figure,
     as_jpeg,  # noqa: F401
-    bare,
     class_colours,
     class_handles,
     faded,
@@ -31,7 +29,6 @@ from scrapseg.report.style import (
     heat,
     legend_below,
     method_style,
-    mosaic,
     overlay,
     panel,  # noqa: F401
     styled,
@@ -43,123 +40,7 @@ from scrapseg.report.tables import (
     shots_order,
 )
 
-
-@styled
-def contact_sheet(samples: Iterable, cols: int = 6, alpha: float = 0.45) -> Figure:
-    """Samples in a grid with their labels laid over them and a legend.
-
-    Args:
-        samples: `data.Sample`s of one image size.
-        cols: pictures per row.
-        alpha: opacity of the tint, see `overlay`.
-    """
-    samples = list(samples)
-    sheet = mosaic([overlay(s.image, s.label, alpha) for s in samples], cols)
-    present = set().union(*(np.unique(s.label).tolist() for s in samples))
-    fig = figure(FULL, FULL * sheet.shape[0] / sheet.shape[1] + 0.45)
-    axes = fig.subplots()
-    axes.imshow(sheet)
-    bare(axes)
-    legend_below(fig, class_handles(present))
-    return fig
-
-
-@styled
-def class_crops(
-    samples: Iterable, per_class: int = 8, size: int = 96, min_pixels: int = 200, seed: int = 0
-) -> Figure:
-    """A strip of example crops per impurity class, from small pieces (left) to large ones (right).
-
-    Each crop is a square round one instance with a margin, resized to `size`. At most one instance
-    per scene and class is taken while there are scenes enough.
-
-    Args:
-        samples: `data.Sample`s.
-        per_class: crops in a row.
-        size: side of a crop in pixels after resizing.
-        min_pixels: instances with fewer visible pixels are left out.
-        seed: draws which instances are shown.
-    """
-    found: dict[str, list[tuple[int, int, np.ndarray]]] = {slug: [] for slug in SLUGS[1:]}
-    for sample in samples:
-        height, width = sample.label.shape
-        for item in sample.meta["instances"]:
-            if item["pixels"] < min_pixels or item["class"] not in found:
-                continue
-            rows, cols = np.nonzero(np.asarray(sample.instances) == item["id"])
-            if len(rows) == 0:
-                continue
-            side = int(1.3 * max(np.ptp(rows), np.ptp(cols))) + 16
-            side = min(side, height, width)
-            top = int(np.clip((rows.min() + rows.max() - side) // 2, 0, height - side))
-            left = int(np.clip((cols.min() + cols.max() - side) // 2, 0, width - side))
-            crop = Image.fromarray(np.asarray(sample.image)[top : top + side, left : left + side])
-            crop = np.asarray(crop.resize((size, size), Image.Resampling.LANCZOS))
-            found[item["class"]].append((sample.scene, item["pixels"], crop))
-
-    rng = np.random.default_rng(seed)
-    shown = [c for c in CLASSES[1:] if found[c.slug]]
-    fig = figure(FULL, (FULL - 0.8) / per_class * max(len(shown), 1))
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    grid = fig.subplots(max(len(shown), 1), per_class, squeeze=False)
-    for axes in grid.flat:
-        bare(axes)
-    for row, cls in zip(grid, shown, strict=True):
-        pool = [found[cls.slug][i] for i in rng.permutation(len(found[cls.slug]))]
-        first = {scene: k for k, (scene, _, _) in reversed(list(enumerate(pool)))}
-        ranked = sorted(first.values()) + [k for k in range(len(pool)) if k not in first.values()]
-        picked = sorted((pool[k] for k in ranked[:per_class]), key=lambda found_one: found_one[1])
-        row[0].set_ylabel(cls.name.replace(" ", "\n"), rotation=0, ha="right", va="center")
-        for axes, (_, _, crop) in zip(row, picked, strict=False):
-            axes.imshow(crop)
-    return fig
-
-
 # ------------------------------------------------------------------------------------- the data
-
-
-@styled
-def composition_chart(composition: pd.DataFrame) -> Figure:
-    """What the dataset holds: images and instances per impurity class and split.
-
-    Args:
-        composition: columns split, class, images, instances, pixels, as `data.composition`
-            makes it.
-    """
-    table = composition[composition["class"].isin(SLUGS[1:])]
-    splits = [s for s in ("train", "val", "test") if s in set(table["split"])]
-    names = [c.name for c in CLASSES[1:]]
-    shades = dict(zip(("train", "val", "test"), (1.0, 0.65, 0.35), strict=True))
-    fig = figure(FULL, 2.5)
-    left, right = fig.subplots(1, 2, sharey=True)
-    for axes, column, title in (
-        (left, "images", "images with the class"),
-        (right, "instances", "instances"),
-    ):
-        start = np.zeros(len(names))
-        for split in splits:
-            part = (
-                table[table["split"] == split]
-                .set_index("class")[column]
-                .reindex(SLUGS[1:])
-                .fillna(0)
-            )
-            colours = [(*rgb, shades[split]) for rgb in class_colours()[1:]]
-            axes.barh(
-                names, part.to_numpy(), left=start, color=colours, edgecolor="white", linewidth=0.5
-            )
-            for y, (at, value) in enumerate(zip(start, part, strict=True)):
-                if value >= 0.06 * max(1.0, table.groupby("class")[column].sum().max()):
-                    axes.text(
-                        at + value / 2, y, f"{value:.0f}", ha="center", va="center", fontsize=6
-                    )
-            start = start + part.to_numpy()
-        axes.set_xlabel(title)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-    left.invert_yaxis()
-    handles = [Patch(facecolor=(0.2, 0.2, 0.2, shades[s]), label=s) for s in splits]
-    legend_below(fig, handles)
-    return fig
 
 
 # -------------------------------------------------------------------------------------- results
@@ -738,219 +619,6 @@ def _stand_in() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 # ------------------------------------------------------------------ for notebooks 01 and 02
-
-
-@styled
-def dissection(sample) -> Figure:
-    """One `data.Sample` taken apart: image, classes laid over it, and each object with its name.
-
-    Objects carry a box, their class and the share of them that is in sight.
-    """
-    fig = figure(FULL, 2.75)
-    grid = fig.subplots(1, 3)
-    faded = (0.35 * sample.image + 0.65 * 255).astype(np.uint8)
-    alone = np.where((sample.instances > 0)[..., None], sample.image, faded)
-    for axes, picture, title in zip(
-        grid,
-        (sample.image, overlay(sample.image, sample.label, 0.6), alone),
-        ("image", "label: class of every pixel", "instances, and how much is in sight"),
-        strict=True,
-    ):
-        axes.imshow(picture)
-        axes.set_title(title)
-        bare(axes)
-    colours = class_colours()
-    for item in sample.meta["instances"]:
-        rows, cols = np.nonzero(sample.instances == item["id"])
-        value = SLUGS.index(item["class"])
-        low, left = rows.min(), cols.min()
-        box = Rectangle((left - 2, low - 2), np.ptp(cols) + 4, np.ptp(rows) + 4, fill=False)
-        box.set(edgecolor=colours[value] * 0.8, linewidth=1.2)
-        grid[2].add_patch(box)
-        at_right = left > 0.6 * sample.label.shape[1]
-        grid[2].text(
-            cols.max() + 2 if at_right else left - 2,
-            low - 5 if low > 20 else rows.max() + 5,
-            f"{CLASSES[value].name} {item['visible_fraction']:.0%}",
-            ha="right" if at_right else "left",
-            va="bottom" if low > 20 else "top",
-            fontsize=5.5,
-            bbox={"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.6},
-        )
-    legend_below(fig, class_handles(np.unique(sample.label)))
-    return fig
-
-
-@styled
-def crop_rows(
-    rows: Mapping[str, Sequence[np.ndarray]], titles: Sequence[str] | None = None
-) -> Figure:
-    """Small pictures in named rows, one column per title.
-
-    Args:
-        rows: name -> uint8 (H, W, 3) each.
-        titles: over the columns.
-    """
-    count = max(len(pictures) for pictures in rows.values())
-    fig = figure(FULL, len(rows) * (FULL - 0.8) / count + 0.3)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    grid = fig.subplots(len(rows), count, squeeze=False)
-    for axes_row, (name, pictures) in zip(grid, rows.items(), strict=True):
-        axes_row[0].set_ylabel(name)
-        for axes in axes_row:
-            bare(axes)
-        for axes, picture in zip(axes_row, pictures, strict=False):
-            axes.imshow(picture)
-    for axes, title in zip(grid[0], titles or (), strict=False):
-        axes.set_title(title, fontsize=7)
-    return fig
-
-
-@styled
-def impurity_share(fractions: Mapping[str, Sequence[float]]) -> Figure:
-    """How much of each image is impurity.
-
-    Args:
-        fractions: name of a group of images -> impurity share of each image, 0..1.
-    """
-    fig = figure(COLUMN, 2.2)
-    axes = fig.subplots()
-    top = max(max(values) for values in fractions.values()) * 100
-    bins = np.linspace(0, max(top, 1) * 1.001, 25)
-    shades = ("0.25", "0.5", "0.75")
-    axes.hist(
-        [np.asarray(values) * 100 for values in fractions.values()],
-        bins=bins,
-        stacked=True,
-        color=shades[: len(fractions)],
-        label=list(fractions),
-        edgecolor="white",
-        linewidth=0.4,
-    )
-    axes.set_xlabel("impurity, % of the image's pixels")
-    axes.set_ylabel("images")
-    axes.legend()
-    return fig
-
-
-@styled
-def size_against_visibility(instances: pd.DataFrame) -> Figure:
-    """Each object as a dot: visible pixels (logarithmic) against the share of it in sight.
-
-    Args:
-        instances: columns class (slug), pixels and visible_fraction (0..1).
-    """
-    fig = figure(FULL * 0.7, 2.8)
-    axes = fig.subplots()
-    colours = class_colours()
-    shuffled = instances.sample(frac=1, random_state=0)  # no class drawn on top of all others
-    axes.scatter(
-        shuffled["pixels"],
-        100 * shuffled["visible_fraction"],
-        c=[colours[SLUGS.index(slug)] for slug in shuffled["class"]],
-        s=12,
-        edgecolor="0.2",
-        linewidth=0.25,
-        alpha=0.85,
-    )
-    axes.set_xscale("log")
-    axes.set_ylim(0, 104)
-    axes.set_xlabel("visible pixels of the object")
-    axes.set_ylabel("share of the object in sight, %")
-    for edge in (300, 1500):
-        axes.axvline(edge, color="0.35", linewidth=0.8, linestyle="--")
-    present = {SLUGS.index(slug) for slug in instances["class"]}
-    legend_below(fig, class_handles(present), cols=4)
-    return fig
-
-
-@styled
-def class_bars(values: Mapping[str, float], label: str, level: float, level_name: str) -> Figure:
-    """One horizontal bar per class, and a dashed line at a level to compare with.
-
-    Args:
-        values: slug -> value, 0..1.
-        label: what the value is.
-        level, level_name: where the line is and what it means.
-    """
-    fig = figure(COLUMN, 2.3)
-    axes = fig.subplots()
-    known = [c for c in CLASSES if c.slug in values]
-    axes.barh(
-        [c.name for c in known],
-        [values[c.slug] for c in known],
-        color=[np.array(c.colour) / 255 for c in known],
-        edgecolor="0.3",
-        linewidth=0.4,
-    )
-    for y, c in enumerate(known):
-        text = axes.text(
-            values[c.slug] + 0.02, y, f"{values[c.slug]:.2f}", va="center", fontsize=6.5
-        )
-        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.5})
-    axes.axvline(level, color="0.3", linestyle="--", linewidth=0.8, label=level_name)
-    axes.set_xlim(0, 1.08)
-    axes.set_xlabel(label)
-    axes.invert_yaxis()
-    legend_below(fig, axes.get_legend_handles_labels()[0])
-    return fig
-
-
-@styled
-def data_figure(samples: Sequence, composition: pd.DataFrame, instances: pd.DataFrame) -> Figure:
-    """The paper's picture of the data: example images, their labels, and what the splits hold.
-
-    Args:
-        samples: five or so `data.Sample`s.
-        composition: columns split, class (slug), images, instances, pixels.
-        instances: columns class (slug) and pixels, one row per object.
-    """
-    samples = list(samples)
-    cell = FULL / len(samples)
-    fig = figure(FULL, 2 * cell + 1.95)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
-    upper, lower = fig.subfigures(2, 1, height_ratios=(2 * cell, 1.95))
-    grid = upper.subplots(2, len(samples))
-    for (above, below), sample in zip(grid.T, samples, strict=True):
-        above.imshow(sample.image)
-        below.imshow(overlay(faded(sample.image), sample.label, 0.75))
-        bare(above)
-        bare(below)
-    left, middle, right = lower.subplots(1, 3, width_ratios=(1.15, 1.0, 1.0))
-    names, colours = [c.name for c in CLASSES[1:]], class_colours()[1:]
-    table = composition[composition["class"].isin(SLUGS[1:])]
-    for axes, column in ((left, "images"), (middle, "instances")):
-        start = np.zeros(len(names))
-        for split, shade in zip(("train", "val", "test"), (1.0, 0.65, 0.35), strict=True):
-            part = table[table["split"] == split].set_index("class")[column]
-            part = part.reindex(SLUGS[1:]).fillna(0).to_numpy()
-            faces = [(*rgb, shade) for rgb in colours]
-            axes.barh(names, part, left=start, color=faces, edgecolor="0.3", linewidth=0.3)
-            start = start + part
-        axes.set_xlabel(f"{column} with the class" if column == "images" else "objects")
-        axes.invert_yaxis()
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=4, prune="upper"))
-    middle.set_yticks([])
-    greys = [
-        Patch(facecolor=(0.2, 0.2, 0.2, shade), label=split)
-        for split, shade in (("train", 1.0), ("val", 0.65), ("test", 0.35))
-    ]
-    middle.set_xlim(right=1.45 * middle.get_xlim()[1])  # room for the legend
-    middle.legend(handles=greys, loc="center right", fontsize=6, handlelength=1)
-    pixels = instances["pixels"].to_numpy(float).clip(1)
-    bins = np.geomspace(max(pixels.min(), 8), pixels.max() * 1.01, 20)
-    right.hist(
-        [pixels[(instances["class"] == c.slug).to_numpy()] for c in CLASSES[1:]],
-        bins=bins,
-        stacked=True,
-        color=list(colours),
-        edgecolor="white",
-        linewidth=0.2,
-    )
-    right.set_xscale("log")
-    right.set_xlabel("visible pixels of an object")
-    right.set_ylabel("objects")
-    return fig
 
 
 @styled

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import io
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import matplotlib
@@ -190,28 +189,6 @@ def heat(scores: np.ndarray, vmin: float = 0.0, vmax: float = 1.0) -> np.ndarray
     span = max(vmax - vmin, 1e-12)
     scaled = np.clip((np.nan_to_num(np.asarray(scores, float), nan=vmin) - vmin) / span, 0, 1)
     return (matplotlib.colormaps["magma"](scaled)[..., :3] * 255 + 0.5).astype(np.uint8)
-
-
-def mosaic(images: Sequence[np.ndarray], cols: int, gap: int = 4) -> np.ndarray:
-    """Images of one size laid out row by row on white, uint8 (H', W', 3).
-
-    Raises:
-        ValueError: no images, or images of different sizes.
-    """
-    images = [np.asarray(i) for i in images]
-    if not images:
-        raise ValueError("mosaic needs at least one image")
-    if len({i.shape for i in images}) > 1:
-        raise ValueError(
-            f"mosaic needs images of one size, got {sorted({i.shape for i in images})}"
-        )
-    height, width = images[0].shape[:2]
-    rows = math.ceil(len(images) / cols)
-    sheet = np.full((rows * (height + gap) - gap, cols * (width + gap) - gap, 3), 255, np.uint8)
-    for k, image in enumerate(images):
-        top, left = (k // cols) * (height + gap), (k % cols) * (width + gap)
-        sheet[top : top + height, left : left + width] = image
-    return sheet
 
 
 def legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:

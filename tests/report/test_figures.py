@@ -9,9 +9,8 @@ import pytest
 from fake_results import write_results
 from matplotlib.text import Text
 
-from scrapseg.data.base import SPLITS
-from scrapseg.data.classes import CLASSES, SLUGS
-from scrapseg.data.scrapsim import ScrapSim, composition
+from scrapseg.data.classes import SLUGS
+from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report import figures as plots
 from scrapseg.report import tables
@@ -30,15 +29,12 @@ def samples(tiny_scrapsim):
 # --------------------------------------------------------------------------- figures
 
 
-def every_figure(frame, samples, splits):
+def every_figure(frame, samples):
     images, labels = [s.image for s in samples[:4]], [s.label for s in samples[:4]]
     scores = [(lab > 0) * 0.9 for lab in labels]
     rng = np.random.default_rng(0)
     history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
-    yield "contact_sheet", plots.contact_sheet(samples[:6], cols=3)
-    yield "class_crops", plots.class_crops(samples, per_class=4, min_pixels=20)
     yield "panel", plots.panel(images, {"truth": labels, "score": scores})
-    yield "composition_chart", plots.composition_chart(composition(splits))
     yield "methods_dots", plots.methods_dots(frame)
     yield "fewshot_curve", plots.fewshot_curve(frame)
     yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
@@ -74,10 +70,9 @@ def hidden_ticks(fig) -> set[int]:
     return hidden
 
 
-def test_no_text_is_clipped_or_too_small_or_on_other_text(frame, samples, tiny_scrapsim):
+def test_no_text_is_clipped_or_too_small_or_on_other_text(frame, samples):
     """At the printed size, every letter lies on the page and none lies on another text."""
-    splits = [ScrapSim(tiny_scrapsim, s) for s in SPLITS]
-    for name, fig in every_figure(frame, samples, splits):
+    for name, fig in every_figure(frame, samples):
         fig.draw_without_rendering()
         page = fig.bbox.padded(1)
         boxes, hidden = [], hidden_ticks(fig)
@@ -137,15 +132,6 @@ def test_confusion_is_in_per_cent_of_the_true_class():
 def test_panel_names_a_row_that_does_not_fit(samples):
     with pytest.raises(ValueError, match="'truth' has 1 arrays for 2 images"):
         plots.panel([s.image for s in samples[:2]], {"truth": [samples[0].label]})
-
-
-def test_class_crops_show_the_class_from_small_to_large(samples):
-    fig = plots.class_crops(samples, per_class=3, min_pixels=20, size=32)
-    first = fig.axes[0]
-    assert first.get_ylabel() == "electric\nmotor"
-    crop = first.images[0].get_array()
-    middle = np.median(np.asarray(crop)[12:20, 12:20].reshape(-1, 3), axis=0)
-    assert np.abs(middle - CLASSES[1].colour).max() < 25  # conftest draws in the class's colour
 
 
 def test_unknown_methods_get_a_style_and_come_last():

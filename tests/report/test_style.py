@@ -40,14 +40,3 @@ def test_faded_is_grey_light_and_keeps_the_order_of_brightness():
 def test_heat_is_brighter_for_higher_scores_and_takes_nan():
     rows = style.heat(np.array([[0.0, 0.5, 1.0, np.nan]])).astype(int).sum(-1)[0]
     assert rows[0] < rows[1] < rows[2] and rows[3] == rows[0]
-
-
-def test_mosaic_puts_each_image_in_its_place():
-    images = [np.full((4, 6, 3), 10 * k, np.uint8) for k in range(5)]
-    sheet = style.mosaic(images, cols=3, gap=2)
-    assert sheet.shape == (2 * 4 + 2, 3 * 6 + 2 * 2, 3)
-    for k in range(5):
-        assert (sheet[6 * (k // 3) + 1, 8 * (k % 3) + 1] == 10 * k).all()
-    assert (sheet[-1, -1] == 255).all()
-    with pytest.raises(ValueError, match="one size"):
-        style.mosaic([images[0], images[0][:2]], cols=2)
