@@ -224,7 +224,7 @@ Markdown(
 
 # %% [markdown]
 # Are small objects found better if tiles are magnified as well? Measured on ScrapSim's val images with the
-# model that comes along (`python -m scrapseg.app.large_study`), averaged over the scales in the first column:
+# model that comes along (`python -m making.studies large_scales`), averaged over the scales in the first column:
 
 # %%
 study = Path("../results/full/tables/large_scales.csv")

@@ -28,7 +28,7 @@ results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"
 images_dir = None  # your folder; None makes a demonstration folder
 classes_file = None  # class list; None takes classes.yaml of the folder, else ScrapSim's nine
-out_dir = None  # folder to make for what comes out
+out_dir = None  # folder made for what comes out; None makes one below results_dir
 side = None  # longer side in pixels to look at images with; None takes the model's
 demo_images = 12
 demo_labels = 4
@@ -46,18 +46,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from IPython.display import Markdown, display
+from matplotlib.patches import Patch
+from PIL import Image
 from tqdm.auto import tqdm
 
 from scrapseg.app.demo import demo_folder
 from scrapseg.app.finetune import tune
 from scrapseg.app.outputs import Writer, new_folder
-from scrapseg.app.pictures import sheet
 from scrapseg.app.report import write_report
 from scrapseg.app.suggest import label_next
 from scrapseg.data.folder import open_folder
 from scrapseg.experiments.methods import rates
 from scrapseg.models.segmenter import starting_model
 from scrapseg.report import figures as plots
+from scrapseg.report import style
 from scrapseg.train.loop import TrainConfig
 
 # %%
@@ -108,8 +110,9 @@ Markdown(
 # ## Training on the labels, if there are any
 #
 # The labelled images are dealt into folds, and each fold is predicted by a model that was trained on the
-# others. That chooses the number of steps and the threshold, and it says what is missed. The model
-# that is kept then learns from all labelled images.
+# others. Those predictions choose the number of steps and the threshold, and they say what is missed; but
+# a fold is measured with what the *other* folds chose, so that no image has a say in how it is judged.
+# The model that is kept then learns from all labelled images, with what all folds together choose.
 
 # %%
 options = {"steps": own_steps, "batch_size": batch_size, "crop": crop, "seed": seed}
@@ -125,8 +128,8 @@ if tuned:
 # %% [markdown]
 # ## What is missed
 #
-# On labelled images that the model in question had not seen. An object counts as found when a tenth of it
-# is flagged.
+# Each labelled image is judged by a model that was not trained on it, with steps and a threshold that were
+# not chosen on it. An object counts as found when half of its pixels are flagged, as everywhere in ScrapSeg.
 
 # %%
 if tuned:
@@ -139,8 +142,8 @@ if tuned:
     text = (
         f"{s['found']:.0f} of {s['objects']:.0f} objects found, miss rate {100 * s['miss_rate']:.0f} % "
         f"(95 % interval {100 * s['miss_low']:.0f} to {100 * s['miss_high']:.0f} %), "
-        f"{s['false_alarms']:.1f} false alarms an image, pixel AP {s['ap']:.2f}; "
-        f"threshold {s['threshold']:.3f}, {s['step']:.0f} steps."
+        f"{s['false_alarms']:.1f} false alarms an image, pixel AP {s['ap']:.2f}, on {s['images']} images "
+        f"in {s['folds']} folds. The model that is kept: {s['step']} steps, threshold {s['threshold']:.3f}."
     )
 else:
     text = "No labels: nothing is measured. Look at the pictures, and label a few images."
@@ -150,7 +153,7 @@ Markdown(text)
 # ## All images
 
 # %%
-out = new_folder(out_dir or Path(results_dir) / f"cache/applied-{folder.root.name}")
+out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.root.name}"))
 writer, embeddings = Writer(out, folder.classes), []
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     prediction = segmenter.predict(file)
@@ -163,9 +166,29 @@ objects.drop(columns=["left", "top", "right", "bottom"]).head(10).round(3)
 # %% [markdown]
 # The most suspicious ones:
 
+
 # %%
-shown = images.sort_values("score", ascending=False).head(8)
-plots.as_jpeg(sheet(out, list(shown["stem"]), folder.classes), dpi=130)
+@style.styled
+def sheet(stems, cols=4):
+    """Thumbnails of some images, with a legend of the classes that they show."""
+    rows, width = max(1, -(-len(stems) // cols)), style.FULL / cols
+    fig = style.figure(style.FULL, rows * (0.75 * width + 0.18) + 0.45)
+    present = set()
+    for axes in (grid := fig.subplots(rows, cols, squeeze=False)).flat:
+        axes.set_axis_off()
+    for axes, stem in zip(grid.flat, stems, strict=False):
+        axes.imshow(np.asarray(Image.open(out / "thumbnails" / f"{stem}.jpg")))
+        axes.set_title(stem if len(stem) < 24 else f"{stem[:10]}…{stem[-11:]}", pad=2)
+        present |= set(np.unique(Image.open(out / "labels" / f"{stem}.png")).tolist())
+    look = {"edgecolor": "0.3", "linewidth": 0.4}
+    shown = [c for c in folder.classes[1:] if c.index in present]
+    style.legend_below(
+        fig, [Patch(facecolor=np.array(c.colour) / 255, label=c.name, **look) for c in shown]
+    )
+    return style.as_jpeg(fig, dpi=130)
+
+
+sheet(list(images.sort_values("score", ascending=False)["stem"].head(8)))
 
 # %% [markdown]
 # ## Which to label next
@@ -181,10 +204,10 @@ order = label_next(
     next_images,
 )
 to_label = list(images["stem"].iloc[order])
-plots.as_jpeg(sheet(out, to_label, folder.classes), dpi=130)
+sheet(to_label)
 
 # %% [markdown]
-# Is such a list better than random picks? Measured on ScrapSim (`python -m scrapseg.app.study`): from 4
+# Is such a list better than random picks? Measured on ScrapSim (`python -m making.studies label_help`): from 4
 # to 8 shots in two rounds, either way from the same start; means over the seeds, and help minus
 # random for each of them.
 

@@ -14,7 +14,6 @@ count as a mistake.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Iterable, Sequence
@@ -24,15 +23,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pooch
 import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from scrapseg.data.base import BrokenImage, DataError, EmptySplit, MissingFile, SizeMismatch
-from scrapseg.files import atomic_write
 from scrapseg.models import weights
+from scrapseg.models.prompts import cached_vectors
 from scrapseg.models.towers import encode_texts
 
 SPLITS = ("train", "heldout")
@@ -422,16 +420,12 @@ def encode_cached(sentences: list[str], cache_dir: str | Path | None = None) -> 
     `cache_dir` defaults to the user's cache folder.
     """
     distinct = sorted(set(sentences))
-    key = hashlib.sha256(json.dumps([weights.MINILM_SHA256, distinct]).encode()).hexdigest()[:20]
-    path = Path(cache_dir or pooch.os_cache("scrapseg")) / f"studio-{key}.npy"
-    if path.is_file():
-        vectors = torch.from_numpy(np.load(path))
-    else:
+
+    def encoded() -> Tensor:
         starts = range(0, len(distinct), 256)
         bar = tqdm(starts, desc="encode texts", mininterval=2, disable=len(starts) < 4)
-        vectors = torch.cat([encode_texts(distinct[i : i + 256]) for i in bar])
-        buffer = io.BytesIO()
-        np.save(buffer, vectors.numpy())
-        atomic_write(path, buffer.getvalue())
+        return torch.cat([encode_texts(distinct[i : i + 256]) for i in bar])
+
+    vectors = cached_vectors([weights.MINILM_SHA256, distinct], encoded, cache_dir)
     where = {sentence: i for i, sentence in enumerate(distinct)}
     return vectors[[where[s] for s in sentences]]

@@ -1,9 +1,12 @@
 """From a handful of labelled images to a segmenter with a known miss rate.
 
 With few labels there is none to spare for a fixed validation set. So the images are dealt into
-folds; each fold is predicted by a model trained on the others. Those predictions choose how long
-to train and the threshold, and say what is missed; the model that is kept is then trained on all
-labelled images. Its miss rate should be no worse, since it has seen more.
+folds, and each fold is predicted by a model trained on the others, at several numbers of steps. On
+those predictions two things are chosen, the number of steps and the threshold, and what is missed
+is measured; but never on the same ones. A fold is measured with what the *other* folds chose
+(cross-fitting), so each labelled image counts once and none has a say in how it is judged. The
+model that is kept is trained on all labelled images, with what all folds together choose: it has
+seen more, so it should miss no more.
 """
 
 from __future__ import annotations
@@ -36,13 +39,15 @@ class Tuned:
     """What `tune` gives.
 
     Attributes:
-        segmenter: trained on all labelled images, with the chosen threshold.
+        segmenter: trained on all labelled images, with the number of steps and the threshold that
+            all folds together choose.
         history: of the folds' training, with columns fold, step, loss, its parts, and val: the
             pixel AP on the fold left out.
         objects: one row per labelled object: image, class, pixels, and whether it was found.
-        summary: step, threshold, ap, objects, found, miss_rate with its 95 % interval (Wilson)
-            miss_low and miss_high, false_alarms per image, and images; all on images that the
-            model in question had not seen.
+        summary: step and threshold of `segmenter`; and, measured on each fold by a model that was
+            not trained on it, with steps and threshold that the other folds chose: ap, objects,
+            found, miss_rate with its 95 % interval (Wilson) miss_low and miss_high, false_alarms
+            per image; images and folds say on how many images in how many folds.
     """
 
     segmenter: Segmenter
@@ -55,8 +60,11 @@ def deal(images: OwnImages, folds: int) -> list[list[str]]:
     """Ids in `folds` groups of like size and like classes, the rarest class dealt first.
 
     Raises:
+        DataError: fewer than two folds.
         TooFewLabels: fewer than two images per fold, or fewer than `folds` with an impurity.
     """
+    if folds < 2:
+        raise DataError(f"folds is {folds}: what is chosen on one is measured on another, so 2")
     held = {i: {o["class"] for o in images.meta[i]["instances"]} for i in images.ids}
     impure = sum(bool(h) for h in held.values())
     if len(held) < 2 * folds or impure < folds:
@@ -99,12 +107,71 @@ def train_on(
     return replace(start, model=model.eval()), history
 
 
-def pixel_ap(segmenter: Segmenter, images: OwnImages, ids: Sequence[str]) -> float:
-    """Pixel AP of the anomaly score on some images; 0 where none shows an impurity."""
-    scores = [segmenter.predict(images.sample(i).image).score.ravel() for i in ids]
-    masks = [(images.sample(i).label > 0).ravel() for i in ids]
-    flat, truth = np.concatenate(scores)[None, None], np.concatenate(masks)[None, None]
-    return float(np.nan_to_num(metrics.average_precision(metrics.rank(flat, truth))))
+Scores = dict[str, np.ndarray]
+"""Anomaly scores, float (H, W), by image id."""
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Predictions of each fold by a model trained on the others.
+
+    Attributes:
+        images: the labelled images.
+        history: see `Tuned`.
+        scores: for each fold, by number of steps, of the fold's images.
+    """
+
+    images: OwnImages
+    history: pd.DataFrame
+    scores: list[dict[int, Scores]]
+
+    def choose(self, folds: Sequence[int]) -> tuple[int, float]:
+        """Steps and threshold that some folds (by number, from 0) choose: the highest mean of their
+        pixel APs, then the highest F1 of their pixels at that step."""
+        val = self.history[self.history["fold"].isin([k + 1 for k in folds])].dropna(subset="val")
+        step = int(val.groupby("step")["val"].mean().idxmax())
+        chosen_on = {id: s for k in folds for id, s in self.scores[k][step].items()}
+        return step, metrics.best_threshold(*pixels(self.images, chosen_on))
+
+    def measured(self) -> tuple[Scores, dict[str, float]]:
+        """Scores and threshold of every image, by what the folds without it chose."""
+        scores, thresholds = {}, {}
+        for k, by_step in enumerate(self.scores):
+            step, threshold = self.choose([j for j in range(len(self.scores)) if j != k])
+            scores |= by_step[step]
+            thresholds |= dict.fromkeys(by_step[step], threshold)
+        return scores, thresholds
+
+
+def pixels(images: OwnImages, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
+    """Scores and truth of all pixels of some images, of any sizes, as one image (1, 1, pixels)."""
+    masks = [(images.sample(id).label > 0).ravel() for id in scores]
+    flat = np.concatenate([s.ravel() for s in scores.values()])
+    return flat[None, None], np.concatenate(masks)[None, None]
+
+
+def pixel_ap(images: OwnImages, scores: Scores) -> float:
+    """Pixel AP over some images; 0 where none shows an impurity."""
+    return float(np.nan_to_num(metrics.average_precision(metrics.rank(*pixels(images, scores)))))
+
+
+def train_folds(start: Segmenter, images: OwnImages, config: TrainConfig, folds: int) -> Folds:
+    """Train once for each fold, on the others, and predict it whenever val is looked at."""
+    histories, predicted = [], []
+    for k, group in enumerate(deal(images, folds), start=1):
+        looks: list[Scores] = []
+
+        def look(s: Segmenter, group: list[str] = group, looks: list[Scores] = looks) -> float:
+            looks.append({id: s.predict(images.sample(id).image).score for id in group})
+            return pixel_ap(images, looks[-1])
+
+        rest = [id for id in images.ids if id not in group]
+        history = pd.DataFrame(
+            train_on(start, images, rest, config, look, f"fold {k} of {folds}")[1]
+        )
+        histories.append(history.assign(fold=k))
+        predicted.append(dict(zip(history.dropna(subset="val")["step"], looks, strict=True)))
+    return Folds(images, pd.concat(histories, ignore_index=True), predicted)
 
 
 def tune(start: Segmenter, folder: OwnFolder, config: TrainConfig, *, folds: int = 2) -> Tuned:
@@ -118,66 +185,42 @@ def tune(start: Segmenter, folder: OwnFolder, config: TrainConfig, *, folds: int
         TooFewLabels: see `deal`.
     """
     images = folder.images(list(folder.labelled), "labelled", limit_side=start.side)
-    groups = deal(images, folds)
-    histories, held_out = [], []
-    for k, group in enumerate(groups, start=1):
-        rest = [i for i in images.ids if i not in group]
-        trained, history = train_on(
-            start,
-            images,
-            rest,
-            config,
-            lambda s, group=group: pixel_ap(s, images, group),
-            f"fold {k} of {folds}",
-        )
-        histories.append(pd.DataFrame(history).assign(fold=k))
-        held_out += [(i, trained.predict(images.sample(i).image)) for i in group]
-    history = pd.concat(histories, ignore_index=True)
-    looks = history.dropna(subset="val").groupby("step")["val"].mean()
-    steps = int(looks.idxmax())
-
-    scores = np.concatenate([p.score.ravel() for _, p in held_out])[None, None]
-    truth = np.concatenate([(images.sample(i).label > 0).ravel() for i, _ in held_out])[None, None]
-    threshold = metrics.best_threshold(scores, truth)
-    summary = {"step": steps, "threshold": threshold, "images": len(images)}
-    summary["ap"] = metrics.average_precision(metrics.rank(scores, truth))
-    objects, false_alarms = found_objects(start, images, held_out, threshold)
-    summary |= miss_rate(objects) | {"false_alarms": false_alarms / len(images)}
+    trained = train_folds(start, images, config, folds)
+    scores, thresholds = trained.measured()
+    objects, false_alarms = judge(start, images, scores, thresholds)
+    steps, threshold = trained.choose(range(folds))
+    summary = {"step": steps, "threshold": threshold, "images": len(scores), "folds": folds}
+    summary |= {"ap": pixel_ap(images, scores), "false_alarms": false_alarms / len(scores)}
+    summary |= miss_rate(objects)
 
     final = replace(config, steps=steps, evals=1)
-    trained, _ = train_on(start, images, images.ids, final, lambda _: 0.0, "all labelled images")
+    kept, _ = train_on(start, images, images.ids, final, lambda _: 0.0, "all labelled images")
     origin = f"fine-tuned on {len(images)} labelled images for {steps} steps, from: {start.origin}"
-    return Tuned(replace(trained, threshold=threshold, origin=origin), history, objects, summary)
+    kept = replace(kept, threshold=threshold, origin=origin)
+    return Tuned(kept, trained.history, objects, summary)
 
 
-def found_objects(
-    segmenter: Segmenter, images: OwnImages, predictions: Sequence, threshold: float
+def judge(
+    segmenter: Segmenter, images: OwnImages, scores: Scores, thresholds: dict[str, float]
 ) -> tuple[pd.DataFrame, int]:
-    """Labelled objects, found where a tenth of their pixels or more reach the threshold, and the
-    number of found objects that touch no labelled one.
+    """Labelled objects and whether they are found (as in `metrics.object_score`), and the number
+    of objects that `segmenter` would report and that touch no labelled one.
 
     Objects of fewer than `metrics.ALARM_AREA` pixels at working size do not count.
     """
     rows, false_alarms = [], 0
-    for id, p in predictions:
-        sample, hit = images.sample(id), p.score >= threshold
+    for id, score in scores.items():
+        sample, threshold = images.sample(id), thresholds[id]
         for o in sample.meta["instances"]:
-            if o["pixels"] < metrics.ALARM_AREA:
-                continue
-            inside = sample.instances == o["id"]
-            rows.append(
-                {
-                    "image": id,
-                    "class": o["class"],
-                    "pixels": o["pixels"],
-                    "found": bool(hit[inside].mean() >= 0.1),
-                }
-            )
-        _, instances, alarms = segmenter.objects(hit.astype(np.uint8), p.score)
+            if o["pixels"] >= metrics.ALARM_AREA:
+                inside = sample.instances == o["id"]
+                found = bool(metrics.object_score(score[inside]) >= threshold)
+                rows.append((id, o["class"], o["pixels"], found))
+        hit = (score >= threshold).astype(np.uint8)
+        _, instances, alarms = segmenter.objects(hit, score)
         touched = set(np.unique(instances[sample.label > 0]).tolist())
         false_alarms += sum(o.number not in touched for o in alarms)
-    columns = ["image", "class", "pixels", "found"]
-    return pd.DataFrame(rows, columns=columns), false_alarms
+    return pd.DataFrame(rows, columns=["image", "class", "pixels", "found"]), false_alarms
 
 
 def miss_rate(objects: pd.DataFrame) -> dict[str, float]:

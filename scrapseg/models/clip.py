@@ -1,6 +1,7 @@
 """An open_clip model from a weight file: both towers, the tokenizer, and which weights they are.
 
-Files are read without running anything in them, and nothing is fetched unless asked for.
+open_clip and torch read the files, pickles with `weights_only`: no Python code in them is run. And
+nothing is fetched unless asked for.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import pickle
+import warnings
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +24,6 @@ from torch import Tensor
 from tqdm import tqdm
 
 from scrapseg.models import weights
-from scrapseg.models.torchscript import is_torchscript, torchscript_tensors
 
 #: What torch, safetensors and open_clip raise for a file that is damaged or of another model.
 BROKEN_FILE = (
@@ -120,7 +121,7 @@ def load_clip(
             images are normalised and which activation the weights need, so give it with a local
             file too. Without tag and file the weights are random.
         weights_path: local weight file: OpenAI's .pt (TorchScript or state dict), open_clip's
-            .safetensors, .bin or .pt. Nothing in it is executed.
+            .safetensors, .bin or .pt.
         image_size: side in pixels for which position embeddings are interpolated on loading
             (the towers take other sizes as well).
         download: let open_clip fetch what is not on this machine. Without it no network is touched.
@@ -181,12 +182,17 @@ def openai_state(path: Path) -> dict[str, Tensor] | None:
 
     That is a TorchScript archive, or the state dict of one: beside weights it holds three numbers.
     """
-    if is_torchscript(path):
-        return torchscript_tensors(path)
     if path.suffix not in (".pt", ".pth", ".bin"):
         return None
-    lazily = is_zipfile(path)
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of TorchScript being deprecated
+        try:
+            lazily = is_zipfile(path)
+            state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazily)
+        except RuntimeError as error:
+            if "TorchScript" not in str(error):
+                raise
+            state = torch.jit.load(path, map_location="cpu").state_dict()
     return state if "input_resolution" in state else None
 
 

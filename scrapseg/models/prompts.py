@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -72,18 +72,33 @@ def class_embeddings(
     """
     groups = [sentences(c, templates, words) for c in classes]
     identity = clip.text_identity if clip else weights.MINILM_SHA256
-    key = hashlib.sha256(json.dumps([identity, groups]).encode()).hexdigest()[:20]
+
+    def encoded() -> Tensor:
+        encode = clip.encode_texts if clip else encode_texts
+        parts = encode([s for group in groups for s in group]).split([len(g) for g in groups])
+        return F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
+
+    return cached_vectors([identity, groups], encoded, cache_dir)
+
+
+def cached_vectors(
+    made_from: list, encode: Callable[[], Tensor], cache_dir: str | Path | None = None
+) -> Tensor:
+    """Text vectors kept on disk: what `encode` gives, or has given before for the same key.
+
+    Args:
+        made_from: all that the vectors depend on, as JSON-able values: which text tower, and
+            which texts.
+        cache_dir: by default the user's cache folder.
+    """
+    key = hashlib.sha256(json.dumps(made_from).encode()).hexdigest()[:20]
     path = Path(cache_dir or pooch.os_cache("scrapseg")) / f"text-{key}.npy"
     if path.is_file():
         return torch.from_numpy(np.load(path))
-    encode = clip.encode_texts if clip else encode_texts
-    vectors = encode([s for group in groups for s in group])
-    parts = vectors.split([len(group) for group in groups])
-    embeddings = F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
-    buffer = io.BytesIO()
-    np.save(buffer, embeddings.numpy())
+    vectors, buffer = encode(), io.BytesIO()
+    np.save(buffer, vectors.numpy())
     atomic_write(path, buffer.getvalue())
-    return embeddings
+    return vectors
 
 
 def random_embeddings(n: int, seed: int, width: int = 384) -> Tensor:

@@ -369,6 +369,7 @@ def encoder_from_spec(spec: dict) -> ImageEncoder:
     if spec["model"] == "pocket":
         return pocket_image_encoder()
     try:
+        # open_clip's public ways build a text tower too, which may be large or the hub's.
         visual = _build_vision_tower(spec["embed_dim"], spec["vision_cfg"], spec["quick_gelu"])
         if spec["image_size"] and isinstance(visual, TimmModel):
             visual.set_input_size(spec["image_size"])

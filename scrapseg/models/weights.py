@@ -20,7 +20,6 @@ import open_clip
 import timm
 import torch
 from huggingface_hub import constants as hub
-from open_clip.model import _build_text_tower, _build_vision_tower
 from torch import Tensor, nn
 
 EFFICIENTNET = "tf_efficientnet_lite0"
@@ -180,11 +179,8 @@ def size_in_words(name: str) -> str:
     if "hf_model_name" in config["text_cfg"]:
         return ""  # building it would ask the hub
     with torch.device("meta"):
-        towers = [
-            _build_vision_tower(config["embed_dim"], config["vision_cfg"]),
-            _build_text_tower(config["embed_dim"], config["text_cfg"]),
-        ]
-    count = sum(p.numel() for tower in towers for p in tower.parameters())
+        model = open_clip.create_model(name, load_weights=False, device="meta")
+    count = sum(p.numel() for p in model.parameters())
     return (
         f" ({count / 1e6:.0f} M parameters: {4 * count / 1e9:.1f} GB in 32 bit, "
         f"{2 * count / 1e9:.1f} GB in 16 bit)"

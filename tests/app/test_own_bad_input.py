@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scrapseg.app import __main__ as apply
+from scrapseg.app.apply import apply
+from scrapseg.data.base import DataError
 
 W, H = 80, 60
 LABELME = {"imagePath": "a.jpg", "imageHeight": H, "imageWidth": W}
@@ -207,7 +208,7 @@ def content(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_one_clear_line(kind, tmp_path, capsys):
+def test_one_clear_line(kind, tmp_path):
     root = tmp_path / "mine"
     root.mkdir()
     photo(root / "a.jpg")
@@ -216,12 +217,9 @@ def test_one_clear_line(kind, tmp_path, capsys):
     where = spoil(root)
     before = content(root)
     folder = root / where if isinstance(where, str) else root
-    assert apply.main([str(folder), "--out", str(tmp_path / "out")]) == 1
-    printed = capsys.readouterr()
-    lines = printed.err.strip().splitlines()
-    assert len(lines) == 1 and lines[0].startswith("apply: "), printed.err
-    assert expected in lines[0]
-    assert "Traceback" not in printed.err
+    with pytest.raises(DataError) as caught:
+        apply(folder, tmp_path / "out")
+    assert expected in str(caught.value) and "\n" not in str(caught.value)
     assert content(root) == before and not (tmp_path / "out").exists()
 
 
@@ -229,13 +227,13 @@ def test_there_are_enough_kinds():
     assert len(BAD) >= 25
 
 
-def test_an_output_folder_that_cannot_be_made(tmp_path, capsys):
+def test_an_output_folder_that_cannot_be_made(tmp_path):
     root = tmp_path / "mine"
     root.mkdir()
     photo(root / "a.jpg")
     (tmp_path / "file").write_text("mine")
-    assert apply.main([str(root), "--out", str(tmp_path / "file/out")]) == 1
-    assert "cannot be made" in capsys.readouterr().err
+    with pytest.raises(DataError, match="cannot be made"):
+        apply(root, tmp_path / "file/out")
     assert (tmp_path / "file").read_text() == "mine"
 
 

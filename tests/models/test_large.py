@@ -11,12 +11,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.metrics import average_precision_score
 from torch import nn
 from torchvision.transforms.v2 import functional as F2
 
-from scrapseg.app.large_study import by_scales
-from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.scrapseg import SegOutput
 from scrapseg.models.tiles import positions, predict_large, window
 
@@ -148,14 +145,3 @@ def test_memory_of_a_4k_frame_is_bounded():
     # Four times the rows: only the photograph (24 MB) and what is returned (48 MB) grow.
     assert full < 500
     assert full - low < 100
-
-
-def test_study_of_scales_in_small(tiny_scrapsim):
-    val = ScrapSim(tiny_scrapsim, "val")
-    table = by_scales(Conv(9, 3), val, ((1.0,), (1.0, 2.0))).set_index("scales")
-    assert list(table.index) == ["1", "1 + 2"] and (table["images"] == len(val)).all()
-    scores = np.stack([predict_large(Conv(9, 3), s.image).score_map for s in val])
-    truth = np.stack([s.label > 0 for s in val])
-    expected = average_precision_score(truth.ravel(), scores.astype(np.float32).ravel())
-    assert table.loc["1", "ap"] == pytest.approx(expected)
-    assert {"object_recall_1fa/small", "miou_impurity", "s_per_image"} <= set(table.columns)

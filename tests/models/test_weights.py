@@ -21,7 +21,6 @@ from sklearn.datasets import load_sample_images
 
 from scrapseg.models import weights
 from scrapseg.models.clip import ClipError, load_clip
-from scrapseg.models.torchscript import is_torchscript, torchscript_tensors
 
 
 def by_name(file_key: str) -> str:
@@ -169,19 +168,6 @@ def files(small, tmp_path_factory):
     return folder, state
 
 
-@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch.jit, which only this test asks
-def test_torchscript_tensors_are_those_that_torch_finds(files):
-    path = files[0] / "openai_torchscript.pt"
-    expected = torch.jit.load(path).state_dict()
-    found = torchscript_tensors(path)
-    assert found.keys() == expected.keys()
-    for key, tensor in expected.items():
-        assert found[key].dtype == tensor.dtype
-        assert torch.equal(found[key], tensor), key
-    assert is_torchscript(path)
-    assert not any(is_torchscript(p) for p in files[0].iterdir() if p != path)
-
-
 @pytest.mark.parametrize(
     "name, quick_gelu",
     [
@@ -253,7 +239,6 @@ def test_nothing_in_a_file_is_executed(small, files, tmp_path, form):
                 bad = pickle.dumps(Touch(trap), protocol=2)
                 last = item.filename.endswith("/data.pkl")
                 archive.writestr(item.filename, bad if last else source.read(item))
-        assert is_torchscript(path)
     with pytest.raises(weights.WeightsError, match=re.escape(str(path))) as caught:
         load_clip(small, weights_path=path)
     assert "\n" not in str(caught.value)

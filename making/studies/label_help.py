@@ -1,6 +1,6 @@
 """Does label help help? From 4 to 8 shots in two rounds on ScrapSim, against random picks.
 
-    python -m scrapseg.app.study --results results/full
+    python -m making.studies label_help --results results/full
 
 Both arms start from the same labelled scenes (`few_shot_ids`) and the same model. In each round an
 arm adds images, half of what there is between the two numbers of shots, either by
@@ -10,7 +10,6 @@ round and chooses nothing; val chooses nothing either, since the last weights ar
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -24,9 +23,6 @@ from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.methods import rates
-from scrapseg.experiments.records import provenance, save_table
-from scrapseg.experiments.run import device_name
-from scrapseg.files import atomic_write
 from scrapseg.models.segmenter import Segmenter, starting_model
 from scrapseg.train.loop import TrainConfig
 
@@ -101,35 +97,8 @@ def pick(
     return [train.ids[k] for k in order]
 
 
-def main() -> None:
-    """Run the study in full; writes `tables/label_help.csv` with its provenance beside it."""
-    import json
-    import time
-    from datetime import UTC, datetime
-
-    parser = argparse.ArgumentParser(prog="python -m scrapseg.app.study", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--results", type=Path, required=True, help="results folder")
-    parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
-    parser.add_argument("--steps", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=3)
-    options = parser.parse_args()
-    clock, started = time.perf_counter(), datetime.now(UTC)
-    train, test = ScrapSim(options.data, "train"), ScrapSim(options.data, "test")
-    config = TrainConfig(steps=options.steps, **rates("scrapseg"))
-    table = label_help_study(train, test, config, seeds=tuple(range(options.seeds)))
-    save_table(table, options.results, "label_help")
-    record = {
-        "config": asdict(config),
-        "provenance": provenance(
-            time.perf_counter() - clock, test.sha256, device_name("scrapseg"), started
-        ),
-    }
-    atomic_write(options.results / "tables/label_help.json", json.dumps(record, indent=1) + "\n")
-    final = table[table["round"] == ROUNDS].pivot(index="seed", columns="arm", values="ap")
-    gain = final["help"] - final["random"]
-    print(f"AP, help minus random, by seed: {', '.join(f'{v:+.3f}' for v in gain)}")
-
-
-if __name__ == "__main__":
-    main()
+def make(data_dir: Path) -> tuple[pd.DataFrame, dict]:
+    """The study in full: its table, and what stands beside it."""
+    train, test = ScrapSim(data_dir, "train"), ScrapSim(data_dir, "test")
+    config = TrainConfig(steps=100, **rates("scrapseg"))
+    return label_help_study(train, test, config), {"config": asdict(config), "sha256": test.sha256}

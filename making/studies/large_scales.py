@@ -1,6 +1,6 @@
 """Do tiles at several magnifications find small objects? Measured with the model that comes along.
 
-    python -m scrapseg.app.large_study --results results/full
+    python -m making.studies large_scales --results results/full
 
 On val: it is a choice between ways to predict. An image of ScrapSim is one tile at scale 1, so what
 is compared is the plain prediction with its average over a magnified look, see `predict_large`.
@@ -8,11 +8,8 @@ is compared is the plain prediction with its average over a magnified look, see 
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +19,7 @@ from tqdm import tqdm
 
 from scrapseg import metrics
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.experiments.records import provenance, save_table
-from scrapseg.experiments.run import device_name
-from scrapseg.files import atomic_write
-from scrapseg.models.segmenter import SHIPPED, load
+from scrapseg.models.segmenter import load
 from scrapseg.models.tiles import predict_large
 
 SCALES = ((1.0,), (1.0, 1.5), (1.0, 2.0))
@@ -53,22 +47,8 @@ def by_scales(
     return pd.DataFrame(rows)
 
 
-def main() -> None:
-    """Command line; writes `tables/large_scales.csv` with its provenance beside it."""
-    parser = argparse.ArgumentParser(prog="python -m scrapseg.app.large_study", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--results", type=Path, required=True, help="results folder")
-    parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
-    given = parser.parse_args()
-    clock, started = time.perf_counter(), datetime.now(UTC)
-    val, segmenter = ScrapSim(given.data, "val"), load(SHIPPED)
-    table = by_scales(segmenter.model, val)
-    save_table(table, given.results, "large_scales")
-    made = provenance(time.perf_counter() - clock, val.sha256, device_name("scrapseg"), started)
-    record = {"model": segmenter.origin, "split": "val", "provenance": made}
-    atomic_write(given.results / "tables/large_scales.json", json.dumps(record, indent=1) + "\n")
-    print(table.round(3).to_string(index=False))
-
-
-if __name__ == "__main__":
-    main()
+def make(data_dir: Path) -> tuple[pd.DataFrame, dict]:
+    """The study in full: its table, and what stands beside it."""
+    val, segmenter = ScrapSim(data_dir, "val"), load()
+    beside = {"model": segmenter.origin, "split": "val", "sha256": val.sha256}
+    return by_scales(segmenter.model, val), beside

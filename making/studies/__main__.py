@@ -1,0 +1,41 @@
+"""Make the committed table of a study anew, with its provenance beside it.
+
+python -m making.studies label_help --results results/full
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from making.studies import label_help, large_scales
+from scrapseg.experiments.records import provenance, save_table
+from scrapseg.experiments.run import device_name
+from scrapseg.files import atomic_write
+
+STUDIES = {"label_help": label_help.make, "large_scales": large_scales.make}
+
+
+def main() -> None:
+    """Command line; writes `tables/<study>.csv` and `.json`."""
+    parser = argparse.ArgumentParser(prog="python -m making.studies", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("study", choices=STUDIES)
+    parser.add_argument("--results", type=Path, required=True, help="results folder")
+    parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
+    given = parser.parse_args()
+    clock, started = time.perf_counter(), datetime.now(UTC)
+    table, beside = STUDIES[given.study](given.data)
+    save_table(table, given.results, given.study)
+    sha256, wall_s = beside.pop("sha256"), time.perf_counter() - clock
+    beside["provenance"] = provenance(wall_s, sha256, device_name("scrapseg"), started)
+    path = given.results / "tables" / f"{given.study}.json"
+    atomic_write(path, json.dumps(beside, indent=1) + "\n")
+    print(table.round(3).to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""The small studies behind one table each, on a handful of images."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import average_precision_score
+from torch import nn
+
+from making.studies.label_help import label_help_study
+from making.studies.large_scales import by_scales
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.models.scrapseg import SegOutput
+from scrapseg.models.tiles import predict_large
+from scrapseg.train.loop import TrainConfig
+
+
+class Conv(nn.Module):
+    """Nine classes from one convolution."""
+
+    mean, std = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.net = nn.Conv2d(3, 9, 3, padding=1)
+
+    def forward(self, x):
+        return SegOutput(3 * self.net(x), None)
+
+
+def test_label_help_study_in_small(tiny_scrapsim):
+    train, test = (ScrapSim(tiny_scrapsim, s) for s in ("train", "test"))
+    config = TrainConfig(steps=1, batch_size=2, crop=64)
+    table = label_help_study(train, test, config, shots=(1, 2), seeds=(0,))
+    pairs = table.pivot(index="round", columns="arm", values="images")
+    assert (pairs["help"] == pairs["random"]).all() and pairs["help"].is_monotonic_increasing
+    assert table["ap"].between(0, 1).all() and len(table) == 6
+    start = table[table["round"] == 0]
+    assert start["ap"].nunique() == 1  # both arms start alike
+
+
+def test_study_of_scales_in_small(tiny_scrapsim):
+    val = ScrapSim(tiny_scrapsim, "val")
+    table = by_scales(Conv(), val, ((1.0,), (1.0, 2.0))).set_index("scales")
+    assert list(table.index) == ["1", "1 + 2"] and (table["images"] == len(val)).all()
+    scores = np.stack([predict_large(Conv(), s.image).score_map for s in val])
+    truth = np.stack([s.label > 0 for s in val])
+    expected = average_precision_score(truth.ravel(), scores.astype(np.float32).ravel())
+    assert table.loc["1", "ap"] == pytest.approx(expected)
+    assert {"object_recall_1fa/small", "miou_impurity", "s_per_image"} <= set(table.columns)
