@@ -67,13 +67,13 @@ from scrapseg.experiments.methods import rates
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits, label_stack, load_maps, run
 from scrapseg.models.clip import load_clip
-from scrapseg.models.predict import predict, predict_by_stage
+from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.wording import wording_scores
 from scrapseg.report import figures as plots
 from scrapseg.report import tables
-from scrapseg.train.augment import eval_transform, train_transform
+from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig
 from scrapseg.train.paste import cutouts
 

@@ -44,10 +44,9 @@ from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import provenance
 from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 from scrapseg.models.pocket import ALIGNED, load_aligned, pocket_model, save_aligned
-from scrapseg.models.predict import log_odds
+from scrapseg.models.predict import eval_transform, log_odds
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.weights import WeightsError
-from scrapseg.train.augment import eval_transform
 from scrapseg.train.loop import LoopConfig, TrainingDiverged, optimise
 
 HELDOUT_BATCHES = 8

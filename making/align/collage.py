@@ -31,6 +31,7 @@ from making.align.studio import (
     relation,
     said_of,
 )
+from scrapseg.train.paste import cut_out, paste
 
 CELL = 4
 """Side in pixels of a cell: regions are marked at the stride of the model's finest stage."""
@@ -228,7 +229,7 @@ def draw_view(studio: Studio, config: CollageConfig, rng: random.Random) -> View
     if is_collage:
         view.is_collage = True
         for _ in range(rng.randint(*config.pastes)):
-            paste(view, *draw_cutout(studio, config, rng), rng)
+            lay(view, *draw_cutout(studio, config, rng), rng)
     view.image = colour(view.image)
     return view
 
@@ -239,11 +240,8 @@ def draw_cutout(
     """A random object cut out, scaled and turned: float (4, h, w), colours and opacity in 0..1."""
     sample = studio[rng.randrange(len(studio))]
     thing = rng.choice(sample.record.objects)
-    mask = sample.instances == thing.id
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    layers = np.concatenate([sample.image[box], 255 * mask[box][..., None]], axis=2)
-    piece = torch.from_numpy(layers.astype(np.float32)).permute(2, 0, 1) / 255
+    pixels, outline = cut_out(sample.image, sample.instances == thing.id)
+    piece = torch.cat([pixels / 255, outline[None].float()])
     scale = rng.uniform(*config.paste_scale) * config.size / sample.image.shape[0]
     height, width = (max(2, round(side * scale)) for side in piece.shape[1:])
     piece = tvf.resize(piece, [height, width], antialias=True)
@@ -256,17 +254,14 @@ def draw_cutout(
     return piece, thing
 
 
-def paste(view: View, piece: Tensor, thing: StudioObject, rng: random.Random) -> None:
+def lay(view: View, piece: Tensor, thing: StudioObject, rng: random.Random) -> None:
     """Lay a cut-out on a view, its middle anywhere in the image."""
     size = view.image.shape[-1]
     height, width = piece.shape[1:]
     top, left = rng.randrange(size) - height // 2, rng.randrange(size) - width // 2
-    y, x = slice(max(top, 0), min(top + height, size)), slice(max(left, 0), min(left + width, size))
-    part = piece[:, y.start - top : y.stop - top, x.start - left : x.stop - left]
-    colours, opacity = part[:3], part[3:]
-    view.image[:, y, x] = opacity * colours + (1 - opacity) * view.image[:, y, x]
     view.things.append(thing)
-    view.marks[y, x] = torch.where(opacity[0] > 0.5, len(view.things), view.marks[y, x])
+    paste(view.image, piece[:3], piece[3], top, left)
+    paste(view.marks, len(view.things), piece[3], top, left)
 
 
 #: Hue hardly moves: colours are words here.

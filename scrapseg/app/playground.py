@@ -24,12 +24,12 @@ from torch.nn import functional as F
 from torchvision import tv_tensors
 
 from scrapseg.data.base import LabelledImages
+from scrapseg.models.predict import eval_transform
 from scrapseg.models.prompts import DEFAULT_TEMPLATES, TEMPLATES
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.towers import encode_texts
 from scrapseg.models.wording import joint_field
 from scrapseg.report import style
-from scrapseg.train.augment import eval_transform
 
 
 class EmptyPhrase(ValueError):

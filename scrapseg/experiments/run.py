@@ -34,11 +34,11 @@ from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import RunRecord, provenance, read_run, write_run
 from scrapseg.files import atomic_write
 from scrapseg.models.calibrate import best_normal_offset, shifted
-from scrapseg.models.predict import CLASS_STRIDE, Predictions, predict
+from scrapseg.models.predict import CLASS_STRIDE, Predictions, eval_transform, predict
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.weights import WeightsMissing
 from scrapseg.sources import digest, hash_code, imported_modules
-from scrapseg.train.augment import eval_transform, train_transform
+from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import announce
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED

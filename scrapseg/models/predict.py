@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
+from torchvision import tv_tensors
+from torchvision.transforms import v2
 from tqdm import tqdm
 
 from scrapseg.models.scrapseg import ScrapSeg
@@ -29,6 +32,24 @@ class Predictions(NamedTuple):
     score_maps: np.ndarray
     labels: np.ndarray | None
     class_scores: np.ndarray | None = None
+
+
+def to_float() -> v2.ToDtype:
+    """Image to float32 in 0..1, mask to int64, its values untouched."""
+    return v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64}, scale=True)
+
+
+def eval_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
+    """Whole image at its own size, normalised; nothing random.
+
+    Args:
+        mean, std: normalisation of the encoder, per channel, for images in 0..1.
+
+    Returns:
+        ``transform(image, mask)`` from uint8 ``tv_tensors`` to a float32 (3, H, W) and an int64
+        (H, W).
+    """
+    return v2.Compose([to_float(), v2.Normalize(list(mean), list(std)), v2.ToPureTensor()])
 
 
 @torch.inference_mode()

@@ -23,8 +23,8 @@ from tqdm import tqdm
 from scrapseg import metrics
 from scrapseg.data.base import LabelledImages, SegDataset
 from scrapseg.data.classes import CLASSES, IMPURITIES
+from scrapseg.models.predict import eval_transform
 from scrapseg.models.scrapseg import ScrapSeg
-from scrapseg.train.augment import eval_transform
 
 EVERY = 4
 """Pixels are scored on a grid of this step: the model's finest stage knows no more than that."""

@@ -13,6 +13,7 @@ import torch
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from scrapseg.models.predict import to_float
 from scrapseg.train.paste import Cutout, PasteCutouts
 
 
@@ -137,27 +138,9 @@ def train_transform(
             # Turning the hue takes as long as all the rest, so only every fourth image pays for it.
             v2.RandomApply([v2.ColorJitter(hue=0.02)], p=0.25),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.2))], p=0.15),
-            _to_float(),
+            to_float(),
             v2.RandomApply([v2.GaussianNoise(sigma=0.03)], p=0.15),
             v2.Normalize(list(mean), list(std)),
             v2.ToPureTensor(),
         ]
     )
-
-
-def eval_transform(mean: Sequence[float], std: Sequence[float]) -> v2.Compose:
-    """Whole image at its own size, normalised; nothing random.
-
-    Args:
-        mean, std: normalisation of the encoder, per channel, for images in 0..1.
-
-    Returns:
-        ``transform(image, mask)`` from uint8 ``tv_tensors`` to a float32 (3, H, W) and an int64
-        (H, W).
-    """
-    return v2.Compose([_to_float(), v2.Normalize(list(mean), list(std)), v2.ToPureTensor()])
-
-
-def _to_float() -> v2.ToDtype:
-    """Image to float32 in 0..1, mask to int64, its values untouched."""
-    return v2.ToDtype({tv_tensors.Image: torch.float32, tv_tensors.Mask: torch.int64}, scale=True)

@@ -4,6 +4,9 @@ Impurities cover a few per cent of an image, so most of a step's pixels are stee
 cut out along their instance masks shows each step several impurities before other backgrounds.
 A pasted piece has a cut edge, which must not become the mark of an impurity: so a share of the
 pieces is steel, cut along the same outlines.
+
+`cut_out` and `paste` are all there is to cutting and pasting; what is drawn, and how it is varied,
+is up to who calls them: `PasteCutouts` here, the collages of the alignment elsewhere.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,6 +28,39 @@ from scrapseg.data.classes import STEEL
 
 #: Pieces smaller than this many pixels are not cut out: nobody could tell what they are.
 SMALLEST = 60
+
+
+def cut_out(image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
+    """The smallest box of an image (H, W, 3) that holds all of a mask (H, W), at least one pixel.
+
+    Returns:
+        Its pixels uint8 (3, h, w) and its part of the mask, the outline, bool (h, w).
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    pixels = torch.from_numpy(image[box]).permute(2, 0, 1).contiguous()
+    return pixels, torch.from_numpy(mask[box].copy())
+
+
+def paste(onto: Tensor, piece: Tensor | int, opacity: Tensor, top: int, left: int) -> None:
+    """Lay a piece on an image, or write its number into a mask, in place; the rest is cut off.
+
+    Args:
+        onto: image (3, H, W), or mask (..., H, W).
+        piece: for an image its pixels (3, h, w) in the image's range, blended by `opacity`; for a
+            mask a number, written where the opacity is more than a half.
+        opacity: float (h, w), 0..1.
+        top, left: where the piece's corner lies, in pixels; it may stick out on all sides.
+    """
+    (height, width), (h, w) = onto.shape[-2:], opacity.shape
+    y0, y1 = (min(max(y, 0), height) for y in (top, top + h))
+    x0, x1 = (min(max(x, 0), width) for x in (left, left + w))
+    inside = slice(y0 - top, y1 - top), slice(x0 - left, x1 - left)
+    view, alpha = onto[..., y0:y1, x0:x1], opacity[inside]
+    if isinstance(piece, int):
+        view[..., alpha > 0.5] = piece
+    else:
+        view.copy_(view * (1 - alpha) + piece[:, *inside] * alpha)
 
 
 @dataclass(frozen=True)
@@ -41,7 +78,7 @@ def cutouts(dataset: LabelledImages, ids: Sequence[str]) -> list[Cutout]:
     The steel comes from images without impurity, at a place drawn with the outline; without such
     images there are only impurities.
     """
-    found = []
+    pieces = []
     index_of = {c.slug: c.index for c in dataset.classes}
     generator = torch.Generator().manual_seed(0)
     normal = [i for i in ids if not dataset.meta[i]["instances"]]
@@ -50,12 +87,8 @@ def cutouts(dataset: LabelledImages, ids: Sequence[str]) -> list[Cutout]:
         for instance in dataset.meta[id]["instances"]:
             if instance["pixels"] < SMALLEST:
                 continue
-            mask = torch.from_numpy(sample.instances == instance["id"])
-            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
-            window = slice(rows.min(), rows.max() + 1), slice(columns.min(), columns.max() + 1)
-            outline = mask[window]
-            pixels = torch.from_numpy(sample.image[window]).permute(2, 0, 1).contiguous()
-            found.append(Cutout(pixels, outline, index_of[instance["class"]]))
+            pixels, outline = cut_out(sample.image, sample.instances == instance["id"])
+            pieces.append(Cutout(pixels, outline, index_of[instance["class"]]))
             if normal:
                 other = normal[int(torch.randint(len(normal), (), generator=generator))]
                 image = torch.from_numpy(dataset.sample(other).image).permute(2, 0, 1)
@@ -65,8 +98,8 @@ def cutouts(dataset: LabelledImages, ids: Sequence[str]) -> list[Cutout]:
                 top = int(torch.randint(image.shape[1] - h + 1, (), generator=generator))
                 left = int(torch.randint(image.shape[2] - w + 1, (), generator=generator))
                 steel = image[:, top : top + h, left : left + w].clone()
-                found.append(Cutout(steel, outline, STEEL.index))
-    return found
+                pieces.append(Cutout(steel, outline, STEEL.index))
+    return pieces
 
 
 class PasteCutouts(v2.Transform):
@@ -125,16 +158,7 @@ class PasteCutouts(v2.Transform):
 
     def transform(self, inpt: Any, params: dict[str, Any]) -> Any:
         """Paste into an image (3, H, W) uint8, or write the classes into a mask (H, W)."""
-        out = inpt.clone()
-        height, width = out.shape[-2:]
+        out = inpt.as_subclass(Tensor).clone()
         for pixels, alpha, label, top, left in params["placed"]:
-            t, le = max(top, 0), max(left, 0)
-            b, r = min(top + alpha.shape[0], height), min(left + alpha.shape[1], width)
-            inside = (slice(t - top, b - top), slice(le - left, r - left))
-            a = alpha[inside]
-            view = out[..., t:b, le:r]
-            if isinstance(inpt, tv_tensors.Mask):
-                view[a > 0.5] = label
-            else:
-                view.copy_(view * (1 - a) + pixels[(slice(None), *inside)] * a)
+            paste(out, label if isinstance(inpt, tv_tensors.Mask) else pixels, alpha, top, left)
         return tv_tensors.wrap(out, like=inpt)

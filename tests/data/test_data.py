@@ -36,7 +36,8 @@ from scrapseg.data.base import (
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, palette
 from scrapseg.data.scrapsim import ScrapSim, composition, instances_table
 from scrapseg.data.shots import balanced_weights, few_shot_ids, normal_ids
-from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, eval_transform, train_transform
+from scrapseg.models.predict import eval_transform
+from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, train_transform
 
 REAL = Path(__file__).parents[2] / "data" / "scrapsim"
 

@@ -36,12 +36,13 @@ from making.align.align import (
 )
 from making.align.collage import (
     CELL,
+    MIN_CELLS,
     CollageConfig,
     View,
     caption_relation,
     draw_cutout,
     draw_view,
-    paste,
+    lay,
 )
 from making.align.studio import Facts, Studio, StudioObject, StudioRecord, TextBank, relation
 from scrapseg.data.classes import CLASSES
@@ -158,8 +159,8 @@ def test_a_batch_says_what_is_true_of_what_it_shows(studio, model):
     assert bool((batch.caption_truth.diagonal() == 1).all())
 
 
-def test_a_text_is_only_wrong_of_what_contradicts_it(studio, model):
-    """The table of a batch, read back through the vectors, is `relation` of the texts."""
+def test_a_region_is_one_thing_and_a_text_only_wrong_of_what_contradicts_it(studio, model):
+    """A batch's regions and table, read back through the views and the vectors."""
     config = replace(CONFIG, collage=replace(SMALL, collage_p=0.0))
     batches = batches_of(studio.train, studio.bank, model, config, n=1, seed=3)
     rng = random.Random(3 * 1_000_003)
@@ -169,13 +170,21 @@ def test_a_text_is_only_wrong_of_what_contradicts_it(studio, model):
     batch = batches[0]
     cosines = batch.text @ studio.bank.vectors.T
     texts = [studio.bank.texts[int(i)] for i in cosines.argmax(1)]
+    told = []
     for view, regions in zip(views, batch.regions, strict=True):
         cells = view.marks[CELL // 2 :: CELL, CELL // 2 :: CELL]
-        for k, thing in enumerate(view.things, start=1):
-            for r in set(regions[cells == k].tolist()) - {-1}:
-                for text, truth in zip(texts, batch.truth[r].tolist(), strict=True):
-                    expected = relation(text.facts, thing.facts)
-                    assert truth == expected or (truth == 1 and text.facts.loose)
+        background = Facts(background=view.record.background)
+        for k, facts in enumerate([background, *(thing.facts for thing in view.things)]):
+            shown = regions[cells == k].tolist()
+            if len(shown) < MIN_CELLS:
+                assert set(shown) <= {-1}
+                continue
+            (r,) = set(shown)
+            told.append(r)
+            for text, truth in zip(texts, batch.truth[r].tolist(), strict=True):
+                expected = relation(text.facts, facts)
+                assert truth == expected or (truth == 1 and text.facts.loose)
+    assert told == list(range(len(batch.truth))) and len(told) > 8
 
 
 def test_batches_do_not_depend_on_who_asks(studio, model):
@@ -200,7 +209,7 @@ def test_paste_lays_the_piece_where_its_mark_is():
         view = View(torch.zeros(3, 20, 20), torch.zeros(20, 20, dtype=torch.uint8), [], record)
         piece = torch.ones(4, 8, 6)
         piece[3, :, 3:] = 0  # the right half is transparent
-        paste(view, piece, THING, random.Random(seed))
+        lay(view, piece, THING, random.Random(seed))
         assert view.things == [THING]
         assert torch.equal(view.marks == 1, view.image[0] == 1)
         shown.append(int((view.marks == 1).sum()))

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torchvision import tv_tensors
 
 from scrapseg.data.classes import by_slug
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.train.augment import train_transform
-from scrapseg.train.paste import SMALLEST, Cutout, PasteCutouts, cutouts
+from scrapseg.train.paste import SMALLEST, Cutout, PasteCutouts, cutouts, paste
 
 
 @pytest.fixture
@@ -64,6 +66,26 @@ def test_no_normal_image_no_steel_pieces(train):
     assert all(p.label for p in cutouts(train, with_impurity))
 
 
+@settings(max_examples=60, deadline=None)
+@given(st.integers(-6, 9), st.integers(-6, 9), st.integers(0, 99))
+def test_a_piece_is_blended_pixel_by_pixel_and_cut_off_at_the_edges(top, left, seed):
+    rng = np.random.default_rng(seed)
+    image, piece = rng.integers(0, 256, (3, 8, 8)), rng.uniform(0, 255, (3, 5, 4))
+    opacity = rng.choice([0, 0.25, 0.75, 1], (5, 4))
+    blended, written = image.copy(), np.zeros((8, 8), int)
+    for y in range(5):
+        for x in range(4):
+            row, column, a = top + y, left + x, opacity[y, x]
+            if 0 <= row < 8 and 0 <= column < 8:
+                new = image[:, row, column] * (1 - a) + piece[:, y, x] * a
+                blended[:, row, column] = new.astype(int)
+                written[row, column] = 7 if a > 0.5 else 0
+    onto, mask = torch.from_numpy(image).byte(), torch.zeros(8, 8, dtype=torch.uint8)
+    paste(onto, torch.from_numpy(piece), torch.from_numpy(opacity), top, left)
+    paste(mask, 7, torch.from_numpy(opacity), top, left)
+    assert np.array_equal(onto.numpy(), blended) and np.array_equal(mask.numpy(), written)
+
+
 def test_mask_and_pixels_change_together():
     paste = PasteCutouts([square(3, 200)], most=4, scale=(1.0, 1.0))
     changed = 0
@@ -81,11 +103,14 @@ def test_steel_pieces_erase_the_label_beneath():
     paste = PasteCutouts([square(0, 90, 200), square(1, 90, 200)], most=1, steel=1.0)
     image, _ = blank(32)
     mask = tv_tensors.Mask(torch.full((32, 32), 5, dtype=torch.uint8))
+    pasted = 0
     for seed in range(20):
         torch.manual_seed(seed)
         out, labels = paste(image, mask)
         covered = out[0] > 0
         assert (labels[covered] == 0).all() and (labels[~covered] == 5).all()
+        pasted += int(covered.any())
+    assert 3 < pasted < 17  # none or one, alike
 
 
 def test_the_given_image_is_left_alone_and_a_seed_repeats():
@@ -96,6 +121,7 @@ def test_the_given_image_is_left_alone_and_a_seed_repeats():
     torch.manual_seed(3)
     second = paste(image, mask)
     assert torch.equal(first[0], second[0]) and torch.equal(first[1], second[1])
+    assert first[0].any() and first[1].any()  # something was pasted
     assert image.sum() == 0 and mask.sum() == 0
 
 
