@@ -19,7 +19,8 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from .dataset import MARKS, encoded, quiet, write
-from .studio_words import CATEGORIES, COLOURS, MATERIALS, NOUNS, SEED, ImageSpec, caption, plan
+from .studio_nouns import CATEGORIES, COLOURS, MATERIALS, NOUNS
+from .studio_words import SEED, ImageSpec, caption, plan
 
 BATCH = 50  # images a process: starting Blender costs 2 s, and each render leaks some 5 MB
 SHEET = (8, 12)  # rows and columns of the contact sheet

@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from making.synth import dataset, studio
+from making.synth import studio_nouns as nouns
 from making.synth import studio_words as words
 
 ROOT = Path(__file__).parents[2]
@@ -35,25 +36,25 @@ def said(number: int, seed: int) -> tuple[words.ImageSpec, str, list[str]]:
 
 
 def test_the_set_is_as_varied_as_promised():
-    assert len(words.NOUNS) >= 60
-    assert len(words.MATERIALS) >= 12
-    assert len(words.COLOURS) >= 10
-    assert {noun.category for noun in words.NOUNS.values()} == set(words.CATEGORIES)
-    for name, noun in words.NOUNS.items():
+    assert len(nouns.NOUNS) >= 60
+    assert len(nouns.MATERIALS) >= 12
+    assert len(nouns.COLOURS) >= 10
+    assert {noun.category for noun in nouns.NOUNS.values()} == set(nouns.CATEGORIES)
+    for name, noun in nouns.NOUNS.items():
         assert noun.materials, name
         for material in noun.materials:
-            assert material in words.MATERIALS, (name, material)
-        assert set(noun.colours) <= {*words.COLOURS, None}, name
+            assert material in nouns.MATERIALS, (name, material)
+        assert set(noun.colours) <= {*nouns.COLOURS, None}, name
     drawn = [thing for number, seed in SEEDS for thing in words.plan(number, seed).objects]
-    assert {thing.noun for thing in drawn} == set(words.NOUNS)
-    assert {thing.material for thing in drawn} == set(words.MATERIALS)
-    assert {thing.colour for thing in drawn} == {*words.COLOURS, None}
-    assert {words.plan(n, s).background for n, s in SEEDS[:1000]} == set(words.BACKGROUNDS)
+    assert {thing.noun for thing in drawn} == set(nouns.NOUNS)
+    assert {thing.material for thing in drawn} == set(nouns.MATERIALS)
+    assert {thing.colour for thing in drawn} == {*nouns.COLOURS, None}
+    assert {words.plan(n, s).background for n, s in SEEDS[:1000]} == set(nouns.BACKGROUNDS)
     assert min(Counter(thing.noun for thing in drawn).values()) >= 8
 
 
 def test_held_out_words_are_nowhere():
-    for name, noun in words.NOUNS.items():
+    for name, noun in nouns.NOUNS.items():
         for word in (name, *noun.also):
             assert not FORBIDDEN.search(word.lower()), word
     for number, seed in SEEDS:
@@ -73,9 +74,9 @@ def test_captions_say_what_the_plan_holds():
         assert "  " not in text and text == text.strip()
         for thing, phrase in zip(spec.objects, phrases):
             assert phrase in text
-            assert any(phrase.endswith(w) for w in (thing.noun, *words.NOUNS[thing.noun].also))
+            assert any(phrase.endswith(w) for w in (thing.noun, *nouns.NOUNS[thing.noun].also))
             tokens = set(phrase.replace(thing.noun, "").split())
-            others = set(words.COLOURS) - {thing.colour}
+            others = set(nouns.COLOURS) - {thing.colour}
             assert not tokens & others, (phrase, thing)
         assert not re.search(r"\ba [aeiou]|\ban [^aeiouAEIOU]", text), text
         openings.add(" ".join(text.split()[:2]))
@@ -103,7 +104,7 @@ def test_an_object_out_of_sight_is_not_spoken_of():
     text, phrases = words.caption(spec, [2], "", spec.rng(3))
     assert len(phrases) == 1 and phrases[0] in text
     for thing in spec.objects[:2]:
-        for word in (thing.noun, *words.NOUNS[thing.noun].also):
+        for word in (thing.noun, *nouns.NOUNS[thing.noun].also):
             assert not re.search(rf"\b{word}\b", text)
 
 
@@ -116,7 +117,7 @@ def fake_image(spec: words.ImageSpec, out: Path) -> None:
     record = {
         "id": spec.id, "seed": spec.seed, "split": spec.split, "caption": text,
         "background": spec.background,
-        "objects": [{"id": 1, "noun": thing.noun, "category": words.NOUNS[thing.noun].category,
+        "objects": [{"id": 1, "noun": thing.noun, "category": nouns.NOUNS[thing.noun].category,
                      "material": thing.material, "colour": thing.colour, "phrase": phrases[0],
                      "pixels": 600}],
     }  # fmt: skip
@@ -203,8 +204,9 @@ import sys
 from pathlib import Path
 from making.synth import studio
 from making.synth.studio_scene import IMPURITY_SLUGS
-from making.synth.studio_shapes import SHAPES
-from making.synth.studio_words import NOUNS, plan
+from making.synth.shapes import SHAPES
+from making.synth.studio_nouns import NOUNS
+from making.synth.studio_words import plan
 assert set(NOUNS) == set(SHAPES) | set(IMPURITY_SLUGS)
 first, second = (Path(sys.argv[1]) / x for x in "ab")
 three = next(n for n in range(1000) if len(plan(n, 5).objects) == 3)
