@@ -8,7 +8,13 @@ model, ``scrapseg.load(path).predict(image)``; without a path it is the one that
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
+
+# Threads that wait for work sleep. Spinning, which is the default, makes a training step many times as
+# long when another process is busy, and gains nothing on an idle machine. torch's OpenMP reads this when
+# it is loaded, so it stands where every command, notebook and test passes before it comes to torch.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -1,0 +1,238 @@
+"""The command line: ``python -m scrapseg COMMAND``; ``--help`` lists what there is.
+
+Each command calls one function of the room that does the work. Those are imported inside the
+commands, so that ``--help`` and a mistyped name answer at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from scrapseg.files import REPOSITORY
+
+SCRAPSIM = REPOSITORY / "data/scrapsim"
+
+# Notebooks run on this environment's own kernel, whatever kernels the user has registered.
+os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Finding impurities in steel scrap with vision-language models.",
+)
+
+Profile = Annotated[str, typer.Option(help="laptop, full, real, clip or smoke")]
+Log = Annotated[Path | None, typer.Option(help="file for what goes wrong, in place of the screen")]
+
+
+@contextmanager
+def one_line(log: Path | None = None) -> Iterator[None]:
+    """An error that a person can mend is one line; another one keeps its traceback.
+
+    With a log, where the engine looks, all of it goes there, the line last.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    except (typer.Exit, typer.BadParameter):
+        raise
+    except Exception as error:
+        known = isinstance(error, OSError) or type(error).__module__.startswith("scrapseg")
+        text = " ".join(str(error).split())
+        line = f"error: {text}" if known else f"error: {type(error).__name__}: {text}"
+        if log:
+            log.parent.mkdir(parents=True, exist_ok=True)
+            with log.open("a", encoding="utf-8") as stream:
+                stream.write(f"\n{traceback.format_exc()}\n{line}\n")
+        elif not known:
+            raise
+        else:
+            print(line, file=sys.stderr)
+        raise typer.Exit(1) from None
+
+
+def results_of(profile: str) -> Path:
+    """Folder of a profile's results."""
+    return REPOSITORY / "results" / profile
+
+
+@app.command()
+def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
+    """Train and test one run of a profile's studies; NAME is that of its record in runs/."""
+    from scrapseg.report import engine
+
+    engine.follow()
+    with one_line(log), engine.alone(results_of(profile) / "cache" / name / ".lock"):
+        from scrapseg.experiments import studies
+
+        studies.run_named(profile, name)
+
+
+@app.command()
+def tune(
+    data: Path = SCRAPSIM,
+    out: Path = REPOSITORY / "results/tuning/tuning.csv",
+    steps: int = 200,
+    method: Annotated[list[str] | None, typer.Option(help="only these")] = None,
+) -> None:
+    """Choose every method's settings on val, four candidates each (hours; resumable)."""
+    with one_line():
+        from scrapseg.experiments import tune
+
+        tune.choose_all(data, out, steps, method)
+
+
+@app.command()
+def notebook(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
+    """Run notebooks/STEM.py with a profile's parameters to results/PROFILE/notebooks."""
+    from scrapseg.report import engine
+
+    engine.follow()
+    results = results_of(profile)
+    with one_line(log), engine.alone(results / "cache/locks" / stem):
+        from scrapseg.experiments import studies
+        from scrapseg.report import notebook
+
+        source = REPOSITORY / "notebooks" / f"{stem}.py"
+        values = {} if stem.startswith("a") else studies.profile(profile)
+        executed = results / "notebooks" / f"{stem}.ipynb"
+        logged = log or results / "logs" / f"{stem}.log"
+        notebook.execute(source, notebook.parameters(source, values), executed, logged)
+
+
+@app.command()
+def publish(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
+    """Put the outputs of results/PROFILE/notebooks/STEM.ipynb into notebooks/STEM.ipynb."""
+    with one_line(log):
+        from scrapseg.report import notebook
+
+        source = REPOSITORY / "notebooks" / f"{stem}.py"
+        notebook.publish(source, results_of(profile) / "notebooks" / f"{stem}.ipynb")
+
+
+@app.command()
+def tables(profile: Profile = "laptop", log: Log = None) -> None:
+    """Join a profile's records into metrics.csv and make the tables and figures of its studies."""
+    with one_line(log):
+        from scrapseg.report import tables
+
+        tables.make(results_of(profile), SCRAPSIM)
+
+
+@app.command()
+def readme(log: Log = None) -> None:
+    """Bring the README's tables up to date with the results."""
+    with one_line(log):
+        from scrapseg.files import atomic_write
+        from scrapseg.report import tables
+
+        path = REPOSITORY / "README.md"
+        fresh = tables.fresh_readme(path.read_text(encoding="utf-8"), results_of("laptop"))
+        atomic_write(path, fresh)
+
+
+@app.command()
+def paper(profile: Profile = "laptop", log: Log = None) -> None:
+    """Build the paper's PDF from a profile's results (those on photographs go into laptop's)."""
+    with one_line(log):
+        from scrapseg.report import paper
+
+        print(os.path.relpath(paper.build("laptop" if profile == "real" else profile)))
+
+
+@app.command()
+def verify(profile: Profile = "laptop") -> None:
+    """Check that the paper's tables and figures follow from the committed runs."""
+    with one_line():
+        from scrapseg.report import verify
+
+        raise typer.Exit(verify.main(["--profile", profile]))
+
+
+@app.command()
+def leaderboard(
+    folder: Path,
+    data: Path = SCRAPSIM,
+    collect: Annotated[
+        Path | None, typer.Option(help="first write the entries of these results' runs")
+    ] = None,
+) -> None:
+    """Score a folder of predictions, and compare each with ours."""
+    with one_line():
+        from scrapseg.data.scrapsim import ScrapSim
+        from scrapseg.experiments import leaderboard
+
+        test = ScrapSim(data, "test")
+        if collect:
+            for path in leaderboard.collect(collect, folder, test):
+                print(f"wrote {path}")
+        print(leaderboard.board(folder, test).round(3).to_string(index=False))
+
+
+@app.command()
+def apply(
+    data: Path,
+    out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
+    classes: Annotated[Path | None, typer.Option(help="a classes.yaml")] = None,
+    side: Annotated[int | None, typer.Option(help="longer side to look at, in pixels")] = None,
+    steps: Annotated[int, typer.Option(help="of training, at most")] = 60,
+    folds: Annotated[int, typer.Option(help="parts of the labelled images")] = 2,
+) -> None:
+    """Find what is in a folder of your own images; train on its labels first if it has any."""
+    with one_line():
+        from scrapseg.app.apply import apply
+
+        print(os.path.relpath(apply(data, out, classes, side, steps=steps, folds=folds)))
+
+
+@app.command()
+def export(model: Path, out: Path) -> None:
+    """Write a saved MODEL (a folder or a .safetensors file) as ONNX to OUT."""
+    with one_line():
+        from scrapseg.models import export, segmenter
+
+        loaded = segmenter.load(model)
+        export.to_onnx(loaded.model, out, [c.name for c in loaded.classes])
+        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, checked against torch")
+
+
+class DataSet(StrEnum):
+    """Data sets that are fetched, not shipped."""
+
+    TILES = "magnetic-tile"
+    STEELDS = "steelds"
+
+
+@app.command()
+def fetch(dataset: DataSet, where: Path | None = None) -> None:
+    """Download a data set that is not shipped to SCRAPSEG_DATA or a cache; the size is told first."""
+    with one_line():
+        from scrapseg.data import magnetic_tile, steelds
+
+        source = {DataSet.TILES: magnetic_tile, DataSet.STEELDS: steelds}[dataset]
+        print(source.download(where))
+
+
+@app.command()
+def bench(seconds: float = 5.0) -> None:
+    """Measure training and inference speed on this machine."""
+    with one_line():
+        from scrapseg.experiments import bench
+
+        bench.main(["--seconds", str(seconds)])
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,193 @@
+"""What the Snakefile needs beside the map itself: one line a job, and one process a results folder.
+
+Snakemake says a page for every job; here a finished job is a line with its time and how many there
+are, and a failed one the last line of its log. Jobs that outlive a killed Snakemake end themselves,
+so that the next call finds nothing in its way.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO, Any
+
+from scrapseg.files import ResultsError
+
+_HELD: list[IO[str]] = []  # locks of this process, freed at its end
+PARENT = "SCRAPSEG_ENGINE"  # environment: "host:pid" of the Snakemake that a job belongs to
+
+
+class Busy(ResultsError):
+    """Another process writes there."""
+
+
+def lock(path: Path, patience: float = 0) -> IO[str]:
+    """Take the file ``path`` for this process until it ends or closes what is returned.
+
+    The system frees it when the process dies, however it dies: no lock is ever stale.
+
+    Args:
+        patience: seconds to wait for another process to let go.
+
+    Raises:
+        Busy: another process has it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    held, end = path.open("a+", encoding="utf-8"), time.monotonic() + patience
+    while True:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() < end:
+                time.sleep(0.2)
+                continue
+            held.seek(0)
+            owner = held.read().strip() or "another process"
+            held.close()
+            raise Busy(f"{path.parent}: {owner} writes there; wait for it, or end it") from None
+        except OSError:  # a file system without locks
+            return held
+        held.truncate(0)
+        held.write(f"process {os.getpid()} on {socket.gethostname()}")
+        held.flush()
+        return held
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """A job's own lock: for a moment the job of a killed Snakemake may still be there.
+
+    Raises:
+        Busy: it does not end.
+    """
+    held = lock(path, patience=20)
+    try:
+        yield
+    finally:
+        held.close()
+
+
+def begin(workflow: Any, path: Path | str) -> None:
+    """What the Snakefile does first: one Snakemake a results folder, its messages as `Lines`.
+
+    A dry run and the Snakemake inside a cluster's job only read, and change nothing here.
+    """
+    from snakemake.logging import logger
+    from snakemake.settings.enums import Quietness
+
+    if not workflow.is_main_process:
+        return
+    if Quietness.ALL in (workflow.output_settings.quiet or ()) and not workflow.dryrun:
+        logger.handlers[:] = [Lines()]
+    if workflow.dryrun:
+        return
+    try:
+        _HELD.append(lock(Path(path)))
+    except Busy as error:
+        raise SystemExit(f"reproduce: {error}") from None
+    os.environ[PARENT] = f"{socket.gethostname()}:{os.getpid()}"
+
+
+def follow(every: float = 1.0) -> None:
+    """End this process when the Snakemake that started it is gone, killed by ``kill -9``.
+
+    What a run saved stays, and the next call goes on from there. Does nothing on another machine
+    than Snakemake's, or without one.
+    """
+    host, _, pid = os.environ.get(PARENT, "").partition(":")
+    if host != socket.gethostname() or not pid:
+        return
+
+    def watch() -> None:
+        while True:
+            try:
+                os.kill(int(pid), 0)
+            except ProcessLookupError:
+                os._exit(1)
+            except PermissionError:
+                pass
+            time.sleep(every)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def share(cores: int | None, jobs: int) -> int:
+    """Threads of one of ``jobs`` that run at once; on a cluster, which names no cores, four."""
+    return max(1, cores // jobs) if cores else 4
+
+
+def clock(seconds: float) -> str:
+    """Minutes and seconds, as in ``3:07``."""
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+class Lines(logging.Handler):
+    """Snakemake's log events, a line each where a person wants one.
+
+    Args:
+        stream: stderr, so that a job's progress bar and the lines share the terminal.
+    """
+
+    def __init__(self, stream: IO[str] = sys.stderr) -> None:
+        super().__init__()
+        self.stream = stream
+        self.jobs: dict[int, tuple[str, float]] = {}
+        self.ended: list[str] = []  # jobs whose line waits for the count
+        self.failed: set[str] = set()
+
+    def say(self, text: str) -> None:
+        """Write a line, over what a progress bar left."""
+        start = "\r\033[K" if self.stream.isatty() else ""
+        with suppress(BrokenPipeError):
+            self.stream.write(f"{start}{text}\n")
+            self.stream.flush()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one event."""
+        event = getattr(getattr(record, "event", None), "value", None)
+        if event == "job_info":
+            words = [record.rule_name, *dict(record.wildcards or {}).values()]
+            self.jobs[record.jobid] = " ".join(map(str, words)), time.monotonic()
+        elif event == "job_finished":
+            name, start = self.jobs.get(record.job_id, ("job", time.monotonic()))
+            self.ended.append(f"{name}  {clock(time.monotonic() - start)}")
+        elif event == "progress":
+            for line in self.ended:
+                self.say(f"{record.done} of {record.total}  {line}")
+            self.ended.clear()
+        elif event == "job_error" and "all" not in self.failed:
+            self.say(self.reason(record))
+        elif event == "error":
+            self.other(" ".join(record.getMessage().split()), record.levelno)
+        elif event is None:
+            self.other(" ".join(record.getMessage().split()), record.levelno)
+
+    def other(self, text: str, level: int) -> None:
+        """The few of Snakemake's plain messages that a person waits for."""
+        if text.startswith("Nothing to be done"):
+            self.say("nothing changed: all of it is up to date")
+        elif text.startswith("Terminating processes on user request"):
+            self.failed.add("all")  # what ends now did not fail by itself
+            self.say("stopped; what was finished is kept, and the same command goes on")
+        elif level >= logging.ERROR and text and not self.failed and "CalledProcess" not in text:
+            self.say(f"snakemake: {text[:600]}")
+
+    def reason(self, record: logging.LogRecord) -> str:
+        """Last line of a failed job's log, which is its error, and where the log is."""
+        name, _ = self.jobs.get(record.jobid, (record.rule_name, 0.0))
+        self.failed.add(name)
+        for path in map(Path, record.log or ()):
+            with suppress(OSError):
+                lines = path.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                if lines and lines[-1].startswith("error: "):
+                    return f"{name} failed: {lines[-1].removeprefix('error: ')}; see {path}"
+                return f"{name} failed: it was killed (out of memory?); see {path}"
+        return f"{name} failed: it was killed before it wrote a log (out of memory?)"
