@@ -2,8 +2,9 @@
 
 The notebooks tell the story; this package is the small module behind them. Importing it loads
 nothing heavy: take what you need from its modules, for example
-``from scrapseg.data import ScrapSim`` or ``from scrapseg.data.classes import CLASSES``. To use a trained
-model, ``scrapseg.load(path).predict(image)``; without a path it is the one that comes along.
+``from scrapseg.data.scrapsim import ScrapSim`` or ``from scrapseg.data.classes import CLASSES``. To
+use a trained model, ``scrapseg.load(path).predict(image)``; without a path it is the one that comes
+along.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-# Threads that wait for work sleep. Spinning, which is the default, makes a training step many times as
-# long when another process is busy, and gains nothing on an idle machine. torch's OpenMP reads this when
-# it is loaded, so it stands where every command, notebook and test passes before it comes to torch.
+# Threads that wait for work sleep. Spinning, which is the default, makes a training step many times
+# as long when another process is busy, and gains nothing on an idle machine. torch's OpenMP reads
+# this when it is loaded: here every command, notebook and test passes before it comes to torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:

@@ -217,7 +217,7 @@ class DataSet(StrEnum):
 
 @app.command()
 def fetch(dataset: DataSet, where: Path | None = None) -> None:
-    """Download a data set that is not shipped to SCRAPSEG_DATA or a cache; the size is told first."""
+    """Download a data set to SCRAPSEG_DATA or the user's cache; the size is told first."""
     with one_line():
         from scrapseg.data import magnetic_tile, steelds
 

@@ -165,9 +165,7 @@ class Lines(logging.Handler):
             self.ended.clear()
         elif event == "job_error" and "all" not in self.failed:
             self.say(self.reason(record))
-        elif event == "error":
-            self.other(" ".join(record.getMessage().split()), record.levelno)
-        elif event is None:
+        elif event in ("error", None):
             self.other(" ".join(record.getMessage().split()), record.levelno)
 
     def other(self, text: str, level: int) -> None:
