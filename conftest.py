@@ -11,6 +11,7 @@ from xdist.scheduler import LoadScopeScheduling
 CHAIN = (
     "03_multiscale_finetuning",
     "05_baseline_comparison",
+    "05b_misses_and_furnace",
     "04_fewshot_ablations",
     "test_smoke",
 )

@@ -19,6 +19,9 @@
 # **Question.** A plant that starts has a handful of labelled scenes, not hundreds. How does quality
 # grow with the number of labelled scenes per impurity, for ours and for supervised baselines? What do
 # the labels cost? And what does it help that the image side knew words before it saw scrap?
+#
+# The outputs shown here are those of the laptop run (`notebooks/profiles/laptop.yaml`). Run as it stands, the
+# notebook takes the small settings of the next cell, whose numbers say nothing.
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -49,21 +52,24 @@ study_dir = "../results/full"  # whose runs with several seeds are shown where o
 # %%
 from pathlib import Path
 
+import matplotlib
+import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Markdown, display
 
+from scrapseg.data.classes import IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.build import Backbone
 from scrapseg.experiments.grid import Job, domain_jobs, few_shot_jobs, run_jobs
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits
-from scrapseg.metrics import failures
-from scrapseg.report import figures as plots
-from scrapseg.report import figures_analysis as plots_analysis
-from scrapseg.report import tables
+from scrapseg.report import figures, style, tables
 from scrapseg.train.loop import TrainConfig
 
+matplotlib.rcParams.update(style.STYLE)
 splits = Splits.load(data_dir, limit)
 towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 
@@ -74,8 +80,22 @@ towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 # scene, plus normal scenes at the rate of the whole set. A scene often holds several impurities, so
 # eight classes need fewer than 8 *k* scenes. The subsets are nested: what is in 1 shot is in 4.
 
+
 # %%
-subsets = failures.few_shot_sizes(splits.train, [*shots, "all"], seeds[0])
+def few_shot_sizes(split, shots, seed):
+    """Per number of shots: images, pieces to outline, and images that hold each class."""
+    rows = []
+    for k in shots:
+        ids = few_shot_ids(split, k, seed)
+        pieces = [split.meta[i]["instances"] for i in ids]
+        held = [{o["class"] for o in objects} for objects in pieces]
+        row = {"shots": k, "images": len(ids), "pieces": sum(map(len, pieces))}
+        row["without impurity"] = sum(not classes for classes in held)
+        rows.append(row | {c.slug: sum(c.slug in h for h in held) for c in IMPURITIES})
+    return pd.DataFrame(rows)
+
+
+subsets = few_shot_sizes(splits.train, [*shots, "all"], seeds[0])
 save_table(subsets, results_dir, "subsets")
 subsets.set_index("shots")
 
@@ -102,7 +122,7 @@ frame = collect(results_dir)
 tables.TABLES["fewshot"](frame).round(3)
 
 # %%
-figure = plots.fewshot_curve(frame, methods=[*methods, *controls])
+figure = figures.fewshot_curve(frame, methods=[*methods, *controls])
 save_figure(figure, results_dir, "fewshot", runs=[r.name() for r in records])
 figure
 
@@ -114,7 +134,7 @@ figure
 # Which scenes are labelled is luck, and with one scene per class much of it. Where a profile has one
 # seed, the study of profile `full` is shown: every method with few shots over several seeds. A band is
 # the 95 % interval of the mean, for which seeds and test scenes are drawn anew (so few seeds tell that
-# luck smaller than it is). The table has ours minus each other method on the same test scenes, paired by
+# luck smaller than it is). The table below it has ours minus each other method on the same test scenes, paired by
 # seed, in points with 95 % intervals.
 
 # %%
@@ -123,11 +143,50 @@ source = Path(study_dir if alone else results_dir)
 study = read_metrics(source)
 few = tables.main_runs(study)
 names = tables.method_order(few.loc[few["shots"] != "all", "method"])
-plots.fewshot_curve(study, methods=names, bands=tables.fewshot_bands(source))
+made = source / "tables"
+bands = (
+    pd.read_csv(made / "fewshot_bands.csv", dtype={"shots": str})
+    if alone
+    else tables.fewshot_bands(source)
+)
+figures.fewshot_curve(study, methods=names, bands=bands)
+
+# %% [markdown]
+# What stands behind one end of one band, in the open: ours with the fewest labels. Scenes are drawn anew, and so are
+# the runs, each with a seed and so with labelled scenes of its own; the band is the middle 95 % of the means.
 
 # %%
-made = source / "tables/paired_fewshot.csv"
-gaps = pd.read_csv(made, dtype={"shots": str}) if alone else tables.paired_fewshot(source)
+fewest = tables.shots_order(few["shots"])[0]
+of_ours = few[(few["method"] == "scrapseg") & (few["shots"] == fewest)]
+stats = [tables.scene_stats(source, run) for run in of_ours["run"].unique()]
+counts = np.stack([s.classes for s in stats])  # runs x scenes x true class x predicted class
+runs, scenes = counts.shape[:2]
+
+
+def draws(n, seed, size=1000):
+    """How often each of n things is drawn, a row a draw; the library's generator."""
+    return np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size)
+
+
+table = np.tensordot(draws(scenes, 0), counts, (1, 1))  # draws x runs x classes x classes
+hit = np.diagonal(table, axis1=-2, axis2=-1)
+with np.errstate(invalid="ignore"):  # a class that is nowhere has no IoU
+    iou = hit / (table.sum(-1) + table.sum(-2) - hit)
+means = (np.nanmean(iou[..., 1:], axis=-1) * draws(runs, 1)).sum(1) / runs
+low, high = np.nanpercentile(means, [2.5, 97.5])
+library = bands.set_index(["method", "shots", "metric"]).loc[("scrapseg", fewest, "miou_impurity")]
+assert np.allclose([low, high], library[["lo", "hi"]].astype(float), atol=1e-5)  # of a csv
+print(f"{fewest} shots, {runs} runs, {scenes} scenes: impurity mIoU {low:.3f} to {high:.3f}")
+
+# %% [markdown]
+# Ours minus each other method, in points:
+
+# %%
+gaps = (
+    pd.read_csv(made / "paired_fewshot.csv", dtype={"shots": str})
+    if alone
+    else tables.paired_fewshot(source)
+)
 gaps["points"] = [
     f"{100 * g.value:+.1f} ({100 * g.lo:.1f} to {100 * g.hi:.1f}), {g.seeds} seed(s)"
     for g in gaps.itertuples()
@@ -140,14 +199,35 @@ wide[tables.shots_order(wide.columns)]
 # ## What labels cost
 #
 # Shots are free on a disk and not in a plant. Time is counted in minutes of annotation, on two
-# assumptions that stand in `scrapseg/tables.py`: what it takes to outline one piece (measured for COCO,
+# assumptions that stand in `scrapseg/report/tables.py`: what it takes to outline one piece (measured for COCO,
 # whose objects are easier to tell from their ground than scrap is), and what it takes to look at an
 # image and find nothing more in it. A method that learns from normal images alone needs the look only.
+
+
+# %%
+def cost_curves(table):
+    """AP against minutes of annotation, a line a method."""
+    names = tables.method_order(table["method"])
+    fig = style.figure(style.COLUMN, 2.1 + 0.085 * len(names))
+    axes = fig.subplots()
+    for name in names:
+        look = style.method_style(name)
+        rows = table[table["method"] == name]
+        sns.lineplot(rows, x="minutes", y="ap", mec=look["color"], ax=axes, **look)
+    minutes = sorted(set(table["minutes"]))
+    axes.set(xscale="log", xlabel="minutes of annotation", ylabel="pixel AP", ylim=(0, 1))
+    axes.set_xticks(minutes, [f"{m:.2g}" if m < 10 else f"{m:.0f}" for m in minutes])
+    axes.minorticks_off()
+    axes.grid()
+    style.legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
+    axes.get_legend().remove()
+    return fig
+
 
 # %%
 cost = tables.label_cost(frame, subsets)
 save_table(cost, results_dir, "label_cost")
-figure = plots_analysis.label_cost(cost)
+figure = cost_curves(cost)
 save_figure(figure, results_dir, "label_cost", runs=[r.name() for r in records])
 print(f"{tables.SECONDS_PER_PIECE} s a piece, {tables.SECONDS_PER_IMAGE} s an image")
 cost.drop(columns="label").round(3)
@@ -157,9 +237,9 @@ cost.drop(columns="label").round(3)
 
 # %%
 every = ScrapSim(data_dir, "train") if alone else splits.train
-counts = [k if k == "all" else int(k) for k in tables.shots_order(few["shots"])]
-sizes = failures.few_shot_sizes(every, counts, seeds[0])
-plots_analysis.label_cost(tables.label_cost(study, sizes))
+numbers = [k if k == "all" else int(k) for k in tables.shots_order(few["shots"])]
+sizes = few_shot_sizes(every, numbers, seeds[0])
+cost_curves(tables.label_cost(study, sizes))
 
 # %% [markdown]
 # ## Which classes are learned first
