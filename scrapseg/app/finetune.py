@@ -156,21 +156,21 @@ def pixel_ap(images: OwnImages, scores: Scores) -> float:
 
 
 def train_folds(start: Segmenter, images: OwnImages, config: TrainConfig, folds: int) -> Folds:
-    """Train once for each fold, on the others, and predict it whenever val is looked at."""
+    """Train once for each fold, on the others, and predict it at every evaluation."""
     histories, predicted = [], []
     for k, group in enumerate(deal(images, folds), start=1):
-        looks: list[Scores] = []
+        scores: list[Scores] = []
 
-        def look(s: Segmenter, group: list[str] = group, looks: list[Scores] = looks) -> float:
-            looks.append({id: s.predict(images.sample(id).image).score for id in group})
-            return pixel_ap(images, looks[-1])
+        def val(s: Segmenter, group: list[str] = group, scores: list[Scores] = scores) -> float:
+            scores.append({id: s.predict(images.sample(id).image).score for id in group})
+            return pixel_ap(images, scores[-1])
 
         rest = [id for id in images.ids if id not in group]
         history = pd.DataFrame(
-            train_on(start, images, rest, config, look, f"fold {k} of {folds}")[1]
+            train_on(start, images, rest, config, val, f"fold {k} of {folds}")[1]
         )
         histories.append(history.assign(fold=k))
-        predicted.append(dict(zip(history.dropna(subset="val")["step"], looks, strict=True)))
+        predicted.append(dict(zip(history.dropna(subset="val")["step"], scores, strict=True)))
     return Folds(images, pd.concat(histories, ignore_index=True), predicted)
 
 

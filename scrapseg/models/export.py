@@ -1,7 +1,5 @@
 """A trained model as ONNX, for programs without torch.
 
-    python -m scrapseg.models.export my-model scrap.onnx
-
 The graph takes `images`, float32 (B, 3, H, W), RGB in 0..1, of any number and size, and `text`,
 float32 (C, D), the class vectors, row 0 the normal class: so classes change without exporting
 again. It gives `logits`, float32 (B, C, H, W): softmax over C are the classes' probabilities. The
@@ -10,11 +8,9 @@ vectors of the model's own classes and their names are in the file's metadata.
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import logging
-import sys
 import warnings
 from pathlib import Path
 
@@ -27,6 +23,7 @@ from torch.nn import functional as F
 
 from scrapseg.files import atomic_write
 from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.segmenter import load
 
 #: The newest opset that torch's exporter writes without converting.
 OPSET = 20
@@ -83,7 +80,7 @@ class Exported(nn.Module):
                 f"{self.model.encoder.spec['model']}: its image tower takes sizes in steps, or the "
                 "model resizes its images; only convolutional towers at native size are exported"
             )
-        self.model.encoder._fit = lambda images: images  # any size fits, and needs no rounding
+        self.model.encoder.fitted = lambda images: images  # any size fits, and needs no rounding
         for name, module in list(self.model.named_modules()):
             if isinstance(module, Conv2dSame):
                 parent, _, leaf = name.rpartition(".")
@@ -95,6 +92,17 @@ class Exported(nn.Module):
         """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W)."""
         normalised = (images - self.mean) / self.std
         return functional_call(self.model, {"text": text}, (normalised,)).logits
+
+
+def export(saved: str | Path, path: str | Path) -> Path:
+    """Write a saved model, a folder or a .safetensors file, as ONNX, with its classes' names.
+
+    Raises:
+        ExportError: see `to_onnx`.
+        SegmenterError: there is no such model, or it cannot be read.
+    """
+    segmenter = load(saved)
+    return to_onnx(segmenter.model, path, [c.name for c in segmenter.classes])
 
 
 def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -> Path:
@@ -129,7 +137,7 @@ def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -
 
 def _program(wrapped: Exported):
     """Run torch's exporter, which talks a lot."""
-    from onnxscript import opset20 as op
+    from onnxscript import opset20 as op  # heavy, as onnxruntime is; nothing else needs them
 
     def conv_same_onnx(x, weight, bias, stride, groups):
         if bias is None:
@@ -170,26 +178,3 @@ def largest_difference(wrapped: Exported, content: bytes) -> float:
         found = session.run(None, {"images": images.numpy(), "text": text.numpy()})[0]
         worst = max(worst, float(np.abs(found - expected).max()))
     return worst
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    from scrapseg.models.segmenter import SegmenterError, load
-
-    parser = argparse.ArgumentParser(prog="python -m scrapseg.models.export", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("model", type=Path, help="saved model: a folder or a .safetensors file")
-    parser.add_argument("out", type=Path, help="ONNX file to write")
-    options = parser.parse_args(arguments)
-    try:
-        segmenter = load(options.model)
-        to_onnx(segmenter.model, options.out, [c.name for c in segmenter.classes])
-    except (ExportError, SegmenterError, OSError) as error:
-        print(f"export: {error}", file=sys.stderr)
-        return 1
-    print(f"{options.out}: {options.out.stat().st_size / 1e6:.1f} MB, checked against torch")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -31,6 +31,7 @@ from scrapseg.data.class_list import as_yaml, classes_from
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.folder import read_image, shrunk
 from scrapseg.files import atomic_write, shipped
+from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
 from scrapseg.models.tiles import predict_large
@@ -125,7 +126,7 @@ class Segmenter:
             hook.remove()
         return logits[0].float().softmax(0).cpu(), F.normalize(seen[0][0].float(), dim=0).cpu()
 
-    def _look(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _scores(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score (h, w), most likely impurity (h, w) and entropy (h w) at working size, and the
         embedding, which is that of the whole image in any case."""
         small = shrunk(image, self.side)
@@ -150,7 +151,7 @@ class Segmenter:
             image = np.array(image.convert("RGB"))
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
-        score, best, entropy, embedding = self._look(image)
+        score, best, entropy, embedding = self._scores(image)
         uncertain = entropy.topk(max(1, len(entropy) // 100)).values.mean()
         # Back to the image's own size: scores by interpolation, classes by the nearest pixel.
         size = image.shape[:2]
@@ -285,8 +286,6 @@ def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = T
     """
     if shipped and SHIPPED.is_file():
         return load(SHIPPED).with_classes(classes)
-    from scrapseg.models.pocket import load_aligned, pocket_model
-
     model = load_aligned(pocket_model()).eval()
     model.set_classes(class_embeddings(classes))
     origin = "the aligned pocket model, which knows classes by their words alone (zero-shot)"

@@ -94,7 +94,7 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Stages:
         """Images (B, 3, H, W), normalised by `mean` and `std`, to `Stages`."""
-        images = self._fit(images)
+        images = self.fitted(images)
         # Asked for some levels, open_clip's ResNet leaves out those after them, the pooling's too.
         every = isinstance(self.visual, ModifiedResNet)
         with positions_for(self.visual, images.shape[-2:]):
@@ -102,7 +102,7 @@ class ImageEncoder(nn.Module):
         maps = out["image_intermediates"]
         return Stages([maps[i] for i in self.indices] if every else maps, out["image_features"])
 
-    def _fit(self, images: Tensor) -> Tensor:
+    def fitted(self, images: Tensor) -> Tensor:
         """Images (B, 3, H, W) resized to the nearest size that the tower takes, if need be."""
         size = [max(1, round(s / self.multiple)) * self.multiple for s in images.shape[-2:]]
         size = [self.image_size] * 2 if self.one_size else size
@@ -164,7 +164,7 @@ class TokenEncoder(ImageEncoder):
 
     def forward(self, images: Tensor) -> Stages:
         """Images (B, 3, H, W), normalised by `mean` and `std`, to `Stages`."""
-        images = self._fit(images)
+        images = self.fitted(images)
         read = self._read_by_value if self.value_stages else self._read
         with positions_for(self.visual, images.shape[-2:]):
             maps, pooled = read(images)
@@ -494,7 +494,7 @@ def pocket_image_encoder(seed: int = 0) -> ImageEncoder:
 @contextmanager
 def quiet_transformers():
     """Hold back the loader's progress bar and its report of unused weights."""
-    from transformers.utils import logging
+    from transformers.utils import logging  # heavy, and only a text tower needs it
 
     level = logging.get_verbosity()
     logging.set_verbosity_error()

@@ -14,7 +14,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from scrapseg.models import export
-from scrapseg.models.segmenter import starting_model
+from scrapseg.models.segmenter import SegmenterError, starting_model
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +27,7 @@ def exported(segmenter, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("export")
     segmenter.save(folder / "model" / "model.safetensors")
     out = folder / "scrap.onnx"
-    assert export.main([str(folder / "model"), str(out)]) == 0
-    return out
+    return export.export(folder / "model", out)
 
 
 @pytest.fixture(scope="module")
@@ -74,13 +73,13 @@ def test_a_picture_gives_the_same_classes(session, segmenter, tiny_scrapsim):
     assert np.abs(1 - (p / p.sum(0))[0] - segmenter.predict(image).score).max() < 1e-4
 
 
-def test_nothing_is_overwritten(exported, segmenter, capsys):
+def test_nothing_is_overwritten(exported, segmenter):
     before = exported.read_bytes()
     with pytest.raises(export.ExportError, match="exists already"):
         export.to_onnx(segmenter.model, exported)
     assert exported.read_bytes() == before
-    assert export.main([str(exported.parent / "none"), str(exported)]) == 1
-    assert "no such model" in capsys.readouterr().err
+    with pytest.raises(SegmenterError, match="no such model"):
+        export.export(exported.parent / "none", exported)
 
 
 def test_an_export_that_differs_is_not_written(segmenter, tmp_path, monkeypatch):
