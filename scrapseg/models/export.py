@@ -39,7 +39,7 @@ class ExportError(Exception):
 def conv_same(
     x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], groups: int
 ) -> Tensor:
-    """Convolution padded as TensorFlow's SAME, which ONNX has as one attribute.
+    """What timm's `Conv2dSame` computes: padding as TensorFlow's SAME, one attribute in ONNX.
 
     Written out in torch, the padding is arithmetic on sizes that the exporter chokes on.
     """
@@ -56,19 +56,6 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], groups:
     return x.new_empty(x.shape[0], weight.shape[0], height, width)
 
 
-class SameConv(nn.Module):
-    """A `Conv2dSame` by way of `conv_same`."""
-
-    def __init__(self, conv: Conv2dSame) -> None:
-        super().__init__()
-        self.weight, self.bias = conv.weight, conv.bias
-        self.stride, self.groups = list(conv.stride), conv.groups
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, C', ceil(H / stride), ceil(W / stride))."""
-        return conv_same(x, self.weight, self.bias, self.stride, self.groups)
-
-
 class Exported(nn.Module):
     """What the graph computes: normalisation, then the model with the class vectors given."""
 
@@ -81,10 +68,11 @@ class Exported(nn.Module):
                 "model resizes its images; only convolutional towers at native size are exported"
             )
         self.model.encoder.fitted = lambda images: images  # any size fits, and needs no rounding
-        for name, module in list(self.model.named_modules()):
+        for module in self.model.modules():
             if isinstance(module, Conv2dSame):
-                parent, _, leaf = name.rpartition(".")
-                setattr(self.model.get_submodule(parent), leaf, SameConv(module))
+                module.forward = lambda x, conv=module: conv_same(
+                    x, conv.weight, conv.bias, list(conv.stride), conv.groups
+                )
         self.register_buffer("mean", torch.tensor(model.encoder.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(model.encoder.std).view(1, 3, 1, 1))
 

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -304,10 +304,7 @@ class ScrapSeg(nn.Module):
     def save(self, path: str | Path) -> None:
         """Write `path` (safetensors: every weight and the class vectors) and `path`.json."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(".partial")
-        save_file({k: v.contiguous() for k, v in self.state_dict().items()}, partial)
-        partial.replace(path)
+        atomic_write(path, save({k: v.contiguous() for k, v in self.state_dict().items()}))
         atomic_write(path.with_suffix(".json"), json.dumps(self.config, indent=1) + "\n")
 
     @classmethod

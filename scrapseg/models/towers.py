@@ -18,6 +18,8 @@ from typing import NamedTuple
 
 import open_clip
 import torch
+
+# Private, since open_clip's public ways build a text tower too, which may be large or the hub's.
 from open_clip.model import CustomTextCLIP, _build_vision_tower
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
@@ -369,7 +371,6 @@ def encoder_from_spec(spec: dict) -> ImageEncoder:
     if spec["model"] == "pocket":
         return pocket_image_encoder()
     try:
-        # open_clip's public ways build a text tower too, which may be large or the hub's.
         visual = _build_vision_tower(spec["embed_dim"], spec["vision_cfg"], spec["quick_gelu"])
         if spec["image_size"] and isinstance(visual, TimmModel):
             visual.set_input_size(spec["image_size"])
@@ -472,27 +473,14 @@ def pocket_image_encoder(seed: int = 0) -> ImageEncoder:
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        visual = TimmModel(
-            POCKET_VISION["timm_model_name"],
-            POCKET_WIDTH,
-            image_size=POCKET_VISION["image_size"],
-            pool=POCKET_VISION["timm_pool"],
-            proj=POCKET_VISION["timm_proj"],
-        )
-    state = weights.efficientnet_lite0_state_dict()
-    visual.trunk.load_state_dict({k: v for k, v in state.items() if "classifier" not in k})
-    return ImageEncoder(
-        visual,
-        POCKET_STAGES,
-        weights.MEAN,
-        weights.STD,
-        new_head=True,
-        spec={"model": "pocket"},
-    )
+        visual = _build_vision_tower(POCKET_WIDTH, POCKET_VISION)
+    weights.load_encoder(visual.trunk)
+    spec = {"model": "pocket"}
+    return ImageEncoder(visual, POCKET_STAGES, weights.MEAN, weights.STD, new_head=True, spec=spec)
 
 
 @contextmanager
-def quiet_transformers():
+def quiet_transformers() -> Iterator[None]:
     """Hold back the loader's progress bar and its report of unused weights."""
     from transformers.utils import logging  # heavy, and only a text tower needs it
 
