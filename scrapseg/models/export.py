@@ -23,7 +23,6 @@ from torch.nn import functional as F
 
 from scrapseg.files import atomic_write
 from scrapseg.models.scrapseg import ScrapSeg
-from scrapseg.models.segmenter import load
 
 #: The newest opset that torch's exporter writes without converting.
 OPSET = 20
@@ -80,17 +79,6 @@ class Exported(nn.Module):
         """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W)."""
         normalised = (images - self.mean) / self.std
         return functional_call(self.model, {"text": text}, (normalised,)).logits
-
-
-def export(saved: str | Path, path: str | Path) -> Path:
-    """Write a saved model, a folder or a .safetensors file, as ONNX, with its classes' names.
-
-    Raises:
-        ExportError: see `to_onnx`.
-        SegmenterError: there is no such model, or it cannot be read.
-    """
-    segmenter = load(saved)
-    return to_onnx(segmenter.model, path, [c.name for c in segmenter.classes])
 
 
 def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -> Path:
