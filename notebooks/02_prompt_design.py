@@ -28,7 +28,7 @@
 profile = "smoke"
 results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"
-limit = 6  # validation images that are scored; None for all of them
+limit = 8  # validation images that are scored; None for all of them
 context_shots = [1]  # labelled scenes per class that a context is learned from
 context_seeds = [0]  # draws of these scenes
 context_steps = 4
@@ -52,16 +52,14 @@ from scrapseg.app import playground
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
-from scrapseg.experiments import grid
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import Splits
+from scrapseg.experiments.studies import plan, run_all
 from scrapseg.models import context, wording
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import DEFAULT_TEMPLATES, TEMPLATES, random_embeddings, sentences
 from scrapseg.models.towers import encode_texts
 from scrapseg.report import figures as plots
 from scrapseg.report import tables
-from scrapseg.train.loop import TrainConfig
 
 # %% [markdown]
 # ## The candidates
@@ -342,12 +340,10 @@ for module in contexts[-1:]:
 # of these, those of profile `full` are shown.
 
 # %%
-jobs = grid.words_jobs(held_out, words_steps)
-if jobs:
-    config = TrainConfig(batch_size=batch_size, crop=crop)
-    grid.run_jobs(jobs, Splits.load(data_dir, limit), config, results_dir)
-source = Path(results_dir if jobs else study_dir)
-if jobs:
+specs = plan("words", globals())
+run_all(specs, results_dir, data_dir)
+source = Path(results_dir if specs else study_dir)
+if specs:
     collect(results_dir)
 by_name = pd.DataFrame()
 if (source / "metrics.csv").is_file():

@@ -40,7 +40,7 @@ precision = "32-true"  # of Lightning Fabric, such as bf16-mixed
 grad_checkpointing = False
 lr = None  # learning rates of ours; None: those tuned for the pocket backbone
 encoder_lr = None
-ablations = ["ours", "stages-1"]  # tags of scrapseg.experiments.grid.ABLATIONS to run here
+ablations = ["ours", "stages-1"]  # tags of scrapseg/experiments/studies.yaml to run here
 ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
@@ -61,11 +61,10 @@ from IPython.display import Markdown, display
 from scrapseg import metrics
 from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES
-from scrapseg.experiments.build import Backbone, build
-from scrapseg.experiments.grid import ablation_jobs, long_jobs, run_jobs
-from scrapseg.experiments.methods import rates
+from scrapseg.experiments.build import build
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import Splits, label_stack, load_maps, run
+from scrapseg.experiments.run import Splits, label_stack, load_maps
+from scrapseg.experiments.studies import Backbone, plan, run_all
 from scrapseg.models.clip import load_clip
 from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
@@ -80,8 +79,6 @@ from scrapseg.train.paste import cutouts
 # %%
 splits = Splits.load(data_dir, limit)
 towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
-shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
-own = {"lr": lr, "encoder_lr": encoder_lr}
 
 # %% [markdown]
 # ## The idea in one picture
@@ -176,8 +173,9 @@ plots.panel(images, {"with mask": overlays})
 # are on whole images. Every trained method gets this, baselines too.
 
 # %%
-config = replace(shared, **rates("scrapseg", **own))
-ours = run("scrapseg", splits, config, results_dir, seed=seed, backbone=towers)
+specs = plan("finetuning", globals())  # ours and the same with the encoder frozen
+ours, frozen = run_all(specs, results_dir, data_dir)
+config = TrainConfig(**specs[0].changes, seed=seed)
 history = json.loads((Path(results_dir) / "cache" / ours.name() / "history.json").read_text())
 plots.training_curves(pd.DataFrame(history))
 
@@ -188,7 +186,6 @@ plots.training_curves(pd.DataFrame(history))
 # the image tower keeps the weights that it had before it saw scrap.
 
 # %%
-frozen = run("scrapseg-frozen", splits, config, results_dir, seed=seed, backbone=towers)
 records = {"fine-tuned": ours, "frozen": frozen}
 names = ["ap", "auroc", "f1_max", "aupro_30", "miou_binary", "miou", "miou_impurity"]
 table = pd.DataFrame({k: pd.Series(r.metrics)[names] for k, r in records.items()}).T
@@ -323,11 +320,11 @@ Markdown(
 # own, those of profile `full` are shown.
 
 # %%
-jobs = ablation_jobs(ablations, ablation_seeds, ablation_steps)
-done = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
-drawn = [record.name(job.tag) for record, job in zip(done, jobs, strict=True)]
+specs = plan("ablations", globals())
+run_all(specs, results_dir, data_dir)
+drawn = [spec.name for spec in specs]
 frame = collect(results_dir)
-ran_here = bool(jobs) or not (Path(study_dir) / "metrics.csv").is_file()
+ran_here = bool(specs) or not (Path(study_dir) / "metrics.csv").is_file()
 study = tables.ablation(frame if ran_here else read_metrics(study_dir))
 study.drop(columns=["tag"]).set_index(["group", "label"]).round(3)
 
@@ -345,9 +342,9 @@ if len(study) > 1:
 # profile `full` say what that costs, and which classes and sizes hold the rest back:
 
 # %%
-jobs = long_jobs(long_methods, long_seeds, long_steps)
-run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
-shown = bool(jobs) or not (Path(study_dir) / "metrics.csv").is_file()
+specs = plan("long", globals())
+run_all(specs, results_dir, data_dir)
+shown = bool(specs) or not (Path(study_dir) / "metrics.csv").is_file()
 longer = tables.long(collect(results_dir) if shown else read_metrics(study_dir))
 parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
 parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]

@@ -61,17 +61,14 @@ from IPython.display import Markdown, display
 from scrapseg.data.classes import IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
-from scrapseg.experiments.build import Backbone
-from scrapseg.experiments.grid import Job, domain_jobs, few_shot_jobs, run_jobs
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits
+from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import figures, style, tables
-from scrapseg.train.loop import TrainConfig
 
 matplotlib.rcParams.update(style.STYLE)
 splits = Splits.load(data_dir, limit)
-towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 
 # %% [markdown]
 # ## The subsets
@@ -112,12 +109,8 @@ subsets.set_index("shots")
 # that ours starts from.
 
 # %%
-shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
-jobs = few_shot_jobs(methods, shots, seeds, few_steps)
-jobs += few_shot_jobs(controls, shots, control_seeds, few_steps)
-jobs += [Job(method, seed=seeds[0]) for method in (*methods, *controls)]
-own = {"lr": lr, "encoder_lr": encoder_lr}
-records = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
+specs = plan("fewshot", globals())
+records = run_all(specs, results_dir, data_dir)
 frame = collect(results_dir)
 tables.TABLES["fewshot"](frame).round(3)
 
@@ -265,8 +258,8 @@ first.round(3)
 # show what profile `full` has, if anything. A cell is the AP with its 95 % interval, in per cent.
 
 # %%
-across = domain_jobs(domain_methods, domain_seeds, domain_steps)
-run_jobs(across, splits, shared, results_dir, backbone=towers, own=own)
+across = plan("domains", globals())
+run_all(across, results_dir, data_dir)
 collect(results_dir)
 save_table(tables.domains(results_dir, data_dir), results_dir, "domains")
 moved = tables.domains(results_dir if across else source, data_dir)

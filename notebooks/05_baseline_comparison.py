@@ -33,7 +33,7 @@ steps = 4  # optimiser steps
 batch_size = 4
 crop = 128  # side of the training crops in pixels
 seed = 0
-# methods, of scrapseg/experiments/methods.yaml; None for all of them
+# methods, of scrapseg/experiments/methods.yaml
 compared = [
     "scrapseg",
     "scrapseg-random",
@@ -65,13 +65,11 @@ from scrapseg import metrics
 from scrapseg.baselines import one_class
 from scrapseg.data.classes import CLASSES, SLUGS
 from scrapseg.experiments import leaderboard
-from scrapseg.experiments.build import Backbone
-from scrapseg.experiments.grid import Job, run_jobs
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits, label_stack, load_maps
+from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import style, tables
-from scrapseg.train.loop import TrainConfig
 
 matplotlib.rcParams.update(style.STYLE)
 splits = Splits.load(data_dir, limit)
@@ -111,12 +109,9 @@ with pd.option_context("display.max_colwidth", None):
 # ## The runs
 
 # %%
-towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
-methods = compared or list(METHODS)
-shared = TrainConfig(steps=steps, batch_size=batch_size, crop=crop, precision=precision)
-jobs, own = [Job(m, seed=seed) for m in methods], {"lr": lr, "encoder_lr": encoder_lr}
-done = run_jobs(jobs, splits, shared, results_dir, backbone=towers, own=own)
-records = dict(zip(methods, done, strict=True))
+specs = plan("compared", globals())
+methods = [spec.method for spec in specs]
+records = dict(zip(methods, run_all(specs, results_dir, data_dir), strict=True))
 frame = collect(results_dir)
 
 # %% [markdown]

@@ -48,14 +48,13 @@ from IPython.display import Image, Markdown, display
 from scrapseg.data import fetch
 from scrapseg.data.magnetic_tile import CLASSES
 from scrapseg.data.shots import few_shot_ids
-from scrapseg.experiments import real
-from scrapseg.experiments.grid import run_jobs
+from scrapseg.experiments.drawn_tiles import draw_tiles, load_drawn
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure
-from scrapseg.experiments.run import label_stack, load_maps
+from scrapseg.experiments.run import label_stack, load_maps, load_splits
+from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import figures as plots
 from scrapseg.report import tables_real
-from scrapseg.train.loop import TrainConfig
 
 TILES = tables_real.DATASET
 
@@ -69,9 +68,11 @@ TILES = tables_real.DATASET
 # %%
 here = fetch.found(TILES)
 if here or tile_methods:
-    splits = real.load(tile_limit)  # says how to get them where they are not here
+    splits = load_splits(
+        TILES, tile_limit, data_dir
+    )  # says how to get them where they are not here
 else:
-    splits = real.load_drawn(real.draw_tiles(Path(results_dir) / "cache/drawn-tiles"))
+    splits = load_drawn(draw_tiles(Path(results_dir) / "cache/drawn-tiles"))
 Markdown(
     "**Photographs of Magnetic-Tile.**"
     if here
@@ -114,12 +115,8 @@ figure
 
 # %%
 source = Path(results_dir) if tile_methods else Path("../results/real")
-shared = TrainConfig(batch_size=batch_size, crop=crop)
 if tile_methods:
-    lengths = tile_seeds, tile_steps, tile_few_steps
-    jobs = real.method_jobs(tile_methods, tile_shots, *lengths)
-    jobs += real.start_jobs(start_shots, *lengths)
-    records = run_jobs(jobs, splits, shared, results_dir)
+    records = run_all(plan("tiles", globals()), results_dir, data_dir)
     collect(results_dir)
     tables_real.build_all(results_dir)
 frame = read_metrics(source) if tables_real.has_runs(source) else None

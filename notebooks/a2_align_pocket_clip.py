@@ -32,8 +32,8 @@ results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"
 studio_dir = "../data/studio"
 pocket_dir = "../data/pocket"
-limit = 6  # ScrapSim images that are scored; None for all of them
-steps = 2  # alignment steps to watch, where the studio set is there
+limit = 8  # ScrapSim images that are scored; None for all of them
+steps = 4  # alignment steps to watch, where the studio set is there
 
 # %%
 import json

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import torch
@@ -14,45 +14,12 @@ from scrapseg.baselines.supervised import SupervisedNet
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.experiments.methods import MethodsError
 from scrapseg.experiments.methods import method as find
+from scrapseg.experiments.studies import OURS, POCKET, Backbone, Variant
 from scrapseg.models.clip import load_clip
 from scrapseg.models.pocket import load_aligned
 from scrapseg.models.prompts import DEFAULT_TEMPLATES, class_embeddings, random_embeddings
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
 from scrapseg.models.towers import ImageEncoder, image_encoder, pocket_image_encoder
-
-
-@dataclass(frozen=True)
-class Backbone:
-    """Which image and text towers ours and its variants stand on.
-
-    Attributes:
-        name: "pocket", or open_clip's name of a model, such as ViT-L-14-336.
-        tag: whose weights, such as openai; with neither tag nor file they are random.
-        weights_path: a local weight file.
-        grad_checkpointing: recompute activations in the backward pass: less memory, more time.
-    """
-
-    name: str = "pocket"
-    tag: str | None = None
-    weights_path: str | None = None
-    grad_checkpointing: bool = False
-
-
-POCKET = Backbone()
-
-
-@dataclass(frozen=True)
-class Variant:
-    """What an ablation changes in ours; the fields are options of `ScrapSeg`."""
-
-    trained: str = "all"
-    stages: int | None = None
-    fusion: str = "learned"
-    top_down: bool = True
-    scale: float = 1.0
-
-
-OURS = Variant()
 
 
 def build(

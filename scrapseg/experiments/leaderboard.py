@@ -1,7 +1,7 @@
 """A leaderboard to enter without retraining anything: predictions on forty fixed test images.
 
-    python -m scrapseg.experiments.leaderboard results/laptop/leaderboard      # scores its .npz files
-    python -m scrapseg.experiments.leaderboard FOLDER --collect results/full   # makes those of its runs first
+    python -m scrapseg leaderboard results/laptop/leaderboard       # scores its .npz files
+    python -m scrapseg leaderboard FOLDER --collect results/full    # makes those of its runs first
 
 One small file a method: the class of every pixel, where the method names classes, and the score of
 each fourth pixel in each direction, kept as one of 128 levels. The levels part the highest-scored
@@ -11,9 +11,7 @@ shares the lowest. Truth is read from the data set, never from a file that is en
 
 from __future__ import annotations
 
-import argparse
 import io
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,15 +21,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from scrapseg import metrics
-from scrapseg.data.base import DataError
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import read_runs
 from scrapseg.experiments.run import load_maps
-from scrapseg.files import REPOSITORY, ResultsError, atomic_write
+from scrapseg.files import ResultsError, atomic_write
 from scrapseg.models.predict import Predictions
-from scrapseg.report.tables import OURS
 
+OURS = "scrapseg"
 IMAGES = 40
 STRIDE = 4
 LEVELS = 128
@@ -201,29 +198,3 @@ def collect(results_dir: Path | str, folder: Path | str, test: ScrapSim) -> list
         entry = Entry.of([test.ids[k] for k in places], few, record.config["threshold"])
         written.append(entry.save(Path(folder) / f"{record.method}.npz"))
     return written
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scrapseg.experiments.leaderboard",
-        description="Score a folder of predictions.",
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--data", type=Path, default=REPOSITORY / "data" / "scrapsim")
-    parser.add_argument("--collect", type=Path, help="first write entries of these results' runs")
-    given = parser.parse_args(arguments)
-    try:
-        test = ScrapSim(given.data, "test")
-        if given.collect:
-            for path in collect(given.collect, given.folder, test):
-                print(f"wrote {path}")
-        print(board(given.folder, test).round(3).to_string(index=False))
-    except (ResultsError, DataError) as error:
-        print(f"leaderboard: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

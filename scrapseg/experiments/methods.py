@@ -41,6 +41,7 @@ class Method:
     settings_of: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -72,7 +73,8 @@ def load(path: Path = PATH) -> dict[str, Method]:
         methods = {
             slug: Method(
                 slug,
-                **entry | {k: tuple(entry[k]) for k in ("candidates", "inputs") if k in entry},
+                **entry
+                | {k: tuple(entry[k]) for k in ("candidates", "inputs", "packages") if k in entry},
             )
             for slug, entry in entries.items()
         }

@@ -12,23 +12,22 @@ import json
 import math
 import os
 import platform
-import re
 import subprocess
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+from scrapseg.experiments.studies import installed, run_name
 from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 
-DEFAULT_BACKBONE = "pocket"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 PACKAGES = (
     "torch",
     "torchvision",
@@ -78,21 +77,18 @@ class RunRecord:
 
     def name(self, tag: str = "") -> str:
         """File name without ending: method_dataset_<shots>shots_s<seed>[_backbone][_tag]."""
-        parts = [self.method, self.dataset, f"{self.shots}shots", f"s{self.seed}"]
-        parts += [self.backbone] if self.backbone != DEFAULT_BACKBONE else []
-        parts += [tag] if tag else []
-        return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part) for part in parts)
+        return run_name(self.method, self.dataset, self.shots, self.seed, self.backbone, tag)
 
 
 # ---------------------------------------------------------------- runs
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """``value`` as JSON knows it: numpy scalars as numbers, nan and infinities as null."""
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(v) for v in value]
+        return [plain(v) for v in value]
     if hasattr(value, "item"):
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
@@ -113,7 +109,7 @@ def write_run(record: RunRecord, results_dir: Path | str, tag: str = "") -> Path
     Raises:
         WriteFailed: the file could not be written.
     """
-    text = json.dumps(_plain(asdict(record)), indent=2, sort_keys=True, allow_nan=False)
+    text = json.dumps(plain(asdict(record)), indent=2, sort_keys=True, allow_nan=False)
     return atomic_write(Path(results_dir) / "runs" / f"{record.name(tag)}.json", text + "\n")
 
 
@@ -196,7 +192,13 @@ def read_metrics(results_dir: Path | str) -> pd.DataFrame:
     return table
 
 
-def provenance(wall_s: float, data_sha256: str, device: str, started: datetime) -> dict[str, Any]:
+def provenance(
+    wall_s: float,
+    data_sha256: str | None,
+    device: str,
+    started: datetime,
+    source: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Where a run's numbers come from.
 
     Args:
@@ -204,21 +206,15 @@ def provenance(wall_s: float, data_sha256: str, device: str, started: datetime) 
         data_sha256: of the data set's checksum file.
         device: such as ``cpu`` or the name of the GPU.
         started: time zone aware, or in local time.
+        source: `source_state` at the start; by default as it is now.
 
     Returns:
-        commit (with ``-dirty`` when ``scrapseg/`` or ``notebooks/`` differ from it; ``unknown``
-        outside git), packages (name -> version), python, device, cpus, wall_s, date (start, UTC,
+        commit, clean, packages (name -> version), python, device, cpus, wall_s, date (start, UTC,
         ISO 8601), data_sha256.
     """
-    versions = {}
-    for name in PACKAGES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = None
     return {
-        "commit": _commit(REPOSITORY),
-        "packages": versions,
+        **(source or source_state()),
+        "packages": {name: installed(name) or None for name in PACKAGES},
         "python": platform.python_version(),
         "device": str(device),
         "cpus": os.cpu_count(),
@@ -228,7 +224,13 @@ def provenance(wall_s: float, data_sha256: str, device: str, started: datetime) 
     }
 
 
-def _commit(root: Path) -> str:
+def source_state(root: Path = REPOSITORY) -> dict[str, Any]:
+    """The commit of a checkout, and whether its files are those of it, `results/` aside.
+
+    Returns:
+        commit and clean; ``unknown`` and False outside git.
+    """
+
     def git(*arguments: str) -> str:
         done = subprocess.run(
             ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
@@ -238,12 +240,11 @@ def _commit(root: Path) -> str:
     try:
         # An installed copy may lie inside some other repository: that one's commit says nothing.
         if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return "unknown"
-        commit = git("rev-parse", "HEAD")
-        changed = git("status", "--porcelain", "--", "scrapseg", "notebooks")
+            return {"commit": "unknown", "clean": False}
+        changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
+        return {"commit": git("rev-parse", "HEAD"), "clean": not changed}
     except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-    return f"{commit}-dirty" if changed else commit
+        return {"commit": "unknown", "clean": False}
 
 
 # ---------------------------------------------------------------- figures and tables

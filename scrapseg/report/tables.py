@@ -27,6 +27,7 @@ from scrapseg import files
 from scrapseg.data.classes import SLUGS, STEEL
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import METHODS, method_label
+from scrapseg.experiments.studies import ABLATIONS
 
 if TYPE_CHECKING:
     from scrapseg.metrics.bootstrap import ImageStats
@@ -54,30 +55,6 @@ COSTS = ("train_s", "ms_per_image", "params_m")
 HEADLINE = ("ap", "miou_binary", "miou", "miou_impurity", "object_recall_1fa")
 WITH_INTERVAL = ("ap", "miou_binary", "miou", "miou_impurity")
 SIZES = ("small", "medium", "large")
-
-
-#: Tag of an ablation's runs -> (its question, its name). The first is what the others differ from.
-ABLATION_LABELS = {
-    "ours": ("", "ours"),
-    "random-vectors": ("start", "random class vectors"),
-    "imagenet": ("start", "ImageNet weights, not aligned"),
-    "last-stage": ("what learns", "last quarter of the tower"),
-    "frozen": ("what learns", "tower frozen"),
-    "projections": ("what learns", "projections only"),
-    "stages-1": ("scales", "coarsest stage only"),
-    "stages-2": ("scales", "two coarsest stages"),
-    "stages-3": ("scales", "three coarsest stages"),
-    "stages-2-mean": ("scales", "two, equal weights"),
-    "stages-3-mean": ("scales", "three, equal weights"),
-    "stages-4-mean": ("scales", "four, equal weights"),
-    "no-top-down": ("scales", "no top-down pyramid"),
-    "binary": ("supervision", "binary labels"),
-    "no-image-term": ("supervision", "no image-level term"),
-    "no-dice": ("supervision", "no Dice term"),
-    "focal": ("supervision", "focal loss, gamma 2"),
-    "size-256": ("image size", "256 px"),
-    "size-320": ("image size", "320 px"),
-}
 
 
 @dataclass(frozen=True)
@@ -289,13 +266,13 @@ def ablation(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     names = ("ap", "miou_impurity", "miou", "object_recall_1fa")
     values: dict[str, pd.DataFrame] = {}
-    for tag in ABLATION_LABELS:
+    for tag in ABLATIONS:
         rows = metrics[metrics["run"].str.endswith(f"_{tag}")]
         if len(rows):
             values[tag] = rows.pivot(index="seed", columns="metric", values="value")[list(names)]
     out = []
     for tag, of_tag in values.items():
-        row = dict(zip(("group", "label"), ABLATION_LABELS[tag], strict=True))
+        row = {"group": ABLATIONS[tag].question, "label": ABLATIONS[tag].label}
         row |= {"tag": tag, "seeds": len(of_tag), **of_tag.mean()}
         if "ours" in values:
             gap = (of_tag - values["ours"]).dropna()[["ap", "miou_impurity"]]

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 from fake_results import FIGURES, record, write_results
+from scrapseg.experiments.grid import run_jobs
 
 from scrapseg import reproduce
 from scrapseg.data.base import MissingFile
 from scrapseg.experiments import real, records
-from scrapseg.experiments.grid import run_jobs
 from scrapseg.report import paper, tables, tables_real, verify
 from scrapseg.train.loop import TrainConfig
 

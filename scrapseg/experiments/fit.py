@@ -1,0 +1,283 @@
+"""The science of one run: fit a method on train, choose on val, predict, measure.
+
+Nothing is kept here but the weights and the history of training; see `run` for records.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from scrapseg import metrics
+from scrapseg.baselines.registry import make
+from scrapseg.data.base import DataError, LabelledImages, SegDataset
+from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.data.shots import balanced_weights, few_shot_ids
+from scrapseg.experiments.build import build
+from scrapseg.experiments.methods import method as find
+from scrapseg.experiments.splits import Splits, label_stack, truth
+from scrapseg.experiments.studies import OURS, POCKET, Backbone, RunSpec, Variant
+from scrapseg.files import atomic_write
+from scrapseg.models.calibrate import best_normal_offset, shifted
+from scrapseg.models.predict import CLASS_STRIDE, Predictions, eval_transform, predict
+from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.train.augment import train_transform
+from scrapseg.train.budget import announce
+from scrapseg.train.loop import TrainConfig, fit
+from scrapseg.train.losses import IGNORED
+from scrapseg.train.paste import cutouts
+
+
+class NothingToChooseBy(DataError):
+    """No image of val shows an impurity, so that neither weights nor a threshold can be chosen."""
+
+
+@dataclass
+class Outcome:
+    """What a fitted method gives.
+
+    Attributes:
+        maps: predictions on the split that is scored.
+        val_scores: its score maps of val, float32 (N, H, W).
+        costs: train_s, ms_per_image, params_m.
+        chosen: what training chose on val, by name.
+    """
+
+    maps: Predictions
+    val_scores: np.ndarray
+    costs: dict[str, float]
+    chosen: dict[str, Any]
+
+
+def check_val(splits: Splits, without: str | None = None) -> None:
+    """See that val shows an impurity other than the class `without`.
+
+    Raises:
+        NothingToChooseBy: it does not.
+    """
+    known = [c.index for c in splits.val.classes[1:] if c.slug != without]
+    if not np.isin(label_stack(splits.val), known).any():
+        raise NothingToChooseBy(
+            f"{splits.val.root}: no image of split 'val' shows an impurity to choose weights and "
+            "threshold by; label some that do"
+        )
+
+
+def outcome(
+    spec: RunSpec, splits: Splits, config: TrainConfig, cache: Path, state_path: Path
+) -> Outcome:
+    """Fit the run's method and predict; weights and history of a trained one go to `cache`."""
+    scored: LabelledImages = getattr(splits, spec.split)
+    if not find(spec.method).is_trained:
+        return _fitted(spec, splits, scored, config)
+    return _trained(spec, splits, scored, config, cache, state_path)
+
+
+def _trained(
+    spec: RunSpec,
+    splits: Splits,
+    scored: LabelledImages,
+    config: TrainConfig,
+    cache: Path,
+    state_path: Path,
+) -> Outcome:
+    started = time.perf_counter()
+    model, history, val_scores = train(
+        spec.method,
+        splits,
+        config,
+        shots=spec.shots,
+        backbone=spec.backbone,
+        variant=spec.variant,
+        state_path=state_path,
+        start=spec.start,
+    )
+    train_s = time.perf_counter() - started
+    if isinstance(model, ScrapSeg):
+        model.save(cache / "model.safetensors")
+    else:
+        torch.save(model.state_dict(), cache / "model.pt")
+    atomic_write(cache / "history.json", json.dumps(history))
+    dataset = whole_images(scored, model)
+    maps = predict(model, dataset, progress=True, class_scores=True)
+    costs = {
+        "train_s": train_s,
+        "ms_per_image": milliseconds_per_image(partial(predict_one, model), dataset),
+        "params_m": sum(p.numel() for p in model.parameters()) / 1e6,
+    }
+    look = best_look(history)
+    chosen = {"best_step": look["step"], "val": look["val"]}
+    return Outcome(maps, val_scores, costs, chosen | {"normal_offset": look["normal_offset"]})
+
+
+def _fitted(spec: RunSpec, splits: Splits, scored: LabelledImages, config: TrainConfig) -> Outcome:
+    """A method with a `fit` of its own has nothing to choose on val any more."""
+    of = find(spec.method)
+    started = time.perf_counter()
+    samples = [splits.train.sample(i) for i in few_shot_ids(splits.train, spec.shots, spec.seed)]
+    length = {"steps": config.steps, "batch_size": config.batch_size}
+    model = make(of.maker, seed=spec.seed, **length, **of.settings)
+    model.fit([s.image for s in samples], [s.label for s in samples])
+    train_s = time.perf_counter() - started
+    images = [s.image for s in scored]
+    maps = model.predict(images)
+    val_maps = maps if scored is splits.val else model.predict([s.image for s in splits.val])
+    costs = {
+        "train_s": train_s,
+        "ms_per_image": milliseconds_per_image(lambda x: model.predict([x]), images),
+        "params_m": model.parameters / 1e6,
+    }
+    return Outcome(maps, val_maps.score_maps, costs, {})
+
+
+def train(
+    method: str,
+    splits: Splits,
+    config: TrainConfig,
+    *,
+    shots: int | str = "all",
+    backbone: Backbone = POCKET,
+    variant: Variant = OURS,
+    state_path: Path | None = None,
+    start: Path | None = None,
+) -> tuple[nn.Module, list[dict[str, float]], np.ndarray]:
+    """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
+
+    The normal class's offset is then chosen on val too, see `calibrate`. With another backbone than
+    the pocket one, what the run will need is printed first.
+
+    Returns:
+        The model in eval mode; the history of `train.fit`, with normal_offset at its best look; the
+        model's score maps of val, float32 (N, H, W).
+
+    Raises:
+        NothingToChooseBy: see `check_val`.
+        BudgetError: another backbone than the pocket one, and no GPU that is large enough.
+    """
+    check_val(splits, config.without)
+    classes, templates = splits.train.classes, splits.train.templates
+    slugs = [c.slug for c in classes]
+    model = build(
+        method, config.seed, backbone, variant, classes=classes, templates=templates, start=start
+    )
+    if backbone != POCKET:
+        announce(model.train(), config)
+    ids = few_shot_ids(splits.train, shots, config.seed)
+    pieces = cutouts(splits.train, ids) if config.paste else ()
+    held_out = slugs.index(config.without) if config.without else None
+    if held_out:
+        pieces = [piece for piece in pieces if piece.label != held_out]
+    transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
+    if held_out:
+        transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
+    val_set = whole_images(splits.val, model)
+    val_labels = label_stack(splits.val)
+    # A class that is not to be learned has no say in what is chosen either.
+    kept = [slug != config.without for slug in slugs[1:]]
+
+    def val_score(candidate: nn.Module) -> float:
+        labels = predict(candidate, val_set).labels
+        table = metrics.confusion(labels, val_labels, len(classes)).sum(0)
+        values = metrics.class_metrics(table, slugs)
+        return float(np.nanmean([values[f"iou/{s}"] for s, k in zip(slugs[1:], kept) if k]))
+
+    history = fit(
+        model,
+        SegDataset(splits.train, ids, transform),
+        balanced_weights(splits.train, ids),
+        val_score,
+        config,
+        state_path=state_path,
+        label=f"{method}, {shots} shots, seed {config.seed}",
+    )
+    seen = predict(model, val_set, class_scores=True)
+    coarse = val_labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
+    offset = best_normal_offset(seen.class_scores, coarse, kept)
+    model.shift_normal(offset)
+    best_look(history)["normal_offset"] = offset
+    return model, history, shifted(seen.score_maps, offset)
+
+
+def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:
+    """The pair with the pixels of class `index` without a label."""
+    return image, mask.masked_fill(mask == index, IGNORED)
+
+
+def best_look(history: list[dict[str, float]]) -> dict[str, float]:
+    """The row of a history with the best val score."""
+    return max((row for row in history if "val" in row), key=lambda row: row["val"])
+
+
+def whole_images(split: LabelledImages, model: nn.Module) -> SegDataset:
+    """Every image of a split at its own size, normalised for `model`."""
+    return SegDataset(split, split.ids, eval_transform(model.mean, model.std))
+
+
+def measure(
+    found: Outcome, splits: Splits, scored: LabelledImages
+) -> tuple[dict[str, float], float, metrics.ImageStats]:
+    """All metrics of an outcome, the threshold chosen on val, and what the bootstrap drew from."""
+    maps, slugs = found.maps, [c.slug for c in scored.classes]
+    labels, instances = truth(scored)
+    threshold = metrics.best_threshold(found.val_scores, label_stack(splits.val) > 0)
+    values = metrics.evaluate(
+        maps.score_maps, maps.labels, labels, instances, threshold=threshold, slugs=slugs
+    )
+    stats = metrics.image_stats(
+        maps.score_maps, maps.labels, labels, threshold=threshold, ids=scored.ids, slugs=slugs
+    )
+    # Views of one scene are alike, so intervals and paired differences draw scenes.
+    stats = stats.grouped([scored.meta[i]["scene"] for i in scored.ids])
+    if maps.class_scores is not None:
+        values |= class_precision(maps.class_scores, labels, scored.classes)
+    return values | metrics.bootstrap_intervals(stats) | found.costs, threshold, stats
+
+
+def class_precision(
+    class_scores: np.ndarray, labels: np.ndarray, classes: Sequence[ScrapClass] = CLASSES
+) -> dict[str, float]:
+    """How well each impurity class is found among everything else, whatever it is taken for.
+
+    Args:
+        class_scores: see `Predictions`. labels: (N, H, W).
+
+    Returns:
+        class_ap/<slug>: pixel AP of the class's own score; class_prior/<slug>: its share of the
+        pixels, which is the AP of a random score.
+    """
+    labels = labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
+    found = {}
+    for c in classes[1:]:
+        ranking = metrics.rank(class_scores[c.index].astype(np.float32), labels == c.index)
+        found[f"class_ap/{c.slug}"] = metrics.average_precision(ranking)
+        found[f"class_prior/{c.slug}"] = float((labels == c.index).mean())
+    return found
+
+
+def predict_one(model: nn.Module, item: tuple[Tensor, Tensor]) -> Tensor:
+    """Class logits of one dataset item, back on the CPU."""
+    return model(item[0][None].to(next(model.parameters()).device)).logits.cpu()
+
+
+@torch.inference_mode()
+def milliseconds_per_image(one: Callable, items: Sequence | Dataset, n: int = 8) -> float:
+    """Median wall time of one image at a time over `n` images, after two to warm up."""
+    times = []
+    for i in range(min(n + 2, len(items))):
+        item = items[i]
+        start = time.perf_counter()
+        one(item)
+        times.append(1000 * (time.perf_counter() - start))
+    return median(times[2:] or times)

