@@ -8,7 +8,7 @@ for the first of its values; a list may hold lists. To add a study, write its bl
 `run_all(plan("name", globals()), results_dir, data_dir)` in that notebook; the engine plans the
 same runs from the profile. A block has
 
-    methods, shots (all), seeds (0): what is run; `ablations`, for tags of those, in place of methods
+    methods, shots (all), seeds (0): what is run; `ablations`, for their tags, in place of methods
     steps: a number, or {all: ..., few: ...} by the number of shots
     tag: ends the name of runs that are no plain run of their method, so that no table averages
         them with those; {steps}, {source} and {without} are filled in
