@@ -23,6 +23,9 @@
 # has been aligned with words on rendered everyday things (notebook a2) and has seen no scrap; here its
 # weights stay as they are. What changes is the text. All choices are made on words and validation
 # images; test images are asked one question only, and nothing is chosen by the answer.
+#
+# The outputs shown in the `.ipynb` are those of the laptop run (`notebooks/profiles/laptop.yaml`); run as
+# it stands, the notebook takes the small smoke settings in the parameters cell.
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -39,27 +42,38 @@ crop = 128
 study_dir = "../results/full"  # whose runs without labels are shown where none are made here
 
 # %%
+import io
 from pathlib import Path
 
+import ipywidgets
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import PIL.Image
+import seaborn as sns
 import torch
 from IPython.display import Markdown
-from torch.nn.functional import normalize, one_hot
+from open_clip.tokenizer import HFTokenizer
+from torch.nn.functional import cross_entropy, interpolate, normalize, one_hot
 
+# %%
 from scrapseg import metrics
-from scrapseg.app import playground
+from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.studies import plan, run_all
-from scrapseg.models import context, wording
+from scrapseg.models import wording
 from scrapseg.models.pocket import load_aligned, pocket_model
+from scrapseg.models.predict import eval_transform
 from scrapseg.models.prompts import DEFAULT_TEMPLATES, TEMPLATES, random_embeddings, sentences
-from scrapseg.models.towers import encode_texts
-from scrapseg.report import figures as plots
-from scrapseg.report import tables
+from scrapseg.models.towers import encode_texts, text_tower
+from scrapseg.models.weights import minilm_dir
+from scrapseg.report import style, tables
+
+mpl.rcParams.update(style.STYLE)
+COLOURS = dict(zip(SLUGS, style.class_colours()))
 
 # %% [markdown]
 # ## The candidates
@@ -95,15 +109,20 @@ classes = {name: normalize(member @ v, dim=1) for name, v in vectors.items()}
 
 # %%
 names = [c.name for c in CLASSES]
-plots.text_similarity_heatmap(classes["ensemble"] @ classes["ensemble"].T, names)
-
-# %%
-plots.text_similarity_heatmap(classes["paper"] @ classes["paper"].T, names)
+figure = style.figure(style.FULL, 3.6)
+for axes, name in zip(figure.subplots(1, 2, sharey=True), ("ensemble", "paper")):
+    cosines = pd.DataFrame(classes[name] @ classes[name].T, names, names)
+    sns.heatmap(cosines, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f",
+                annot_kws={"size": 6}, square=True, cbar=False, ax=axes)  # fmt: skip
+    axes.set_title(f"cosines, {name}")
+    axes.set_xticklabels(names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.tick_params(length=0)
+figure
 
 # %% [markdown]
-# The first map is the ensemble's, the second the paper's pair (mind the scales: each has its own). The more
-# of a sentence all classes share, the more their vectors point the same way, and the less is left for the
-# class word. In numbers, for each template:
+# The first map is the ensemble's, the second the paper's pair. The more of a sentence all classes share,
+# the more their vectors point the same way, and the less is left for the class word. In numbers, for each
+# template:
 #
 # - the **mean cosine** between two different classes (lower: better apart) and the closest pair;
 # - **words at home**: take a word out of its class; is the class that its vector is then closest to still
@@ -144,9 +163,21 @@ print("\nnot at home in the ensemble:", ", ".join(lost))
 
 # %%
 plain = vectors["word"] - vectors["word"].mean(0)
-_, spread, axes = torch.linalg.svd(plain, full_matrices=False)
+_, spread, directions = torch.linalg.svd(plain, full_matrices=False)
 explained = float((spread[:2] ** 2).sum() / (spread**2).sum())
-plots.word_map((plain @ axes[:2].T).numpy(), [word for word, _ in words], owner.tolist())
+x, y = (plain @ directions[:2].T).T.numpy()
+slugs = [SLUGS[index] for _, index in words]
+
+# %%
+figure = style.figure(style.FULL, 4.4)
+axes = figure.subplots()
+sns.scatterplot(x=x, y=y, hue=slugs, palette=COLOURS, edgecolor="0.2", s=18, legend=False, ax=axes)
+for at, (word, index) in zip(zip(x, y), words):
+    axes.annotate(word, at, xytext=(3, 2), textcoords="offset points", fontsize=6,
+                  color=0.6 * COLOURS[SLUGS[index]])  # fmt: skip
+axes.set(xlabel="first principal component", ylabel="second principal component")
+style.legend_below(figure, style.class_handles(range(len(CLASSES)), with_steel=True), cols=9)
+figure
 
 # %%
 Markdown(
@@ -160,8 +191,8 @@ Markdown(
 # Whether good geometry finds anything, images must say. A model's logit is linear in the class vector: each
 # stage's cosine is a dot product, and their weighted sum and its upsampling are linear too. So every pixel
 # $x$ has one vector $g(x)$ with $L(x)[c] = \langle g(x), t_c\rangle$, computed once per image
-# (`scrapseg/wording.py`); after that, a new wording costs one matrix product. Every fourth pixel in both
-# directions is scored, which is the step of the model's finest stage.
+# (`scrapseg/models/wording.py`); after that, a new wording costs one matrix product. Every fourth pixel in
+# both directions is scored, which is the step of the model's finest stage.
 #
 # Two controls show what a score is worth: **random vectors** in place of text, and the
 # **unaligned** model, whose image side never met the text tower.
@@ -173,12 +204,39 @@ pixels = wording.pixel_vectors(model, val)
 unaligned = wording.pixel_vectors(pocket_model(), val)
 
 # %% [markdown]
+# Is it true? The model is given the ensemble's vectors and asked in the ordinary way, and its logits are
+# held against the products $\langle g(x), t_c\rangle$, plus the offset of steel:
+
+# %%
+as_trained = model.text
+model.set_classes(classes["ensemble"])
+image, _ = SegDataset(val, val.ids[:1], eval_transform(model.mean, model.std))[0]
+with torch.no_grad():
+    asked = model(image[None]).logits[0, :, ::4, ::4]
+model.set_classes(as_trained)
+products = torch.einsum("hwd,cd->chw", pixels.vectors[0].float(), classes["ensemble"])
+products[0] += pixels.offset
+assert torch.allclose(asked, products, atol=0.05)  # g is kept in half precision
+print(f"logits from {asked.min():.1f} to {asked.max():.1f}, largest difference "
+      f"{(asked - products).abs().max():.4f}")  # fmt: skip
+
+# %% [markdown]
 # ## Which template?
 #
 # The AP is that of the anomaly score $1-p[\text{steel}]$; a random score reaches the share of impurity
 # pixels. *Lift* looks at the classes one by one: the AP of a class's own probability over the class's
 # share of pixels, averaged over the impurities. Bars on the right are prompt sets with a single word per
 # class (the first, the second, ... of its list).
+#
+# Only the order of the scores counts for an AP, so in place of $p$ its log-odds $\log p_c/(1-p_c)$ are
+# ranked: they are $L_c - \log\sum_{k\ne c} e^{L_k}$, and do not round to 1 where the model is sure.
+
+# %%
+logits = wording.logits(pixels, classes["ensemble"])
+p = logits.double().softmax(0)
+for index in range(len(CLASSES)):
+    odds = (p[index] / (1 - p[index])).log()
+    assert torch.allclose(odds.float(), wording.log_odds(logits, index), rtol=1e-3, atol=1e-3)
 
 
 # %%
@@ -210,7 +268,26 @@ table = pd.concat([geometry.merge(scores, on="template"), pd.DataFrame([control]
 table["ap_one_word"] = [np.mean(single[name]) for name in table["template"]]
 table = table.assign(prior=pixels.prior).reset_index(drop=True)
 save_table(table, results_dir, "prompts")
-figure = plots.prompt_scores(table, single)
+
+# %%
+figure = style.figure(style.FULL, 0.19 * len(table) + 0.85)
+left, right = figure.subplots(1, 2, sharey=True)
+sns.barplot(table, x="cosine", y="template", color="#56B4E9", ax=left)
+left.bar_label(left.containers[0], fmt="%.2f", fontsize=6.5, padding=2)
+left.set(
+    xlim=(min(0, table["cosine"].min()), 1), xlabel="mean cosine between two classes", ylabel=""
+)
+one_word = pd.DataFrame(single).melt(var_name="template", value_name="ap")
+right.plot(
+    one_word["ap"], one_word["template"], "|", color="0.45", ms=6, label="one word per class"
+)
+right.plot(table["ap"], table["template"], "o", color="#0072B2", label="all words, aligned")
+right.plot(
+    table["ap_unaligned"], table["template"], "x", color="#D55E00", label="all words, unaligned"
+)
+right.axvline(pixels.prior, color="0.3", ls="--", lw=0.8, label="share of impurities")
+right.set(xlim=(0, None), xlabel="zero-shot pixel AP on val")
+style.legend_below(figure, right.get_legend_handles_labels()[0], cols=4)
 save_figure(figure, results_dir, "prompts")
 figure
 
@@ -248,23 +325,55 @@ Markdown(
 # The mean of a class's words needs no choice among them, and its rank among the single words says what
 # choosing could have gained or lost.
 
+
 # %%
-rows = []
+def word_scores(index, candidates):
+    """AP of one class for each of some vectors (K, D) in its place, the other classes unchanged."""
+    scores = wording.logits(pixels, torch.cat([classes["ensemble"], candidates]))
+    mine, rest = scores[len(CLASSES) :], [i for i in range(len(CLASSES)) if i != index]
+    against = scores[rest].logsumexp(0)
+    return [wording.average_precision(pixels, own - against, index) for own in mine]
+
+
+rows, in_sets = [], table.set_index("template")
 for c in IMPURITIES:
     share = (pixels.labels == c.index).mean()
     if not share:
         continue
     mine = torch.cat([classes["ensemble"][c.index][None], vectors["ensemble"][owner == c.index]])
-    found = wording.word_scores(pixels, classes["ensemble"], c.index, mine)
+    found = word_scores(c.index, mine)
+    assert np.isclose(found[0], in_sets.loc["ensemble", f"ap/{c.slug}"])  # nothing is replaced
     rows += [(c.slug, word, ap, ap / share) for word, ap in zip(("", *c.words), found)]
 by_word = pd.DataFrame(rows, columns=["class", "word", "ap", "lift"])
 save_table(by_word, results_dir, "wordings")
-figure = plots.word_lifts(by_word)
+alone = by_word[by_word["word"] != ""]
+
+# %%
+known = list(by_word["class"].unique())
+figure = style.figure(style.FULL, 0.3 * len(known) + 0.85)
+axes = figure.subplots()
+sns.stripplot(alone, x="lift", y="class", hue="class", palette=COLOURS, order=known, jitter=False,
+              edgecolor="0.2", linewidth=0.4, log_scale=(10, None), ax=axes)  # fmt: skip
+averaged = by_word[by_word["word"] == ""].set_index("class")["lift"]
+axes.plot(averaged[known], range(len(known)), "|", color="black", ms=13, mew=1.6)
+for y, slug in enumerate(known):
+    ranked = alone[alone["class"] == slug].sort_values("lift")
+    for end, side, gap in ((ranked.iloc[0], "right", -6), (ranked.iloc[-1], "left", 6)):
+        axes.annotate(end["word"], (end["lift"], y), (gap, 0), textcoords="offset points",
+                      ha=side, va="center", fontsize=6)  # fmt: skip
+axes.axvline(1, color="0.3", linestyle="--", linewidth=0.8)
+low, high = axes.get_xlim()
+axes.set_xlim(low / (high / low) ** 0.32, high * (high / low) ** 0.16)  # room for the words
+axes.set_yticks(range(len(known)), [CLASSES[SLUGS.index(slug)].name for slug in known])
+axes.set(xlabel="AP of the class / its share of pixels (dashed: a random score)", ylabel="")
+style.legend_below(figure, [
+    mpl.lines.Line2D([], [], ls="", marker="o", color="0.7", mec="0.2", label="one word"),
+    mpl.lines.Line2D([], [], ls="", marker="|", color="black", ms=9, label="all words averaged"),
+])  # fmt: skip
 save_figure(figure, results_dir, "wordings")
 figure
 
 # %%
-alone = by_word[by_word["word"] != ""]
 span = alone.loc[alone.groupby("class")["ap"].idxmax()].set_index("class")[["word", "ap"]]
 span = span.rename(columns={"word": "best word", "ap": "its AP"})
 low = alone.loc[alone.groupby("class")["ap"].idxmin()].set_index("class")
@@ -278,11 +387,88 @@ span.loc[[c.slug for c in IMPURITIES if c.slug in span.index]].round(3)
 # %% [markdown]
 # ## Could labels write the prompt?
 #
-# [CoOp](https://arxiv.org/abs/2109.01134) puts learned vectors in front of the class words and trains
-# them on a few labelled images. Here three of them start from "a photo of" and learn on pixels of training
-# scenes, $k$ for each class; image side and text tower stay frozen (`scrapseg/context.py`). The control is
-# **free vectors**: class vectors that start from the default ensemble and learn from the same pixels
-# without a text tower. What they gain is what labels bring without language.
+# [CoOp](https://arxiv.org/abs/2109.01134) puts learned vectors in front of the class words, a prompt being
+# $[v_1]\,[v_2]\,[v_3]\,$[class word] in the space of the text tower's token embeddings, and trains them on a
+# few labelled images. Here three of them start from "a photo of" and learn on pixels of training scenes,
+# $k$ for each class; image side and text tower stay frozen, so a step costs no more than the text tower
+# on the class words.
+
+# %%
+language = text_tower().text
+embedding = language.transformer.embeddings.word_embeddings
+tokenizer = HFTokenizer(str(minilm_dir()), context_length=32)
+padding = language.config.pad_token_id
+
+
+def tokens(sentences):
+    """Token numbers (sentences, L) with the marks of start and end, padded to the longest."""
+    ids = tokenizer(list(sentences))
+    return ids[:, : (ids != padding).sum(1).max()]
+
+
+def prompt_vectors(context, ids):
+    """Unit vectors (words, D) of the sentences: token vectors `context` (M, width), then a word."""
+    word, context = embedding(ids), context.expand(len(ids), -1, -1)
+    whole = torch.cat([word[:, :1], context, word[:, 1:]], 1)  # after the mark of start
+    mask = torch.cat([torch.ones(context.shape[:2]), ids != padding], 1).long()
+    out = language.transformer(inputs_embeds=whole, attention_mask=mask)
+    return normalize(language.proj(language.pooler(out, mask)), dim=1)
+
+
+start = embedding(tokens(["a photo of"])[0, 1:-1]).detach()  # (3, width)
+spoken = tokens(word for word, _ in words)
+written = encode_texts([f"a photo of {word}" for word, _ in words])
+assert torch.allclose(prompt_vectors(start, spoken), written, atol=1e-5)
+
+# %% [markdown]
+# The control is **free vectors**: class vectors that start from the default ensemble and learn from the
+# same pixels without a text tower. What they gain is what labels bring without language. Both learn by
+# cross-entropy on pixels drawn evenly from each class; the offset of steel stands for how common it is, so
+# it is left out where classes are drawn evenly.
+
+
+# %%
+class LearnedContext(torch.nn.Module):
+    """Class vectors (C, D): the mean over a class's words, each behind the learned context."""
+
+    def __init__(self):
+        super().__init__()
+        self.context = torch.nn.Parameter(start.clone())
+
+    def forward(self):
+        each = prompt_vectors(self.context, spoken).split([len(c.words) for c in CLASSES])
+        return normalize(torch.stack([sentences.mean(0) for sentences in each]), dim=1)
+
+
+class FreeVectors(torch.nn.Module):
+    """Class vectors (C, D) without a text tower."""
+
+    def __init__(self):
+        super().__init__()
+        self.vectors = torch.nn.Parameter(classes["ensemble"].clone())
+
+    def forward(self):
+        return normalize(self.vectors, dim=1)
+
+
+# %%
+def learn(module, known, steps, seed, batch_size=1152, lr=3e-3):
+    """Train `module` to name the labelled pixels in `known`; the loss of each step."""
+    generator, losses = torch.Generator().manual_seed(seed), []
+    vectors, labels = known.vectors.flatten(0, 2), torch.from_numpy(known.labels).flatten()
+    where = [torch.nonzero(labels == c)[:, 0] for c in labels.unique()]
+    each = max(1, batch_size // len(where))
+    optimizer = torch.optim.Adam(module.parameters(), lr=lr)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
+    for _ in range(steps):
+        drawn = torch.cat([w[torch.randint(len(w), (each,), generator=generator)] for w in where])
+        loss = cross_entropy(vectors[drawn].float() @ module().T, labels[drawn].long())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+        losses.append(loss.item())
+    return losses
 
 
 # %%
@@ -290,14 +476,11 @@ def learned(shots, seed, known):
     """Class vectors learned from `shots` scenes per class, by name."""
     wanted = set(few_shot_ids(train, shots, seed))
     some = known.take([i for i, name in enumerate(drawn) if name in wanted])
-    makers = {
-        "learned context": (context.LearnedContext([c.words for c in CLASSES]), 1),
-        "free vectors": (context.FreeVectors(classes["ensemble"]), 4),  # its steps are cheap
-    }
-    for name, (module, more) in makers.items():
-        config = context.ContextConfig(steps=more * context_steps, seed=seed)
-        context.learn(module, some, config)
-        yield name, module
+    context, free = LearnedContext(), FreeVectors()
+    learn(context, some, context_steps, seed)
+    learn(free, some, 4 * context_steps, seed)  # its steps are cheap
+    assert all(parameter.grad is None for parameter in text_tower().parameters())
+    return {"learned context": context, "free vectors": free}
 
 
 # %%
@@ -306,7 +489,7 @@ for seed in context_seeds:
     drawn = few_shot_ids(train, max(context_shots), seed)  # holds the sets of fewer shots
     known = wording.pixel_vectors(model, train, drawn)
     for shots in context_shots:
-        for name, module in learned(shots, seed, known):
+        for name, module in learned(shots, seed, known).items():
             result = wording.score_sets(pixels, {name: module().detach()})
             rows.append({"learned": name, "shots": shots, "seed": seed, **result.iloc[0]})
             if name == "learned context":
@@ -317,7 +500,16 @@ by_shots.groupby(["learned", "shots"], sort=False)[["ap", "miou_impurity", "lift
 
 # %%
 lines = {"hand-written, default": default, f"hand-written, best ({best})": by_ap[best]}
-figure = plots.context_scores(by_shots.assign(value=by_shots["ap"]), lines, "pixel AP on val")
+figure = style.figure(style.COLUMN, 2.5)
+axes = figure.subplots()
+look = {"x": "shots", "y": "ap", "hue": "learned", "palette": ["#0072B2", "#D55E00"], "ax": axes}
+sns.stripplot(by_shots, **look, dodge=True, jitter=False, alpha=0.4, size=4, legend=False)
+sns.pointplot(by_shots, **look, dodge=0.4, errorbar=None, markers=["o", "s"], markersize=4)
+for (name, value), line in zip(lines.items(), ("--", ":")):
+    axes.axhline(value, color="0.3", linestyle=line, linewidth=0.9, label=name)
+axes.set(ylim=(0, None), xlabel="labelled scenes per class", ylabel="pixel AP on val")
+axes.get_legend().remove()
+style.legend_below(figure, axes.get_legend_handles_labels()[0], cols=2)
 save_figure(figure, results_dir, "context")
 figure
 
@@ -326,9 +518,9 @@ figure
 # vectors, which [CoOp](https://arxiv.org/abs/2109.01134) found hard to read, too:
 
 # %%
-for module in contexts[-1:]:
-    for k, found in enumerate(context.nearest_words(module.context)):
-        print(f"v{k + 1}: {', '.join(found)}")
+distance = torch.cdist(contexts[-1].context.detach(), embedding.weight)
+for k, ids in enumerate(distance.topk(3, largest=False).indices.tolist()):
+    print(f"v{k + 1}: {', '.join(tokenizer.tokenizer.convert_ids_to_tokens(ids))}")
 
 # %% [markdown]
 # ## A class by words alone
@@ -389,26 +581,78 @@ Markdown(
 # %% [markdown]
 # ## Try it
 #
-# In JupyterLab: choose an image, type any phrase and press Enter. The image goes through its tower when
-# it is chosen; a phrase then costs one pass of the text tower. *Against* is what else there might be,
-# by default the class of steel.
+# In JupyterLab: choose an image, type any phrase and press Enter. The images have been through their tower
+# already, so a phrase costs one pass of the text tower and a product. *Against* is what else there might
+# be, by default the class of steel.
+
 
 # %%
-playground.Playground(model, val)
+def phrase_vector(phrase):
+    """A phrase in the default templates as a vector (D,) of unit length."""
+    return normalize(
+        encode_texts([TEMPLATES[t][1].format(phrase) for t in DEFAULT_TEMPLATES]).mean(0), dim=0
+    )
+
+
+def log_odds_map(i, phrase, against=""):
+    """How much more image i of val is like one phrase than like another, (H, W)."""
+    other = phrase_vector(against) if against.strip() else classes["ensemble"][0]
+    odds = pixels.vectors[i].float() @ (phrase_vector(phrase) - other)
+    return interpolate(odds[None, None], scale_factor=wording.EVERY, mode="bilinear")[0, 0]
+
+
+def stretched(odds):
+    """A map in 0..1 from its 1 % to its 99.5 % quantile, so that the best place is bright."""
+    low, high = odds.quantile(torch.tensor([0.01, 0.995]))
+    return ((odds - low) / (high - low)).clamp(0, 1).numpy()
+
+
+# %%
+image = ipywidgets.Dropdown(options=val.ids, description="image")
+phrase = ipywidgets.Text("wood", description="find", continuous_update=False)  # on Enter
+against = ipywidgets.Text(description="against", placeholder="steel", continuous_update=False)
+stretch = ipywidgets.Checkbox(True, description="stretch contrast", indent=False)
+picture, message = ipywidgets.Image(format="jpeg", width=576), ipywidgets.Label()
+
+
+def look(_change=None):
+    """Show the chosen image with the map of the phrase over it."""
+    i, wanted, other = image.index, phrase.value.strip(), against.value.strip()
+    mixed, message.value = val[i].image, "Type a phrase to look for, such as: rusty pipe"
+    if wanted:
+        odds = log_odds_map(i, wanted, other)
+        heat = style.heat(stretched(odds) if stretch.value else odds.sigmoid().numpy())
+        mixed = (0.4 * style.faded(mixed) + 0.6 * heat).astype(np.uint8)
+        share = (odds > 0).float().mean()
+        message.value = (
+            f"{wanted!r} is nearer than {other or 'steel'!r} on {share:.1%} of the pixels"
+        )
+    PIL.Image.fromarray(mixed).save(file := io.BytesIO(), "jpeg", quality=88)
+    picture.value = file.getvalue()
+
+
+# %%
+controls = [image, phrase, against, stretch]
+for control in controls:
+    control.observe(look, names="value")
+look()
+first = picture.value
+phrase.value = "a copper coil"  # as if typed
+assert picture.value != first and "copper coil" in message.value
+ipywidgets.VBox([ipywidgets.HBox(controls), picture, message])
 
 # %% [markdown]
 # For readers of a plain page, four phrases on the validation images with most impurities, by the same
-# function. Each map is stretched to its own range: the brightest spot is the best place, not
+# functions. Each map is stretched to its own range: the brightest spot is the best place, not
 # necessarily a good one.
 
 # %%
 phrases = ["copper", "wood", "something red", "electric motor"]
 chosen = np.argsort(-(pixels.labels > 0).mean((1, 2)))[:4]
 panel = {"label": [val[i].label for i in chosen]}
-seen = [playground.features(model, val[i].image) for i in chosen]
 for phrase in phrases:
-    panel[phrase] = [playground.heat_map(model, f, phrase) for f in seen]
-plots.as_jpeg(plots.panel([val[i].image for i in chosen], panel), 80)
+    panel[phrase] = [stretched(log_odds_map(i, phrase)) for i in chosen]
+style.as_jpeg(style.panel([val[i].image for i in chosen], panel), 80)
 
 # %% [markdown]
 # ## Answer

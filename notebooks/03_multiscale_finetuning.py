@@ -20,9 +20,9 @@
 # *frozen*. Does fine-tuning it, read at several scales, find impurities in scrap that the frozen
 # one misses, and what does each scale contribute?
 #
-# The numbers in the paper come from the `laptop` profile; its executed copy of this notebook is in
-# `results/laptop/notebooks/`. Run as it stands, this notebook trains for a handful of steps on a
-# few images (profile `smoke`): enough to see every step work, not to learn anything.
+# The outputs shown in the `.ipynb` are those of the laptop run (`notebooks/profiles/laptop.yaml`), as are
+# the numbers in the paper. Run as it stands, the notebook takes the small smoke settings in the parameters
+# cell and trains for a handful of steps on a few images: enough to see every step work, not to learn.
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -49,15 +49,21 @@ long_steps = 5
 study_dir = "../results/full"  # whose ablations are shown where none are run here
 
 # %%
+import copy
 import json
 from dataclasses import replace
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from IPython.display import Markdown, display
+from matplotlib.patches import FancyBboxPatch, Patch, Rectangle
+from torch.nn import functional as F
 
+# %%
 from scrapseg import metrics
 from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES
@@ -70,15 +76,18 @@ from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.wording import wording_scores
-from scrapseg.report import figures as plots
-from scrapseg.report import tables
+from scrapseg.report import figures, style, tables
 from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig
+from scrapseg.train.losses import segmentation_loss
 from scrapseg.train.paste import cutouts
 
 # %%
+mpl.rcParams.update(style.STYLE)
 splits = Splits.load(data_dir, limit)
 towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
+specs = plan("finetuning", globals())  # ours and the same with the encoder frozen
+config = TrainConfig(**specs[0].changes, seed=seed)
 
 # %% [markdown]
 # ## The idea in one picture
@@ -94,14 +103,95 @@ towers = Backbone(backbone, pretrained, weights_path, grad_checkpointing)
 #   \text{anomaly score} = 1-p[\text{steel}].$$
 #
 # The temperature $\tau$, the weights $w=\mathrm{softmax}(a)$ and one offset $b$ of the normal class are
-# learned. Classes are data, not weights: a new class is a new sentence.
+# learned. Classes are data, not weights: a new class is a new sentence. As a drawing, on the test image with
+# most classes, whose own labels stand on the right for what a perfect model would say:
 
 # %%
 labels = label_stack(splits.test)
 kinds = [len(np.unique(label)) for label in labels]
 shown = np.argsort(kinds, kind="stable")[::-1][:5]
 example = splits.test[int(shown[0])]
-figure = plots.method_figure(example.image, example.label, (example.label > 0).astype(float))
+labelled = style.overlay(style.faded(example.image), example.label, 0.75)
+
+# %%
+TRAINED, FROZEN = "#CFE3F1", "#E4E4E4"
+canvas = (figure := style.figure(style.FULL, 3.0)).subplots()
+canvas.set(xlim=(0, 14), ylim=(0, 6))
+canvas.axis("off")
+
+
+def box(x, y, width, height, text, colour="white"):
+    """A box around (x, y) with a text in it."""
+    corner = x - width / 2, y - height / 2
+    shape = {"boxstyle": "round,pad=0,rounding_size=0.1", "fc": colour, "ec": "0.2", "lw": 0.7}
+    canvas.add_patch(FancyBboxPatch(corner, width, height, **shape))
+    canvas.text(x, y, text, ha="center", va="center", fontsize=7)
+
+
+def arrow(start, end):
+    """An arrow from one point to another."""
+    line = {"arrowstyle": "-|>", "color": "0.2", "lw": 0.8, "shrinkA": 0, "shrinkB": 0}
+    canvas.annotate("", end, start, arrowprops=line)
+
+
+def picture(array, x, y, side, title):
+    """A picture around (x, y) with its title above."""
+    middle = x - side / 2, x + side / 2, y - side / 2, y + side / 2
+    canvas.imshow(array, extent=middle, aspect="auto", zorder=2)
+    canvas.text(x, y + side / 2 + 0.1, title, ha="center", va="bottom", fontsize=7)
+
+
+# %%
+heads = ((3.4, "image encoder"), (5.8, "pyramid,\nprojection"), (7.6, "cosine"), (9.4, "logits"))
+for x, title in heads:
+    canvas.text(x, 5.45, title, ha="center", va="center", fontsize=7)
+rows = (4.75, 3.9, 3.05, 2.2)
+for s, (y, width) in enumerate(zip(rows, (1.9, 1.6, 1.3, 1.0)), start=1):
+    box(3.4, y, width, 0.55, f"stage {s}", TRAINED)
+    box(5.8, y, 0.95, 0.55, f"$P_{s}$", TRAINED)
+    box(7.6, y, 0.6, 0.45, r"$\langle\,\cdot\,\rangle$")
+    side = 0.42 - 0.05 * (s - 1)  # a map for each class, coarser from stage to stage
+    for k in range(4, -1, -1):
+        style_of = {"fc": style.class_colours()[k], "ec": "white", "lw": 0.4}
+        at = 9.0 + 0.09 * k, y - 0.25 + 0.05 * k
+        canvas.add_patch(Rectangle(at, side, side, **style_of))
+    canvas.text(9.95, y, f"$L_{s}$", ha="center", va="center", fontsize=7)
+    canvas.text(4.83, y + 0.08, f"$F_{s}$", ha="center", va="bottom", fontsize=7)
+    for start, end in ((3.4 + width / 2, 5.32), (6.28, 7.3), (7.9, 8.95)):
+        arrow((start, y), (end, y))
+    arrow((10.2, y), (10.75, 3.47 + 0.1 * (2.5 - s)))
+    if s < len(rows):
+        arrow((3.4, y - 0.27), (3.4, y - 0.58))
+        arrow((5.8, y - 0.58), (5.8, y - 0.27))
+
+# %%
+prompts = """“steel in a pile of scrap metal”
+“a photo of electric motor”
+“a close-up of a piece of copper wire” …"""
+canvas.text(2.2, 1.5, "prompts, one set per class", ha="center", va="bottom", fontsize=7)
+box(2.2, 0.8, 4.2, 1.2, prompts)
+arrow((4.3, 0.8), (4.75, 0.8))
+box(5.4, 0.8, 1.3, 0.8, "text tower\n(frozen)", FROZEN)
+arrow((6.05, 0.8), (6.65, 0.8))
+for k, colour in enumerate(style.class_colours()):
+    canvas.add_patch(Rectangle((6.7 + 0.2 * k, 0.6), 0.2, 0.4, fc=colour, ec="white", lw=0.4))
+canvas.text(7.6, 0.5, "class vectors $t_c$", ha="center", va="top", fontsize=7)
+arrow((7.6, 1.0), (7.6, 1.95))
+
+# %%
+picture(example.image, 1.0, 4.3, 1.7, "image")
+arrow((1.87, 4.75), (2.45, 4.75))
+box(11.05, 3.47, 0.6, 0.6, r"$\Sigma$", TRAINED)
+canvas.text(11.1, 3.1, "softmax", ha="center", va="top", fontsize=7)
+canvas.text(10.55, 4.5, "$w_1$", fontsize=7)
+canvas.text(10.6, 2.4, "$w_4$", fontsize=7)
+arrow((11.37, 3.6), (12.05, 4.2))
+arrow((11.37, 3.35), (12.05, 2.4))
+picture(labelled, 12.95, 4.3, 1.7, "class per pixel")
+picture(style.heat(example.label > 0), 12.95, 1.95, 1.7, "anomaly score")
+key = {"trained": TRAINED, "frozen": FROZEN}
+key = [Patch(fc=colour, ec="0.2", lw=0.7, label=name) for name, colour in key.items()]
+canvas.legend(handles=key, loc="lower right", ncols=2)
 save_figure(figure, results_dir, "method")
 figure
 
@@ -137,6 +227,41 @@ for scrap_class in CLASSES:
     print(f"{scrap_class.slug:12s} {wording[0]!r}, {wording[1]!r}")
 
 # %% [markdown]
+# ## From stages and words to logits
+#
+# The formulas above in a few lines of torch, for the example image, against the model's own answer. The
+# model never forms the map $P_s(F_s)$ of the joint space: the cosines come from $W^\top t_c$ and $W^\top W$,
+# which is the same number for less work.
+
+
+# %%
+def joint_maps(model, image):
+    """P_s(F_s) of each stage, (1, D, h, w), fine to coarse."""
+    stages = model.encoder(image)
+    if hasattr(model, "neck"):  # a transformer: the tower's own head plus a linear residual
+        parts = zip(model.neck.residuals, stages.maps, stages.joint)
+        return [head + residual(tokens) for residual, tokens, head in parts]
+    maps = zip(model.projections, model.pyramid(stages.maps))
+    return [torch.einsum("jc,bchw->bjhw", project.weight, h) for project, h in maps]
+
+
+as_read = eval_transform(fresh.mean, fresh.std)
+image, mask = SegDataset(splits.test, [example.id], as_read)[0]
+with torch.no_grad():
+    maps, total = joint_maps(fresh, image[None]), 0
+    for w, joint in zip(fresh.stage_weights(), maps):
+        cosine = torch.einsum("bdhw,cd->bchw", F.normalize(joint, dim=1), fresh.text)
+        total += w * F.interpolate(cosine, size=maps[0].shape[-2:], mode="bilinear")
+    logits = total * fresh.log_scale.exp()  # 1 / tau
+    logits[:, 0] += fresh.normal_bias
+    logits = F.interpolate(logits, size=image.shape[-2:], mode="bilinear")
+    asked = fresh(image[None]).logits
+assert torch.allclose(logits, asked, atol=1e-3)
+score = 1 - logits.softmax(1)[0, 0]
+print(f"largest difference of the logits: {(logits - asked).abs().max():.0e}; anomaly score "
+      f"{score[mask > 0].mean():.3f} on impurities, {score[mask == 0].mean():.3f} on steel")  # fmt: skip
+
+# %% [markdown]
 # ## What the trainer sees
 #
 # Impurities are a few per cent of the pixels and some classes are rarer than others, so images are
@@ -158,26 +283,76 @@ for i in with_impurity[:6]:
     std, mean = (torch.tensor(v)[:, None, None] for v in (fresh.std, fresh.mean))
     rgb = image * std + mean
     rgb = (255 * rgb.clip(0, 1)).byte().permute(1, 2, 0).numpy()
-    tiles.append((rgb, plots.overlay(rgb, mask.numpy())))
+    tiles.append((rgb, style.overlay(rgb, mask.numpy())))
 images, overlays = zip(*tiles, strict=True)
-plots.panel(images, {"with mask": overlays})
+style.as_jpeg(style.panel(images, {"with mask": overlays}), 130)
+
+# %% [markdown]
+# ## The loss
+#
+# Three terms: cross-entropy per pixel; Dice over the impurity classes, so that a rare class counts as much
+# as a common one; and a small image-level term on the pooled token, *does this image hold an impurity?*
+# Four of the crops as a batch, and the terms by hand beside the library's:
+
+# %%
+batch, masks = (torch.stack(parts) for parts in zip(*(view[i] for i in with_impurity[:4])))
+
+
+def loss_by_hand(out, masks):
+    """Cross-entropy, Dice and image term of logits (B, C, H, W) and image logits (B, C)."""
+    p, truth = out.logits.softmax(1), F.one_hot(masks, len(CLASSES)).permute(0, 3, 1, 2)
+    pixel = -p.gather(1, masks[:, None]).log().mean()
+    both, sizes = (p * truth).sum((0, 2, 3)), (p + truth).sum((0, 2, 3))
+    present = truth.sum((0, 2, 3)) > 0  # a class absent from the batch adds nothing
+    dice = ((1 - 2 * both / sizes) * present)[1:].mean()
+    steel, impure = out.image_logits.softmax(1)[:, 0], (masks > 0).flatten(1).any(1)
+    image = -torch.where(impure, 1 - steel, steel).log().mean()
+    return pixel, dice, image
+
+
+with torch.no_grad():
+    out = fresh(batch)
+    pixel, dice, image = loss_by_hand(out, masks)
+    by_hand = pixel + config.dice_weight * dice + config.image_weight * image
+    library = segmentation_loss(out.logits, out.image_logits, masks)
+assert torch.allclose(by_hand, library.total, atol=1e-4)
+print(f"{by_hand:.4f} = {pixel:.4f} + {dice:.4f} + {config.image_weight} * {image:.4f}")
+
+# %% [markdown]
+# ## One step
+#
+# All of the image tower learns, earlier layers more slowly (layer-wise decay). One step of AdamW on a copy
+# of the model, at a twentieth of the rates as at the start of the warm-up:
+
+# %%
+student = copy.deepcopy(fresh).train()
+groups = student.param_groups(config.lr / 20, config.layer_decay, config.encoder_lr / 20)
+optimizer = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+loss = []
+for _ in range(2):
+    out = student(batch)
+    loss.append(segmentation_loss(out.logits, out.image_logits, masks).total)
+    optimizer.zero_grad()
+    loss[-1].backward()
+    optimizer.step()
+assert loss[1] < loss[0]
+rates_of = [group["lr"] for group in groups]
+print(f"loss on this batch: {loss[0]:.3f} before the step, {loss[1]:.3f} after it")
+print(
+    f"rates from {min(rates_of):.1e} (first layers) to {max(rates_of):.1e} (stage weights, tau, b)"
+)
 
 # %% [markdown]
 # ## Training
 #
-# The loss is cross-entropy per pixel plus Dice over the impurity classes (so that a rare class
-# counts as much as a common one), plus a small image-level term on the pooled token: *does this
-# image hold an impurity?* All of the image tower learns, earlier layers more slowly (layer-wise
-# decay), with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val. Last,
+# The whole run is such steps, with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val. Last,
 # the offset $b$ is chosen anew on val: crops that look for impurities on purpose do not show how rare they
 # are on whole images. Every trained method gets this, baselines too.
 
 # %%
-specs = plan("finetuning", globals())  # ours and the same with the encoder frozen
 ours, frozen = run_all(specs, results_dir, data_dir)
-config = TrainConfig(**specs[0].changes, seed=seed)
 history = json.loads((Path(results_dir) / "cache" / ours.name() / "history.json").read_text())
-plots.training_curves(pd.DataFrame(history))
+figures.training_curves(pd.DataFrame(history))
 
 # %% [markdown]
 # ## The same model with the encoder frozen
@@ -219,7 +394,21 @@ alone = pd.DataFrame(rows).set_index("stage")
 alone.round(3)
 
 # %%
-plots.stage_weights(model.stage_weights().tolist(), names=[f"stride {s}" for s in strides])
+learned = model.stage_weights().tolist()
+figure = style.figure(style.COLUMN, 2.0)
+axes = figure.subplots()
+sns.barplot(
+    x=[f"stride {s}" for s in strides],
+    y=learned,
+    color=style.method_style("scrapseg")["color"],
+    saturation=1,
+    ax=axes,
+)
+axes.bar_label(axes.containers[0], fmt="%.2f", fontsize=6.5, padding=2)
+equal = axes.axhline(1 / len(learned), color="0.3", linestyle="--", linewidth=0.8, label="equal")
+axes.set(ylabel="weight $w_s$", ylim=(0, 1.2 * max(learned)))
+style.legend_below(figure, [equal])
+figure
 
 # %% [markdown]
 # And on one test image, the anomaly score of each stage and of their sum:
@@ -228,11 +417,12 @@ plots.stage_weights(model.stage_weights().tolist(), names=[f"stride {s}" for s i
 test_set = SegDataset(splits.test, [example.id], eval_transform(model.mean, model.std))
 single = predict_by_stage(model, test_set) + [predict(model, test_set)]
 titles = [f"stage {n}, stride {s}" for n, s in enumerate(strides, start=1)] + ["sum"]
-plots.panel(
-    [plots.overlay(example.image, example.label)] * len(single),
+figure = style.panel(
+    [style.overlay(example.image, example.label)] * len(single),
     {"score": [p.score_maps[0] for p in single]},
     titles=titles,
 )
+style.as_jpeg(figure, 130)
 
 # %% [markdown]
 # Coarse stages know *what* is there, fine stages know *where it ends*.
@@ -244,12 +434,13 @@ plots.panel(
 # %%
 maps = {name: load_maps(results_dir, record.name()) for name, record in records.items()}
 chosen = [int(i) for i in shown]
-plots.panel(
+figure = style.panel(
     [splits.test[i].image for i in chosen],
     {"truth": [labels[i] for i in chosen]}
     | {name: [m.labels[i] for i in chosen] for name, m in maps.items()}
     | {"score": [maps["fine-tuned"].score_maps[i].astype(float) for i in chosen]},
 )
+style.as_jpeg(figure, 130)
 
 # %%
 per_class = pd.DataFrame(
@@ -284,16 +475,29 @@ listening = {
 }
 
 # %%
-figure = plots.wording_dots(listening, prior=float((val_labels > 0).mean()))
+long = pd.concat(listening, names=["model"]).reset_index("model")
+figure = style.figure(style.FULL, 0.17 * len(sets) + 0.85)
+panels = figure.subplots(1, 2, sharey=True)
+palette = {"before it saw scrap": "0.55", "fine-tuned": style.method_style("scrapseg")["color"]}
+for axes, metric in zip(panels, ("ap", "miou_impurity")):
+    sns.pointplot(long, x=metric, y="prompts", hue="model", palette=palette, markers=["D", "o"],
+                  linestyle="none", errorbar=None, markersize=4.5, legend=False, ax=axes)  # fmt: skip
+    trained = listening["fine-tuned"][metric][0]  # with the words that it was trained with
+    axes.axvline(trained, color=palette["fine-tuned"], linewidth=0.8, alpha=0.6, zorder=0)
+    axes.set(xlim=(0, None), xlabel=f"{tables.METRIC_LABELS[metric]} on val", ylabel="")
+    axes.grid(axis="y")
+prior = (val_labels > 0).mean()
+prior = panels[0].axvline(prior, color="0.3", ls="--", linewidth=0.8, label="share of impurities")
+dots = [mpl.lines.Line2D([], [], ls="", c=palette[name], marker=marker, label=name)
+        for name, marker in zip(palette, ("D", "o"))]  # fmt: skip
+style.legend_below(figure, [*dots, prior], cols=3)
 save_figure(figure, results_dir, "wording_finetuned", runs=[ours.name()])
 figure
 
 # %%
 columns = ["ap", "miou_impurity", "lift"]
 asked = pd.concat({k: t.set_index("prompts")[columns] for k, t in listening.items()}, axis=1)
-save_table(
-    pd.concat(listening, names=["model"]).reset_index("model"), results_dir, "wording_finetuned"
-)
+save_table(long, results_dir, "wording_finetuned")
 asked.round(3)
 
 # %%
@@ -330,7 +534,7 @@ study.drop(columns=["tag"]).set_index(["group", "label"]).round(3)
 
 # %%
 if len(study) > 1:
-    figure = plots.ablation_dots(study)
+    figure = figures.ablation_dots(study)
     if ran_here:
         save_figure(figure, results_dir, "ablation", runs=drawn)
     display(figure)

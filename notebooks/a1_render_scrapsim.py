@@ -37,16 +37,19 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-import matplotlib.pyplot as plt
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Image, Markdown, display
 
 from making.synth import dataset
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import CLASSES, IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.report import figures as plots
+from scrapseg.report import style
+
+mpl.rcParams.update(style.STYLE)
 
 # %% [markdown]
 # ## The plan
@@ -93,7 +96,7 @@ for name, stream in (("scene", ()), ("view 0", (1, 0)), ("view 1", (1, 1))):
 # The scene's generator draws ground, light and pieces: dozens of steel pieces of ten kinds and the planned
 # impurities, each a mesh with a material of its own, in varied size, wear and dirt. The pieces
 # are hung over the ground in layers that do not touch, and rigid-body physics lets them fall
-# (`scrapseg/synth/scene.py`). From left to right: the layers before the fall, two moments of it, the
+# (`making/synth/scene.py`). From left to right: the layers before the fall, two moments of it, the
 # scene at rest, its first view, and that view's labels on grey.
 
 # %%
@@ -124,18 +127,22 @@ display(Image(filename=str(picture), width=1000))
 # %%
 lines = [json.loads(x) for x in (Path(data_dir) / "metadata.jsonl").read_text().splitlines()]
 offset = np.array([np.subtract(x["camera"]["location"], x["camera"]["target"]) for x in lines])
-side, height = np.arctan2(offset[:, 1], offset[:, 0]), [x["camera"]["elevation_deg"] for x in lines]
-setting = np.array([x["setting"] for x in lines])
-figure, axes = plt.subplots(figsize=(3.6, 3.6), subplot_kw={"projection": "polar"})
-for name, colour, marker in (("heap", "#0072B2", "o"), ("belt", "#D55E00", "^")):
-    rows = setting == name
-    where = side[rows], 90 - np.array(height)[rows]
-    axes.scatter(*where, s=7, color=colour, marker=marker, label=name)
+cameras = pd.DataFrame(
+    {
+        "side": np.arctan2(offset[:, 1], offset[:, 0]),
+        "from above": [90 - x["camera"]["elevation_deg"] for x in lines],
+        "setting": [x["setting"] for x in lines],
+    }
+)
+figure = style.figure(style.COLUMN, style.COLUMN)
+axes = figure.subplots(subplot_kw={"projection": "polar"})
+sns.scatterplot(cameras, x="side", y="from above", hue="setting", style="setting", markers=["o", "^"],
+                palette=["#0072B2", "#D55E00"], s=10, linewidth=0, ax=axes)  # fmt: skip
 paper = {"color": "white", "alpha": 0.8, "pad": 1}
 axes.set_yticks([20, 40, 60], ["70°", "50°", "30°"], bbox=paper)
-axes.set_title("side and height above the ground", fontsize=8)
-axes.legend(loc="lower left", bbox_to_anchor=(0.9, 0.9), frameon=False)
-plt.close(figure)
+axes.set_axisbelow(True)
+axes.set(xlabel="", ylabel="", title="side and height above the ground")
+axes.legend(loc="lower left", bbox_to_anchor=(0.9, 0.9), title="")
 figure
 
 # %% [markdown]
@@ -155,12 +162,12 @@ for name in names:
     number = max(home.meta[name]["instances"], key=lambda k: k["pixels"])["id"]
     y, x = (int(v.mean()) for v in np.nonzero(sample.instances == number))
     y, x = np.clip([y, x], 40, len(sample.label) - 40)
-    tinted = plots.overlay(sample.image, sample.label)
+    tinted = style.overlay(sample.image, sample.label)
     near = np.s_[y - 40 : y + 40, x - 40 : x + 40]
     tiles += [(sample.image, tinted), (sample.image[near], tinted[near])]
 images, tints = zip(*tiles, strict=True)
 titles = [f"{part} of view {v}" for v in range(len(names)) for part in ("all", "a part")]
-plots.as_jpeg(plots.panel(images, {"labels": tints}, titles=titles))
+style.as_jpeg(style.panel(images, {"labels": tints}, titles=titles))
 
 # %% [markdown]
 # ## Does the shipped set keep the plan?

@@ -39,8 +39,10 @@ steps = 4  # alignment steps to watch, where the studio set is there
 import json
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
+import seaborn as sns
 import torch
 from IPython.display import Image, Markdown, display
 
@@ -51,8 +53,9 @@ from scrapseg.data.classes import CLASSES, IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import save_table
 from scrapseg.models.pocket import load_aligned, pocket_model
-from scrapseg.report import figures as plots
+from scrapseg.report import style
 
+mpl.rcParams.update(style.STYLE)
 record = json.loads((Path(pocket_dir) / "alignment.json").read_text())
 has_studio = (Path(studio_dir) / "metadata.jsonl").is_file()
 
@@ -118,9 +121,9 @@ if has_studio:
     views = [draw_view(train, every, random.Random(i)) for i in range(6)]
     images = [(255 * v.image.permute(1, 2, 0)).byte().numpy() for v in views]
     tinted = [
-        plots.overlay(i, v.marks.numpy() % len(CLASSES)) for i, v in zip(images, views, strict=True)
+        style.overlay(i, v.marks.numpy() % len(CLASSES)) for i, v in zip(images, views, strict=True)
     ]
-    display(plots.as_jpeg(plots.panel(images, {"regions": tinted}), dpi=150))
+    display(style.as_jpeg(style.panel(images, {"regions": tinted}), dpi=150))
 else:
     display(Image(filename=str(Path(studio_dir) / "collages.jpg"), width=900))
     display(Markdown("*No studio set here, so this picture is the shipped one.*"))
@@ -157,10 +160,18 @@ else:
 
 # %%
 history = pd.DataFrame(record["history"]).set_index("step")
-axes = history[["dense", "caption"]].plot(figsize=(6, 2.6), xlabel="step", ylabel="loss")
-history["heldout"].dropna().plot(ax=axes, marker="o", markersize=3, label="held out, both")
-axes.legend(frameon=False)
+figure = style.figure(0.8 * style.FULL, 2.4)
+axes = figure.subplots()
+palette = {"palette": ["#56B4E9", "#E69F00"], "dashes": False, "errorbar": None}
+sns.lineplot(history[["dense", "caption"]], **palette, ax=axes)
+held_out = history["heldout"].dropna()
+sns.lineplot(held_out, color="#0072B2", marker="o", label="held out, both", ax=axes)
+axes.set(xlabel="step", ylabel="loss")
+axes.legend(title="")
 axes.set_ylim(bottom=0)
+figure
+
+# %%
 run = {k: record["config"][k] for k in ("steps", "batch_size", "lr", "encoder_lr", "seed")}
 run |= {"MB": record["weights"]["bytes"] / 1e6, "minutes": record["provenance"]["wall_s"] / 60}
 pd.Series(run).round(4).to_frame("shipped run")
@@ -225,7 +236,7 @@ for name, model in (("unaligned", unaligned), ("aligned", aligned)):
     low, high = np.quantile(score, [0.01, 0.995])
     maps[name] = list(((score - low) / (high - low)).clip(0, 1))
 truths = [val[i].label for i in shown]
-plots.panel([val[i].image for i in shown], {"truth": truths} | maps)
+style.as_jpeg(style.panel([val[i].image for i in shown], {"truth": truths} | maps), dpi=130)
 
 # %% [markdown]
 # ## Words that were not taught

@@ -4,7 +4,7 @@ The logit of a class is linear in its class vector: cosines are dot products wit
 both the sum over stages and the upsampling are linear. So every pixel x has one vector g(x) in the
 joint space with logit_c(x) = <g(x), t_c>. It is computed once per image; after that a wording
 costs a matrix product, whether it comes from a hand-written prompt, a learned context or a
-phrase that somebody just typed. This holds for any `ScrapSeg`, fine-tuned or not.
+phrase that somebody just typed (notebook 02). This holds for any `ScrapSeg`, fine-tuned or not.
 """
 
 from __future__ import annotations
@@ -172,19 +172,3 @@ def wording_scores(
     model's own class vectors are left as they are.
     """
     return score_sets(pixel_vectors(model, split, every=every), prompt_sets)
-
-
-def word_scores(pixels: PixelVectors, text: Tensor, index: int, candidates: Tensor) -> np.ndarray:
-    """AP of one class for each of some vectors in its place, the other classes unchanged.
-
-    Args:
-        text: class vectors (C, D). index: whose vector is replaced.
-        candidates: (K, D) of unit length.
-
-    Returns:
-        float (K,); nan if no pixel shows the class.
-    """
-    scores = logits(pixels, torch.cat([text, candidates]))
-    others = [i for i in range(len(text)) if i != index]
-    rest = scores[others].logsumexp(0)
-    return np.array([average_precision(pixels, s - rest, index) for s in scores[len(text) :]])

@@ -9,7 +9,6 @@ import pytest
 from fake_results import write_results
 from matplotlib.text import Text
 
-from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report import figures as plots
@@ -42,19 +41,7 @@ def every_figure(frame, samples):
     yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
     yield "recall_by_size", plots.recall_by_size(frame)
     yield "confusion_heatmap", plots.confusion_heatmap(rng.integers(0, 99, (9, 9)))
-    yield "text_similarity_heatmap", plots.text_similarity_heatmap(np.eye(9), SLUGS)
-    prompts = pd.DataFrame({"template": ["word", "photo"], "cosine": [0.3, 0.5], "ap": [0.2, 0.3]})
-    prompts = prompts.assign(prior=0.02, ap_unaligned=0.01)
-    yield "prompt_scores", plots.prompt_scores(prompts, {"word": [0.1, 0.2], "photo": [0.25]})
-    words = ["", "cable", "wiring harness", "", "wood", "stator with copper windings"]
-    lifts = pd.DataFrame({"class": 3 * ["cable"] + 3 * ["motor"], "word": words})
-    yield "word_lifts", plots.word_lifts(lifts.assign(lift=[3.0, 2, 70, 1.4, 2, 0.9]))
-    learned = pd.DataFrame({"learned": ["context", "free"] * 2, "shots": [1, 1, 4, 4], "seed": 0})
-    lines = {"hand-written": 0.3}
-    yield "context_scores", plots.context_scores(learned.assign(value=0.2), lines, "pixel AP")
-    yield "stage_weights", plots.stage_weights({"scrapseg": [0.1, 0.2, 0.3, 0.4]})
     yield "training_curves", plots.training_curves(history)
-    yield "method_figure", plots.method_figure()
 
 
 def hidden_ticks(fig) -> set[int]:
