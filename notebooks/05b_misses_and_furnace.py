@@ -37,6 +37,7 @@ import pandas as pd
 import seaborn as sns
 from IPython.display import Markdown, display
 from scipy.stats import binomtest
+from sklearn.calibration import calibration_curve
 
 from scrapseg import metrics
 from scrapseg.data.classes import CLASSES
@@ -207,6 +208,10 @@ def reliability(probabilities, masks, bins=15):
         table[name] = np.bincount(place, weights=values, minlength=bins) / table["pixels"]
     return table
 
+
+some = maps["scrapseg"].score_maps[:20], labels[:20] > 0
+library = calibration_curve(some[1].ravel(), some[0].ravel().astype(np.float64), n_bins=15)
+assert np.allclose(library, reliability(*some)[["frequency", "probability"]].dropna().T)
 
 # %%
 figure = style.figure(style.COLUMN, 3.4)
