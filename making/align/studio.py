@@ -24,11 +24,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
-from scrapseg.data.base import BrokenImage, DataError, EmptySplit, MissingFile, SizeMismatch
+from scrapseg.data.base import DataError, EmptySplit, MissingFile, SizeMismatch, read_image
 from scrapseg.models import weights
 from scrapseg.models.prompts import cached_vectors
 from scrapseg.models.towers import encode_texts
@@ -145,9 +144,9 @@ class Studio(Sequence[StudioSample]):
             BrokenMetadata: instance image and record do not hold the same objects.
         """
         record = self.records[index]
-        image = _read_image(self.root / "images" / f"{record.id}.jpg", "RGB")
+        image = read_image(self.root / "images" / f"{record.id}.jpg", as_rgb=True, remedy=_RESTORE)
         path = self.root / "instances" / f"{record.id}.png"
-        instances = _read_image(path, None)
+        instances = read_image(path, remedy=_RESTORE)
         if instances.shape != image.shape[:2]:
             raise SizeMismatch(f"{path}: shape {instances.shape}, its image {image.shape}")
         seen, told = set(np.unique(instances).tolist()) - {0}, {o.id for o in record.objects}
@@ -182,16 +181,6 @@ def _object(raw: dict[str, Any]) -> StudioObject:
         not_steel=impurity or not ferrous,
     )
     return StudioObject(int(raw["id"]), facts, category, raw["phrase"], int(raw["pixels"]))
-
-
-def _read_image(path: Path, mode: str | None) -> np.ndarray:
-    try:
-        with Image.open(path) as opened:
-            return np.array(opened.convert(mode) if mode else opened)
-    except FileNotFoundError:
-        raise MissingFile(f"{path}: file is missing; {_RESTORE}") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise BrokenImage(f"{path}: cannot be decoded ({error}); {_RESTORE}") from None
 
 
 def composition(*parts: Studio) -> dict[str, int]:

@@ -19,9 +19,8 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from scrapseg import __version__
-from scrapseg.data.base import DataError
+from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import ScrapClass
-from scrapseg.data.folder import shrunk
 from scrapseg.files import atomic_write
 from scrapseg.models.segmenter import Prediction
 from scrapseg.report.style import overlay

@@ -1,20 +1,8 @@
-"""Images and labels: reading ScrapSim, counting it, drawing few shots, feeding a network.
+"""What all data sets share: a sample, the protocol the rest of the package asks for, image files.
 
-From top to bottom: named errors; the checksum check; ``Sample`` and ``ScrapSim``, which read a
-data set from disk; ``composition`` and ``instances_table``, which count it; ``few_shot_ids`` and
-``normal_ids``, which choose images; and last the torch side, the weights of class-balanced drawing
-and ``SegDataset``.
-
-On disk, a ScrapSim folder holds ``images/<id>.jpg``, ``labels/<id>.png`` (palette image whose
-values are the class indices of ``scrapseg.data.classes``), ``instances/<id>.png`` (0 is no impurity,
-``k`` is instance ``k`` of the image), ``metadata.jsonl`` (one JSON object per image) and
-``checksums.sha256`` (in the format of ``sha256sum``, over all files but itself). An id is
-``<scene>_<view>``; the split goes by scene, so the two views of a scene never part.
-
-    >>> from scrapseg.data import ScrapSim
-    >>> train = ScrapSim("data/scrapsim", "train")          # doctest: +SKIP
-    >>> train[0].image.shape, train[0].label.max()          # doctest: +SKIP
-    ((384, 384, 3), 8)
+From top to bottom: the check of a folder against its checksums; ``Sample`` and ``LabelledImages``;
+reading image files, one reader for all; instances of label images; and last the torch side,
+``SegDataset``. What can go wrong has its names in ``scrapseg.data.errors``.
 """
 
 from __future__ import annotations
@@ -24,58 +12,38 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from scipy import ndimage
 from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from tqdm import tqdm
 
 from scrapseg.data.classes import ScrapClass
+
+# Errors are imported from here, too, by whoever reads data.
+from scrapseg.data.errors import (  # noqa: F401
+    BrokenImage,
+    ChecksumMismatch,
+    DataError,
+    EmptySplit,
+    LabelFileError,
+    MissingFile,
+    NotEnoughShots,
+    SizeMismatch,
+    UnknownLabel,
+)
 from scrapseg.files import WriteFailed, atomic_write
 
 SPLITS = ("train", "val", "test")
 MIN_PIXELS = 60
-"""A scene of ScrapSim holds a class for few-shot drawing when a view shows this many pixels."""
-
-
-class DataError(Exception):
-    """Something is wrong with a data set; the message is one line: file, fault, remedy."""
-
-
-class MissingFile(DataError):
-    """A file the data set should have is not there."""
-
-
-class ChecksumMismatch(DataError):
-    """A file's content is not what ``checksums.sha256`` says."""
-
-
-class BrokenImage(DataError):
-    """An image file cannot be decoded, for example because it was cut short."""
-
-
-class SizeMismatch(DataError):
-    """A label or instance image has another size than its photograph."""
-
-
-class UnknownLabel(DataError):
-    """A label image, or the metadata, names a class that does not exist."""
-
-
-class EmptySplit(DataError):
-    """No image belongs to the split asked for."""
-
-
-class NotEnoughShots(DataError):
-    """A class has fewer labelled scenes than shots were asked for."""
-
+"""A scene holds a class for few-shot drawing when a view shows this many pixels of it."""
 
 RESTORE = "fetch the data set again or restore it with git"
 
@@ -153,6 +121,7 @@ def _fingerprint(root: Path, names: Iterable[str]) -> str:
 
 
 def read_text(path: Path) -> str:
+    """Text of a UTF-8 file; ``MissingFile`` where there is none."""
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -219,6 +188,14 @@ class LabelledImages(Protocol):
     def __getitem__(self, index: int) -> Sample: ...
 
 
+def check_choice(split: str, limit: int | None) -> None:
+    """``ValueError`` when there is no such split, or a limit is below 1."""
+    if split not in SPLITS:
+        raise ValueError(f"split is {split!r}, must be one of {', '.join(SPLITS)}")
+    if limit is not None and limit < 1:
+        raise ValueError(f"limit is {limit}, must be at least 1")
+
+
 class SamplesById(Sequence[Sample]):
     """The samples of ``ids``, in that order, each read by ``sample`` when it is asked for."""
 
@@ -235,44 +212,95 @@ class SamplesById(Sequence[Sample]):
         return self.sample(self.ids[index])
 
 
-def read_image(path: Path, as_rgb: bool = False, remedy: str = RESTORE) -> np.ndarray:
-    """Pixels of an image file: (H, W, 3) when ``as_rgb``, else as stored (palette indices stay).
+@contextlib.contextmanager
+def open_image(path: Path | str, remedy: str = RESTORE) -> Iterator[Image.Image]:
+    """An image file opened by Pillow; what goes wrong meanwhile gets its name.
 
     Raises:
-        MissingFile, BrokenImage: the message ends in ``remedy``.
+        MissingFile, BrokenImage: naming the file; the message ends in ``remedy``.
     """
+    path = Path(path)
     try:
         with Image.open(path) as opened:
-            return np.array(opened.convert("RGB") if as_rgb else opened)
+            yield opened
     except FileNotFoundError:
         raise MissingFile(f"{path}: file is missing; {remedy}") from None
+    except Image.DecompressionBombError:
+        raise BrokenImage(f"{path}: has over 170 million pixels; cut it into parts") from None
     except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
-        raise BrokenImage(f"{path}: cannot be decoded ({error}); {remedy}") from None
+        reason = str(error).replace(str(path), path.name)
+        raise BrokenImage(f"{path}: cannot be decoded ({reason}); {remedy}") from None
 
 
-def components(label: np.ndarray, classes: Sequence[ScrapClass]) -> tuple[np.ndarray, list[dict]]:
+def read_image(
+    path: Path | str,
+    *,
+    as_rgb: bool = False,
+    upright: bool = False,
+    remedy: str = RESTORE,
+) -> np.ndarray:
+    """Pixels of an image file, as stored: (H, W) or (H, W, channels); palette indices stay.
+
+    Args:
+        as_rgb: make it uint8 (H, W, 3) in any case.
+        upright: turn it as the camera says (EXIF).
+        remedy: how messages end.
+
+    Raises:
+        MissingFile, BrokenImage: see `open_image`; or ``as_rgb`` of more than 8 bits a channel.
+    """
+    with open_image(path, remedy) as image:
+        if as_rgb and image.mode.startswith(("I", "F")):
+            raise BrokenImage(f"{path}: has more than 8 bits a channel; save it with 8")
+        image = ImageOps.exif_transpose(image) if upright else image
+        return np.array(image.convert("RGB") if as_rgb else image)
+
+
+def image_size(path: Path | str, remedy: str = RESTORE) -> tuple[int, int]:
+    """Height and width, from the file's header alone; errors as of `open_image`."""
+    with open_image(path, remedy) as image:
+        return image.height, image.width
+
+
+def shrunk(image: np.ndarray, side: int) -> np.ndarray:
+    """An image (H, W, 3) or a map of numbers (H, W) with its longer side at most `side` pixels."""
+    factor = side / max(image.shape[:2])
+    if factor >= 1:
+        return image
+    size = [max(1, round(factor * n)) for n in image.shape[1::-1]]
+    if image.ndim == 3:
+        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
+    rows = ((np.arange(size[1]) + 0.5) * image.shape[0] / size[1]).astype(int)
+    columns = ((np.arange(size[0]) + 0.5) * image.shape[1] / size[0]).astype(int)
+    return image[rows[:, None], columns]
+
+
+def components(label: np.ndarray, classes: Sequence[ScrapClass]) -> np.ndarray:
     """Instances of a label image that came without: 8-connected regions of one class.
 
     Args:
         label: integer (H, W), class index of each pixel, 0 normal.
-        classes: the data set's, in order of their index.
 
     Returns:
-        int32 (H, W), 0 where normal, else the number of the region; and the regions' records
-        (``id``, ``class``, ``pixels``), as in ``meta["instances"]``.
+        int32 (H, W), 0 where normal, else the number of the region, counted class by class.
     """
     instances = np.zeros(label.shape, np.int32)
     for c in classes[1:]:
         regions, _ = ndimage.label(label == c.index, np.ones((3, 3)))
         instances[regions > 0] = regions[regions > 0] + instances.max()
+    return instances
+
+
+def instance_rows(
+    label: np.ndarray, instances: np.ndarray, classes: Sequence[ScrapClass]
+) -> list[dict[str, Any]]:
+    """Records (``id``, ``class``, ``pixels``) of instances (H, W), as in ``meta["instances"]``."""
     numbers, firsts, pixels = np.unique(instances, return_index=True, return_counts=True)
-    slugs = {c.index: c.slug for c in classes}
-    rows = [
-        {"id": int(n), "class": slugs[int(label.flat[first])], "pixels": int(count)}
+    return [
+        {"id": int(n), "class": classes[label.flat[first]].slug, "pixels": int(count)}
         for n, first, count in zip(numbers, firsts, pixels, strict=True)
-        if n > 0
+        if n
     ]
-    return instances, rows
 
 
 class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):

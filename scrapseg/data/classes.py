@@ -1,9 +1,14 @@
-"""The nine classes of ScrapSeg: their names, words, colours, and why a steelworks cares.
+"""Classes are data: names, words, colours in a YAML file, ScrapSim's nine as well as a user's own.
 
-A class's position in ``CLASSES`` is its value in the label images: 0 is steel (and everything
-else that is no impurity, such as the ground), 1 to 8 are the impurities. This file is plain
-Python without imports from outside the standard library, so that the scene generator can use it
-from Blender's own environment.
+    steel:   {words: [steel scrap, rusty steel]}
+    copper:  {words: [copper coil, bare copper wire], colour: "#e69f00"}
+    battery: {words: [car battery, lead battery], colour: "#d55e00"}
+
+A class's position in the list is its value in label images; the first one is the normal class.
+Words and colour may be left out: the name is then the only word, and colours come from ScrapSim's.
+`name` may give another name to show, `kind` and `why` say what it does in the melt shop. ScrapSim's
+list is `classes.yaml` beside this file. The scene generator reads it from Blender's environment, so
+nothing heavy is imported here.
 
 Why impurities matter, in one paragraph. Scrap is remelted in electric arc furnaces. A *hazard*
 endangers people and plant before or during melting. A *tramp element* such as copper is nobler
@@ -13,23 +18,32 @@ gathers with every round of recycling; it makes steel crack at the surface when 
 grade, for shredded scrap (E40) at 0.25 % copper and 0.02 % tin. Aluminium is counted with the
 tramp metals for short, though it does oxidise into the slag. A *non-metal* brings no iron at all:
 it leaves as slag, dust and flue gas.
-
-Colours are the seven hues of Okabe and Ito (2008), "Color Universal Design", and a dark wine red
-from Paul Tol's "muted" scheme; steel is a light grey. A test holds them apart for readers with
-full protanopia, deuteranopia or tritanopia.
 """
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from PIL import ImageColor
+
+from scrapseg.data.errors import DataError, MissingFile, UnknownLabel
 
 Kind = Literal["steel", "hazard", "tramp", "non-metal"]
+
+#: A label image holds one byte a pixel, and nobody tells more colours apart.
+MOST_CLASSES = 64
+_KEYS = {"name", "words", "colour", "color", "kind", "why"}
+_EXAMPLE = 'write lines such as  copper: {words: [copper wire], colour: "#e69f00"}'
 
 
 @dataclass(frozen=True)
 class ScrapClass:
-    """One class of a data set: of ScrapSim below, of others in their own files.
+    """One class of a data set.
 
     Attributes:
         index: value of the class in label images, 0 the normal class.
@@ -51,125 +65,112 @@ class ScrapClass:
     why: str = ""
 
 
-CLASSES: tuple[ScrapClass, ...] = (
-    ScrapClass(
-        0,
-        "steel",
-        "steel scrap",
-        ("steel scrap", "steel", "scrap iron", "steel plate", "rusty steel", "ferrous scrap"),
-        (200, 200, 200),
-        "steel",
-        "The product: rusted, painted, galvanised or bare, it goes into the furnace.",
-    ),
-    ScrapClass(
-        1,
-        "motor",
-        "electric motor",
-        (
-            "electric motor",
-            "motor",
-            "stator with copper windings",
-            "engine",
-            "pump motor",
-            "starter motor",
-            "armature",
-        ),
-        (213, 94, 0),
-        "tramp",
-        "Its copper windings hide in an iron housing that a lifting magnet picks up with the "
-        "steel, which makes it one of the main ways copper gets into the melt.",
-    ),
-    ScrapClass(
-        2,
-        "cable",
-        "cable",
-        (
-            "cable",
-            "electric cable",
-            "insulated wire",
-            "power cord",
-            "wiring harness",
-            "copper wire",
-        ),
-        (0, 114, 178),
-        "tramp",
-        "Copper in a plastic jacket: the copper stays in the steel, and a PVC jacket gives off "
-        "hydrogen chloride when it burns.",
-    ),
-    ScrapClass(
-        3,
-        "copper_coil",
-        "copper coil",
-        (
-            "copper coil",
-            "bare copper",
-            "copper winding",
-            "copper pipe",
-            "copper tube",
-            "coil of copper wire",
-        ),
-        (230, 159, 0),
-        "tramp",
-        "Copper cannot be oxidised out of the melt and causes hot shortness; shredded scrap of "
-        "grade E40 may hold no more than 0.25 %.",
-    ),
-    ScrapClass(
-        4,
-        "spray_can",
-        "spray can",
-        ("spray can", "aerosol can", "spray paint can", "pressurised can", "gas cartridge"),
-        (204, 121, 167),
-        "hazard",
-        "A closed container bursts in the heat of the shredder or the furnace, which is why the "
-        "EU-27 specification bans pressurised and closed containers from every grade.",
-    ),
-    ScrapClass(
-        5,
-        "aluminium",
-        "aluminium",
-        (
-            "aluminium",
-            "aluminum",
-            "aluminium profile",
-            "extruded aluminium",
-            "aluminium extrusion",
-            "light alloy profile",
-        ),
-        (86, 180, 233),
-        "tramp",
-        "It oxidises into the slag instead of the steel: the metal is lost to recycling and the "
-        "slag's chemistry is upset.",
-    ),
-    ScrapClass(
-        6,
-        "rubber",
-        "rubber",
-        ("rubber", "tyre", "tire", "rubber hose", "rubber tube", "rubber seal"),
-        (136, 34, 85),
-        "non-metal",
-        "It burns to soot and sulphur oxides and carries sulphur, which embrittles steel, into "
-        "the furnace.",
-    ),
-    ScrapClass(
-        7,
-        "plastic",
-        "plastic",
-        ("plastic", "plastic container", "plastic bottle", "canister", "plastic bucket", "polymer"),
-        (240, 228, 66),
-        "non-metal",
-        "It burns instead of melting: smoke and organic pollutants in the flue gas, and no iron.",
-    ),
-    ScrapClass(
-        8,
-        "wood",
-        "wood",
-        ("wood", "piece of wood", "timber", "wooden board", "plank", "pallet wood"),
-        (0, 158, 115),
-        "non-metal",
-        "It brings moisture, ash and smoke in place of iron and makes the weight paid for untrue.",
-    ),
-)
+def read_classes(path: str | Path) -> list[ScrapClass]:
+    """The classes of a YAML file, in its order; index 0 is the normal class.
 
+    Raises:
+        MissingFile: no such file.
+        DataError: it is no class list; the message says which line or class.
+    """
+    path = Path(path)
+    try:
+        # Plain strings throughout: a class may well be called no, which YAML takes for false.
+        content = yaml.load(path.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
+    except FileNotFoundError:
+        raise MissingFile(f"{path}: no such file; {_EXAMPLE}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from None
+    except yaml.YAMLError as error:
+        raise DataError(f"{path}: not YAML ({' '.join(str(error).split())}); {_EXAMPLE}") from None
+    if isinstance(content, dict) and isinstance(content.get("classes"), dict):
+        content = content["classes"]  # the file beside a saved model
+    return classes_from(content, path)
+
+
+def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
+    """`read_classes` of what YAML made of a file; `path` is for messages."""
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: not a list of classes; {_EXAMPLE}")
+    if not 2 <= len(content) <= MOST_CLASSES:
+        raise DataError(
+            f"{path}: {len(content)} classes; name the normal class first, then at least one "
+            f"impurity, {MOST_CLASSES} in all at most"
+        )
+    classes: list[ScrapClass] = []
+    for index, (name, entry) in enumerate(content.items()):
+        name, entry = str(name).strip(), entry or {}
+        where = f"{path}, class {name!r}"
+        if not isinstance(entry, Mapping) or not set(entry) <= _KEYS:
+            raise DataError(f"{where}: not of words and colour; {_EXAMPLE}")
+        words = entry.get("words", [name.replace("_", " ")])
+        words = [words] if isinstance(words, str) else words
+        if not isinstance(words, list) or not words or not all(map(str, words)):
+            raise DataError(f"{where}: words is no list of words; {_EXAMPLE}")
+        slug = re.sub(r"\W+", "_", name.casefold()).strip("_")
+        if not slug or slug in {c.slug for c in classes}:
+            raise DataError(f"{where}: the name is empty or used twice")
+        colour = _colour(entry.get("colour", entry.get("color")), index, where)
+        shown, kind, why = str(entry.get("name", name)), entry.get("kind"), entry.get("why", "")
+        classes.append(ScrapClass(index, slug, shown, tuple(map(str, words)), colour, kind, why))
+    return classes
+
+
+def _colour(value: Any, index: int, where: str) -> tuple[int, int, int]:
+    if value is None:
+        return CLASSES[index % len(CLASSES)].colour
+    try:
+        red, green, blue = map(int, value) if isinstance(value, list) else ImageColor.getrgb(value)
+        if not all(0 <= v <= 255 for v in (red, green, blue)):
+            raise ValueError
+    except (ValueError, TypeError, AttributeError):
+        remedy = 'write "#e69f00" or [230, 159, 0]'
+        raise DataError(f"{where}: {value!r} is no colour; {remedy}") from None
+    return red, green, blue
+
+
+def as_yaml(classes: Sequence[ScrapClass]) -> dict[str, dict]:
+    """A class list as `classes_from` reads it."""
+    return {
+        c.slug: {
+            "name": c.name,
+            "words": list(c.words),
+            "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
+        }
+        for c in classes
+    }
+
+
+def class_finder(classes: Sequence[ScrapClass]) -> Callable[[str, str], int]:
+    """A function from the name in a label file to the class's index.
+
+    Case, underscores and hyphens do not count, and a prompt word is as good as the name. The
+    function takes the name and where it stands, and raises `UnknownLabel` on a name of no class.
+    """
+
+    def plain(name: str) -> str:
+        return re.sub(r"[\s_-]+", " ", str(name)).strip().casefold()
+
+    known: dict[str, int] = {}
+    for key in ("slug", "name"):  # names win over another class's words
+        known |= {plain(getattr(c, key)): c.index for c in classes}
+    for c in classes:
+        for word in c.words:
+            known.setdefault(plain(word), c.index)
+
+    def find(name: str, where: str) -> int:
+        if plain(name) not in known:
+            raise UnknownLabel(
+                f"{where}: class {str(name)!r} is none of {', '.join(c.slug for c in classes)}; "
+                "name it in classes.yaml"
+            )
+        return known[plain(name)]
+
+    return find
+
+
+# --- ScrapSim's -------------------------------------------------------------------------------
+
+CLASSES: tuple[ScrapClass, ...] = tuple(read_classes(Path(__file__).with_suffix(".yaml")))
 STEEL: ScrapClass = CLASSES[0]
 IMPURITIES: tuple[ScrapClass, ...] = CLASSES[1:]
 SLUGS: tuple[str, ...] = tuple(c.slug for c in CLASSES)

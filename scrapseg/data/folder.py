@@ -5,10 +5,11 @@
       masks/   a.png                   annotations.json
       classes.yaml                     classes.yaml
 
-Labels are PNG masks of the same names in `masks/` or `labels/`; YOLO polygons there or beside the
-images, with a `classes.txt`; labelme json likewise; one or more COCO json files; or a CVAT for
-images XML. One kind in a folder. What a label file does not mention has no label; what it mentions
-without objects is labelled as free of impurities. Nothing in the folder is ever written to.
+Labels are of one of the `LAYOUTS`: PNG masks of the same names in `masks/` or `labels/`; YOLO
+polygons there or beside the images, with a `classes.txt`; labelme json likewise; one or more COCO
+json files; or a CVAT for images XML. One kind in a folder. What a label file does not mention has
+no label; what it mentions without objects is labelled as free of impurities. Nothing in the folder
+is ever written to.
 """
 
 from __future__ import annotations
@@ -16,19 +17,29 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
 from skimage.measure import label as connected
 from tqdm import tqdm
 
 from scrapseg.data import labels as formats
-from scrapseg.data.base import MIN_PIXELS, BrokenImage, DataError, MissingFile, Sample, SamplesById
-from scrapseg.data.class_list import class_finder, read_classes
-from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.data.base import (
+    MIN_PIXELS,
+    BrokenImage,
+    DataError,
+    LabelFileError,
+    MissingFile,
+    Sample,
+    SamplesById,
+    instance_rows,
+    read_image,
+    shrunk,
+)
+from scrapseg.data.classes import CLASSES, ScrapClass, class_finder, read_classes
+from scrapseg.data.labels import ImageLabels
 
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 #: Pictures and films that are there for a reason but cannot be read.
@@ -36,6 +47,8 @@ OTHER_ENDINGS = {".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".cr3", ".ne
 OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", ".pdf", ".psd", ".svg", ".zip"}
 LABEL_FOLDERS = ("labels", "masks", "annotations")
 SMALLEST_SIDE = 32
+#: Label and instances (H, W) of an image.
+Masks = tuple[np.ndarray, np.ndarray]
 
 
 class OwnImages(SamplesById):
@@ -59,7 +72,7 @@ class OwnImages(SamplesById):
         self.classes, self.files, self.limit_side = folder.classes, folder.files, limit_side
         self.settings: dict[str, Any] = {"limit_side": limit_side}
         self._folder = folder
-        self._samples: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        self._samples: dict[str, Masks] = {}
         self.meta: dict[str, dict[str, Any]] = {}
         numbers = {id: k for k, id in enumerate(folder.files)}
         for id in self.ids:
@@ -81,9 +94,8 @@ class OwnImages(SamplesById):
         Raises:
             DataError: a file cannot be read; the message names it.
         """
-        image = read_image(self.files[id])
-        if self.limit_side:
-            image = shrunk(image, self.limit_side)
+        image = read_photo(self.files[id])
+        image = shrunk(image, self.limit_side) if self.limit_side else image
         label, instances = self._masks(id)
         if label is None:
             label, instances = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], int)
@@ -101,18 +113,7 @@ class OwnImages(SamplesById):
 
     def _instances(self, id: str) -> list[dict[str, Any]]:
         label, instances = self._masks(id)
-        if label is None:
-            return []
-        numbers, first, pixels = np.unique(instances, return_index=True, return_counts=True)
-        return [
-            {
-                "id": int(n),
-                "class": self.classes[label.flat[at]].slug,
-                "pixels": int(size),
-            }
-            for n, at, size in zip(numbers, first, pixels, strict=True)
-            if n
-        ]
+        return [] if label is None else instance_rows(label, instances, self.classes)
 
 
 @dataclass(frozen=True)
@@ -129,7 +130,7 @@ class OwnFolder:
     classes: list[ScrapClass]
     kind: str | None
     files: dict[str, Path]
-    labelled: dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]]
+    labelled: dict[str, Callable[[], Masks]]
 
     def __str__(self) -> str:
         seen = f"{len(self.labelled)} of them labelled ({self.kind})" if self.kind else "no labels"
@@ -159,7 +160,7 @@ def open_folder(root: str | Path, classes: str | Path | None = None) -> OwnFolde
     files = find_images(root)
     sizes = {}
     for id, path in tqdm(files.items(), desc="check", unit="image", delay=2, leave=False):
-        sizes[id] = read_image(path).shape[:2]
+        sizes[id] = read_photo(path).shape[:2]
     kind, labelled = find_labels(root, files, sizes, known)
     for masks in tqdm(labelled.values(), desc="labels", unit="image", delay=2, leave=False):
         masks()  # so that a bad one is known before anything is trained
@@ -199,42 +200,108 @@ def find_images(root: Path) -> dict[str, Path]:
     return files
 
 
-def read_image(path: str | Path) -> np.ndarray:
-    """An image as uint8 (H, W, 3), turned as the camera says.
+def read_photo(path: str | Path) -> np.ndarray:
+    """A photograph of one's own as uint8 (H, W, 3), turned as the camera says.
 
     Raises:
-        MissingFile, BrokenImage: naming the file.
-        DataError: it is too small, or has 16 bits a channel.
+        MissingFile, BrokenImage: see `base.read_image`; or it is too small.
     """
-    path = Path(path)
-    try:
-        with Image.open(path) as opened:
-            if opened.mode.startswith(("I", "F")):
-                raise DataError(f"{path}: has more than 8 bits a channel; save it with 8")
-            image = np.array(ImageOps.exif_transpose(opened).convert("RGB"))
-    except FileNotFoundError:
-        raise MissingFile(f"{path}: no such image") from None
-    except Image.DecompressionBombError:
-        raise DataError(f"{path}: has over 170 million pixels; cut it into parts") from None
-    except (OSError, SyntaxError, ValueError) as error:
-        reason = str(error).replace(str(path), path.name)
-        raise BrokenImage(f"{path}: cannot be decoded ({reason}); save it anew") from None
+    image = read_image(path, as_rgb=True, upright=True, remedy="save it anew")
     if min(image.shape[:2]) < SMALLEST_SIDE:
-        raise DataError(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
+        raise BrokenImage(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
     return image
 
 
-def shrunk(image: np.ndarray, side: int) -> np.ndarray:
-    """An image (H, W, 3) or a map of numbers (H, W) with its longer side at most `side` pixels."""
-    factor = side / max(image.shape[:2])
-    if factor >= 1:
-        return image
-    size = [max(1, round(factor * n)) for n in image.shape[1::-1]]
-    if image.ndim == 3:
-        return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.LANCZOS))
-    rows = ((np.arange(size[1]) + 0.5) * image.shape[0] / size[1]).astype(int)
-    columns = ((np.arange(size[0]) + 0.5) * image.shape[1] / size[0]).astype(int)
-    return image[rows[:, None], columns]
+# --- labels -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A file that may hold labels.
+
+    Attributes:
+        path: of it. content: what a json file holds, else empty.
+        in_labels: it lies in one of `LABEL_FOLDERS`. of_image: it has an image's name.
+    """
+
+    path: Path
+    in_labels: bool
+    of_image: bool
+    content: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def ending(self) -> str:
+        """Of the name, in lower case, such as `.png`."""
+        return self.path.suffix.casefold()
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which labels lie in a folder.
+
+    Attributes:
+        kind: its name in messages.
+        holds: whether a file is of it.
+        read: from the folder, its files, and the images by id to pairs of stem and labels; a mask
+            image is read only when it is painted, and stands here by its path.
+    """
+
+    kind: str
+    holds: Callable[[LabelFile], bool]
+    read: Callable[[Path, list[LabelFile], dict[str, Path]], list[tuple[str, ImageLabels | Path]]]
+
+
+def _is_yolo(f: LabelFile) -> bool:
+    """Any text file in a label folder; elsewhere one that an image has the name of."""
+    return f.ending == ".txt" and f.path.name != "classes.txt" and (f.in_labels or f.of_image)
+
+
+def _read_yolo(root: Path, found: list[LabelFile], _: dict[str, Path]):
+    names = formats.read_yolo_names([root, *dict.fromkeys(f.path.parent for f in found)])
+    if names is None:
+        raise LabelFileError(
+            f"{found[0].path.parent}: YOLO labels number their classes; put a classes.txt there, "
+            "with one name a line, in the order of the numbers"
+        )
+    return [(f.path.stem, formats.read_yolo(f.path, names)) for f in found]
+
+
+def _read_labelme(_: Path, found: list[LabelFile], files: dict[str, Path]):
+    read = [(f.path.stem, *formats.read_labelme(f.path, f.content)) for f in found]
+    return [(stem if stem in files else own, labels) for own, stem, labels in read]
+
+
+def _read_coco(_: Path, found: list[LabelFile], __: dict[str, Path]):
+    return [pair for f in found for pair in formats.read_coco(f.path, f.content).items()]
+
+
+def _read_cvat(_: Path, found: list[LabelFile], __: dict[str, Path]):
+    return [pair for f in found for pair in formats.read_cvat(f.path).items()]
+
+
+def _list_masks(_: Path, found: list[LabelFile], __: dict[str, Path]):
+    return [(f.path.stem, f.path) for f in found]
+
+
+#: Every layout that is understood.
+LAYOUTS = (
+    Layout("PNG masks", lambda f: f.ending == ".png" and f.in_labels, _list_masks),
+    Layout("YOLO polygons", _is_yolo, _read_yolo),
+    Layout("COCO json", lambda f: "annotations" in f.content, _read_coco),
+    Layout("labelme json", lambda f: "shapes" in f.content, _read_labelme),
+    Layout("CVAT XML", lambda f: f.ending == ".xml", _read_cvat),
+)
+#: Files that look like labels and are none: how they are told, and what to say.
+REFUSED = (
+    (
+        lambda f: f.ending == ".json" and not {"annotations", "shapes"} & set(f.content),
+        "neither COCO nor labelme; move it away",
+    ),
+    (
+        lambda f: f.ending in (".jpg", ".jpeg") and f.in_labels,
+        "a mask as JPEG, which blurs classes; save masks as PNG",
+    ),
+)
 
 
 def find_labels(
@@ -242,97 +309,56 @@ def find_labels(
     files: dict[str, Path],
     sizes: dict[str, tuple[int, int]],
     classes: Sequence[ScrapClass],
-) -> tuple[str | None, dict[str, Callable[[], tuple[np.ndarray, np.ndarray]]]]:
+) -> tuple[str | None, dict[str, Callable[[], Masks]]]:
     """The kind of labels in a folder, and for each labelled id what makes its masks.
 
     Raises:
         DataError: two kinds, a label without an image, or a file that cannot be understood.
     """
-    folders = [root, *(root / name for name in LABEL_FOLDERS)]
-    images = next(iter(files.values())).parent
-    folders += [images] if images != root else []
-    there = [p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.is_file()]
-    there = [p for p in there if not p.name.startswith(".") and p not in files.values()]
-    masks = [p for p in there if p.suffix.casefold() == ".png" and p.parent not in (root, images)]
-    texts = [p for p in there if p.suffix.casefold() == ".txt" and _is_yolo(p, files)]
-    jsons = [(p, formats.read_json(p)) for p in there if p.suffix.casefold() == ".json"]
-    cvat = [p for p in there if p.suffix.casefold() == ".xml"]
-    coco = [(p, c) for p, c in jsons if "annotations" in c]
-    labelme = [(p, c) for p, c in jsons if "shapes" in c]
-    strange = [p for p, c in jsons if "annotations" not in c and "shapes" not in c]
-    jpegs = [p for p in there if p.parent.name in LABEL_FOLDERS and _is_jpeg(p)]
-    if strange or jpegs:
-        what = "neither COCO nor labelme" if strange else "a mask as JPEG, which blurs classes"
-        remedy = "move it away" if strange else "save masks as PNG"
-        raise DataError(f"{(strange or jpegs)[0]}: {what}; {remedy}")
-    found = {
-        "PNG masks": masks,
-        "YOLO polygons": texts,
-        "COCO json": coco,
-        "labelme json": labelme,
-        "CVAT XML": cvat,
-    }
-    kinds = [kind for kind, paths in found.items() if paths]
-    if len(kinds) > 1:
-        raise DataError(f"{root}: holds {' and '.join(kinds)}; keep one kind of labels")
-    if not kinds:
+    there = label_files(root, files)
+    for refused, why in REFUSED:
+        for file in filter(refused, there):
+            raise LabelFileError(f"{file.path}: {why}")
+    found = {layout: [f for f in there if layout.holds(f)] for layout in LAYOUTS}
+    found = {layout: held for layout, held in found.items() if held}
+    if len(found) > 1:
+        kinds = " and ".join(layout.kind for layout in found)
+        raise DataError(f"{root}: holds {kinds}; keep one kind of labels")
+    if not found:
         return None, {}
-    find = class_finder(classes)
-    if masks:
-        _check_known({p.stem: p for p in masks}, files)
-        return kinds[0], {p.stem: _png_masks(p, sizes[p.stem], classes) for p in masks}
-    read: list[tuple[str, formats.ImageLabels]] = []
-    if texts:
-        names = formats.read_yolo_names([root, *{p.parent for p in texts}])
-        if names is None:
-            raise DataError(
-                f"{texts[0].parent}: YOLO labels number their classes; put a classes.txt there, "
-                "with one name a line, in the order of the numbers"
-            )
-        read += formats.read_yolo(texts, names[1]).items()
-    for path, content in coco:
-        read += formats.read_coco(path, content).items()
-    for path, content in labelme:
-        stem, labels = formats.read_labelme(path, content)
-        read.append((stem if stem in files else path.stem, labels))
-    for path in cvat:
-        read += formats.read_cvat(path).items()
+    ((layout, held),) = found.items()
+    read = layout.read(root, held, files)
     twice = [stem for stem, n in Counter(stem for stem, _ in read).items() if n > 1]
     if twice:
         raise DataError(f"{root}: {twice[0]} has labels in two places; keep one")
     by_stem = dict(read)
-    _check_known({s: labels.source for s, labels in by_stem.items()}, files)
-    return kinds[0], {
-        stem: _painted(by_stem[stem], sizes[stem], find) for stem in files if stem in by_stem
-    }
-
-
-def _is_yolo(path: Path, files: dict[str, Path]) -> bool:
-    """Any text file in a label folder; elsewhere one that an image has the name of."""
-    if path.name == "classes.txt":
-        return False
-    return path.parent.name in LABEL_FOLDERS or path.stem in files
-
-
-def _is_jpeg(path: Path) -> bool:
-    return path.suffix.casefold() in (".jpg", ".jpeg")
-
-
-def _check_known(sources: dict[str, Path], files: dict[str, Path]) -> None:
-    for stem, source in sources.items():
+    for stem, labels in by_stem.items():
         if stem not in files:
+            source = labels if isinstance(labels, Path) else labels.source
             raise MissingFile(f"{source}: labels an image {stem!r} that is not there; add it")
+    find = class_finder(classes)
+
+    def painter(labels: ImageLabels | Path, size: tuple[int, int]) -> Callable[[], Masks]:
+        def masks() -> Masks:
+            if isinstance(labels, ImageLabels):
+                return formats.paint(labels, size, find)
+            # A mask image has no objects: each connected part of one class is taken for one.
+            label = formats.read_png(labels, size, classes)
+            return label, connected(label, background=0, connectivity=2)
+
+        return masks
+
+    return layout.kind, {id: painter(by_stem[id], sizes[id]) for id in files if id in by_stem}
 
 
-def _painted(labels: formats.ImageLabels, size: tuple[int, int], find: Callable):
-    return lambda: formats.paint(labels, size, find)
-
-
-def _png_masks(path: Path, size: tuple[int, int], classes: Sequence[ScrapClass]):
-    """A PNG has no objects: each connected part of one class is taken for one."""
-
-    def masks() -> tuple[np.ndarray, np.ndarray]:
-        label = formats.read_png(path, size, classes)
-        return label, connected(label, background=0, connectivity=2)
-
-    return masks
+def label_files(root: Path, files: dict[str, Path]) -> list[LabelFile]:
+    """All files that may hold labels: in the folder, its label folders, and beside the images."""
+    images = next(iter(files.values())).parent
+    folders = dict.fromkeys([root, *(root / name for name in LABEL_FOLDERS), images])
+    taken, found = set(files.values()), []
+    for path in (p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.is_file()):
+        if not path.name.startswith(".") and path not in taken:
+            content = formats.read_json(path) if path.suffix.casefold() == ".json" else {}
+            in_labels = path.parent not in (root, images)
+            found.append(LabelFile(path, in_labels, path.stem in files, content))
+    return found

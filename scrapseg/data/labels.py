@@ -3,17 +3,18 @@
 Each reader turns its files into `ImageLabels`: per image a list of shapes with the class names
 that the tool wrote. `paint` makes label and instance images of them. Coordinates are in pixels with
 the image's corner at (0, 0), so that a box from 2 to 5 covers the pixels 2, 3 and 4, as in COCO;
-polygons are drawn by pycocotools whatever they come from.
+polygons are drawn by pycocotools whatever they come from. A file that cannot be understood raises
+`LabelFileError`, one line with file, place and remedy.
 """
 
 from __future__ import annotations
 
 import base64
-import binascii
+import contextlib
 import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,11 @@ import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from scrapseg.data.base import BrokenImage, DataError, SizeMismatch, UnknownLabel
+from scrapseg.data.base import LabelFileError, SizeMismatch, UnknownLabel, open_image
 from scrapseg.data.classes import ScrapClass
 
 #: Polygons may leave the image by this share of its sides; tools round, and mice slip.
 MARGIN = 0.02
-
-
-class LabelFileError(DataError):
-    """A label file cannot be understood; the message says where and what to do."""
 
 
 @dataclass(frozen=True)
@@ -41,9 +38,9 @@ class Shape:
 
     Attributes:
         name: the class as the file names it.
+        where: file and place, for messages.
         rings: polygons (N, 2) of x, y in pixels; the shape is all of them together.
         mask: bool (H, W) of the whole image instead of rings.
-        where: file and place, for messages.
         relative: the rings are in shares of the image's sides.
     """
 
@@ -63,9 +60,36 @@ class ImageLabels:
     size: tuple[int, int] | None = None
 
 
+@contextlib.contextmanager
+def _understood(where: str | Path, fault: str, remedy: str = "export it anew") -> Iterator[None]:
+    """What a broken file makes Python raise becomes one line."""
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:
+        raise LabelFileError(f"{where}: {fault} ({error!r}); {remedy}") from None
+
+
 def stem_of(name: str) -> str:
     """`a` of `folder/a.jpg`, whichever way the slashes lean."""
     return Path(str(name).replace("\\", "/")).stem
+
+
+def _text(path: Path) -> str:
+    with _understood(path, "cannot be read as text", "save it as UTF-8"):
+        return path.read_text(encoding="utf-8-sig")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A json file that is an object; `LabelFileError` when it is not."""
+    text = _text(path)
+    with _understood(path, "not JSON"):
+        content = json.loads(text)
+    if not isinstance(content, dict):
+        raise LabelFileError(f"{path}: neither COCO nor labelme; export it as one of them")
+    return content
+
+
+# --- shapes -----------------------------------------------------------------------------------
 
 
 def ring(values: Sequence, where: str) -> np.ndarray:
@@ -73,175 +97,13 @@ def ring(values: Sequence, where: str) -> np.ndarray:
     try:
         points = np.array([float(v) for v in values])
     except (TypeError, ValueError):
-        raise LabelFileError(
-            f"{where}: a coordinate is no number; export the labels anew"
-        ) from None
+        raise LabelFileError(f"{where}: a coordinate is no number; export it anew") from None
     if len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
         raise LabelFileError(
             f"{where}: {len(points)} coordinates make no polygon; it needs x and y of at least "
-            "three points"
+            "three points, all of them finite"
         )
     return points.reshape(-1, 2)
-
-
-# --- COCO -------------------------------------------------------------------------------------
-
-
-def read_coco(path: Path, content: dict[str, Any]) -> dict[str, ImageLabels]:
-    """COCO instances: polygons, or run lengths, compressed or not. Every listed image is labelled.
-
-    Raises:
-        LabelFileError: a key is missing, or an annotation has no mask or no image.
-    """
-    try:
-        names = {c["id"]: c["name"] for c in content["categories"]}
-        images = {i["id"]: i for i in content["images"]}
-        found = {
-            k: ImageLabels(path, [], (int(i["height"]), int(i["width"]))) for k, i in images.items()
-        }
-        stems = {k: stem_of(i["file_name"]) for k, i in images.items()}
-        annotations = [
-            (a["id"], a["image_id"], a["category_id"], a) for a in content["annotations"]
-        ]
-    except (KeyError, TypeError, ValueError) as error:
-        raise LabelFileError(f"{path}: not COCO instances ({error!r}); export it anew") from None
-    for number, image, category, annotation in annotations:
-        where = f"{path}, annotation {number}"
-        if image not in found or category not in names:
-            raise LabelFileError(
-                f"{where}: image {image} or category {category} is not listed; export it anew"
-            )
-        segmentation = annotation.get("segmentation")
-        if not segmentation:
-            raise LabelFileError(f"{where}: has a box but no mask; export instance segmentation")
-        labels = found[image]
-        if isinstance(segmentation, list):
-            rings = tuple(ring(values, where) for values in segmentation)
-            labels.shapes.append(Shape(names[category], where, rings))
-        else:
-            mask = _from_rle(segmentation, labels.size, where)
-            labels.shapes.append(Shape(names[category], where, mask=mask))
-    return {stems[k]: labels for k, labels in found.items()}
-
-
-def _from_rle(rle: dict, size: tuple[int, int], where: str) -> np.ndarray:
-    try:
-        if tuple(rle["size"]) != tuple(size):
-            raise SizeMismatch(
-                f"{where}: its mask is {rle['size'][1]} x {rle['size'][0]} pixels, its image "
-                f"{size[1]} x {size[0]}; export it anew"
-            )
-        if isinstance(rle["counts"], list):
-            if sum(rle["counts"]) != math.prod(size):
-                raise ValueError("the runs do not fill the image")
-            rle = coco_mask.frPyObjects(rle, *size)
-        return coco_mask.decode(rle).astype(bool)
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise LabelFileError(f"{where}: broken run lengths ({error}); export it anew") from None
-
-
-# --- YOLO -------------------------------------------------------------------------------------
-
-
-def read_yolo_names(folders: Sequence[Path]) -> tuple[Path, list[str]] | None:
-    """Class names by number from `classes.txt`, or `names` of `data.yaml`; None without either."""
-    for folder in folders:
-        path = folder / "classes.txt"
-        if path.is_file():
-            return path, [line.strip() for line in _text(path).splitlines() if line.strip()]
-        for path in (folder / "data.yaml", folder / "dataset.yaml"):
-            if path.is_file():
-                try:
-                    names = yaml.safe_load(_text(path))["names"]
-                    if isinstance(names, dict):
-                        names = [names[k] for k in range(len(names))]
-                    return path, [str(n) for n in names]
-                except (yaml.YAMLError, KeyError, TypeError) as error:
-                    raise LabelFileError(f"{path}: has no list of names ({error!r})") from None
-    return None
-
-
-def read_yolo(paths: Sequence[Path], names: Sequence[str]) -> dict[str, ImageLabels]:
-    """YOLO polygons, `class x1 y1 x2 y2 ...` with coordinates as shares; an empty file is an
-    image without objects.
-
-    Raises:
-        LabelFileError: a line is no polygon, or its class number has no name.
-    """
-    found = {}
-    for path in paths:
-        labels = ImageLabels(path)
-        for number, line in enumerate(_text(path).splitlines(), start=1):
-            where, parts = f"{path}, line {number}", line.split()
-            if not parts:
-                continue
-            if len(parts) == 5:
-                raise LabelFileError(
-                    f"{where}: is a box, not a polygon; export segmentation labels"
-                )
-            if not parts[0].isdigit() or int(parts[0]) >= len(names):
-                raise LabelFileError(
-                    f"{where}: class {parts[0]!r} is no number from 0 to {len(names) - 1}; "
-                    "classes.txt names one class a line"
-                )
-            rings = (ring(parts[1:], where),)
-            labels.shapes.append(Shape(names[int(parts[0])], where, rings, relative=True))
-        found[path.stem] = labels
-    return found
-
-
-# --- labelme ----------------------------------------------------------------------------------
-
-
-def read_labelme(path: Path, content: dict[str, Any]) -> tuple[str, ImageLabels]:
-    """labelme json of one image: polygons, rectangles, circles and masks. Returns stem and labels.
-
-    Raises:
-        LabelFileError: a shape has no area, such as a line, or cannot be read.
-    """
-    try:
-        size = (int(content["imageHeight"]), int(content["imageWidth"]))
-        stem = stem_of(content.get("imagePath") or path.name)
-        labels = ImageLabels(path, [], size)
-        for number, shape in enumerate(content["shapes"], start=1):
-            where = f"{path}, shape {number}"
-            labels.shapes.append(_labelme_shape(shape, size, where))
-    except (KeyError, TypeError, ValueError, IndexError) as error:
-        raise LabelFileError(f"{path}: not a labelme file ({error!r}); save it anew") from None
-    return stem, labels
-
-
-def _labelme_shape(shape: dict, size: tuple[int, int], where: str) -> Shape:
-    kind, points = shape.get("shape_type") or "polygon", shape["points"]
-    flat = [float(v) for point in points for v in point]
-    if kind == "polygon":
-        return Shape(shape["label"], where, (ring(flat, where),))
-    if kind == "rectangle":
-        xs, ys = flat[::2], flat[1::2]
-        return Shape(shape["label"], where, (box_ring(min(xs), min(ys), max(xs), max(ys)),))
-    if kind == "circle":
-        (cx, cy), (x, y) = points
-        radius = math.hypot(x - cx, y - cy)
-        return Shape(shape["label"], where, (ellipse_ring(cx, cy, radius, radius),))
-    if kind == "mask":
-        try:
-            picture = Image.open(io.BytesIO(base64.b64decode(shape["mask"])))
-            part = np.array(picture) > 0
-        except (OSError, binascii.Error) as error:
-            raise LabelFileError(f"{where}: broken mask ({error}); save it anew") from None
-        return Shape(shape["label"], where, mask=_placed(part, flat[0], flat[1], size, where))
-    raise LabelFileError(f"{where}: a {kind} covers no area; draw a polygon")
-
-
-def _placed(part: np.ndarray, left: float, top: float, size: tuple[int, int], where: str):
-    """A mask of a window in an empty mask of the image."""
-    whole = np.zeros(size, bool)
-    left, top = round(left), round(top)
-    bottom, right = top + part.shape[0], left + part.shape[1]
-    if left < 0 or top < 0 or bottom > size[0] or right > size[1]:
-        raise LabelFileError(f"{where}: the mask leaves the image; export it anew")
-    whole[top:bottom, left:right] = part
-    return whole
 
 
 def box_ring(left: float, top: float, right: float, bottom: float) -> np.ndarray:
@@ -262,6 +124,145 @@ def turned(points: np.ndarray, degrees: float) -> np.ndarray:
     return (points - centre) @ turn + centre
 
 
+def _placed(part: np.ndarray, left: float, top: float, size: tuple[int, int], where: str):
+    """A mask of a window in an empty mask of the image."""
+    whole = np.zeros(size, bool)
+    left, top = round(left), round(top)
+    bottom, right = top + part.shape[0], left + part.shape[1]
+    if left < 0 or top < 0 or bottom > size[0] or right > size[1]:
+        raise LabelFileError(f"{where}: the mask leaves the image; export it anew")
+    whole[top:bottom, left:right] = part
+    return whole
+
+
+# --- COCO -------------------------------------------------------------------------------------
+
+
+def read_coco(path: Path, content: dict[str, Any]) -> dict[str, ImageLabels]:
+    """COCO instances: polygons, or run lengths, compressed or not. Every listed image is labelled.
+
+    Raises:
+        LabelFileError: a key is missing, or an annotation has no mask or no image.
+    """
+    with _understood(path, "not COCO instances"):
+        names = {c["id"]: c["name"] for c in content["categories"]}
+        stems = {i["id"]: stem_of(i["file_name"]) for i in content["images"]}
+        sizes = {i["id"]: (int(i["height"]), int(i["width"])) for i in content["images"]}
+        rows = [(a["id"], a["image_id"], a["category_id"], a) for a in content["annotations"]]
+    found = {k: ImageLabels(path, [], size) for k, size in sizes.items()}
+    for number, image, category, annotation in rows:
+        where = f"{path}, annotation {number}"
+        if image not in found or category not in names:
+            raise LabelFileError(
+                f"{where}: image {image} or category {category} is not listed; export it anew"
+            )
+        segmentation = annotation.get("segmentation")
+        if not segmentation:
+            raise LabelFileError(f"{where}: has a box but no mask; export instance segmentation")
+        if isinstance(segmentation, list):
+            shape = Shape(names[category], where, tuple(ring(v, where) for v in segmentation))
+        else:
+            mask = _from_rle(segmentation, sizes[image], where)
+            shape = Shape(names[category], where, mask=mask)
+        found[image].shapes.append(shape)
+    return {stems[k]: labels for k, labels in found.items()}
+
+
+def _from_rle(rle: dict, size: tuple[int, int], where: str) -> np.ndarray:
+    with _understood(where, "broken run lengths"):
+        if tuple(rle["size"]) != tuple(size):
+            raise SizeMismatch(
+                f"{where}: its mask is {rle['size'][1]} x {rle['size'][0]} pixels, its image "
+                f"{size[1]} x {size[0]}; export it anew"
+            )
+        if isinstance(rle["counts"], list):
+            if sum(rle["counts"]) != math.prod(size):
+                raise ValueError("the runs do not fill the image")
+            rle = coco_mask.frPyObjects(rle, *size)
+        return coco_mask.decode(rle).astype(bool)
+
+
+# --- YOLO -------------------------------------------------------------------------------------
+
+
+def read_yolo_names(folders: Sequence[Path]) -> list[str] | None:
+    """Class names by number from `classes.txt`, or `names` of `data.yaml`; None without either."""
+    for folder in folders:
+        path = folder / "classes.txt"
+        if path.is_file():
+            return [line.strip() for line in _text(path).splitlines() if line.strip()]
+        for path in (folder / "data.yaml", folder / "dataset.yaml"):
+            if path.is_file():
+                with _understood(path, "has no list of names", "name the classes there"):
+                    names = yaml.load(_text(path), yaml.BaseLoader)["names"]
+                    if isinstance(names, dict):
+                        names = [names[str(k)] for k in range(len(names))]
+                    return list(names)
+    return None
+
+
+def read_yolo(path: Path, names: Sequence[str]) -> ImageLabels:
+    """YOLO polygons, `class x1 y1 x2 y2 ...` with coordinates as shares; an empty file is an
+    image without objects.
+
+    Raises:
+        LabelFileError: a line is no polygon, or its class number has no name.
+    """
+    labels = ImageLabels(path)
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        where, parts = f"{path}, line {number}", line.split()
+        if not parts:
+            continue
+        if len(parts) == 5:
+            raise LabelFileError(f"{where}: is a box, not a polygon; export segmentation labels")
+        if not parts[0].isdigit() or int(parts[0]) >= len(names):
+            raise LabelFileError(
+                f"{where}: class {parts[0]!r} is no number from 0 to {len(names) - 1}, the classes "
+                f"{', '.join(names)}; add its name to the list, or mend the line"
+            )
+        rings = (ring(parts[1:], where),)
+        labels.shapes.append(Shape(names[int(parts[0])], where, rings, relative=True))
+    return labels
+
+
+# --- labelme ----------------------------------------------------------------------------------
+
+
+def read_labelme(path: Path, content: dict[str, Any]) -> tuple[str, ImageLabels]:
+    """labelme json of one image: polygons, rectangles, circles and masks. Returns stem and labels.
+
+    Raises:
+        LabelFileError: a shape has no area, such as a line, or cannot be read.
+    """
+    with _understood(path, "not a labelme file", "save it anew"):
+        size = (int(content["imageHeight"]), int(content["imageWidth"]))
+        stem = stem_of(content.get("imagePath") or path.name)
+        shapes = [
+            _labelme_shape(shape, size, f"{path}, shape {number}")
+            for number, shape in enumerate(content["shapes"], start=1)
+        ]
+    return stem, ImageLabels(path, shapes, size)
+
+
+def _labelme_shape(shape: dict, size: tuple[int, int], where: str) -> Shape:
+    kind, name, points = shape.get("shape_type") or "polygon", shape["label"], shape["points"]
+    flat = [float(v) for point in points for v in point]
+    if kind == "polygon":
+        return Shape(name, where, (ring(flat, where),))
+    if kind == "rectangle":
+        xs, ys = flat[::2], flat[1::2]
+        return Shape(name, where, (box_ring(min(xs), min(ys), max(xs), max(ys)),))
+    if kind == "circle":
+        (cx, cy), (x, y) = points
+        radius = math.hypot(x - cx, y - cy)
+        return Shape(name, where, (ellipse_ring(cx, cy, radius, radius),))
+    if kind == "mask":
+        with _understood(where, "broken mask", "save it anew"):
+            part = np.array(Image.open(io.BytesIO(base64.b64decode(shape["mask"])))) > 0
+        return Shape(name, where, mask=_placed(part, flat[0], flat[1], size, where))
+    raise LabelFileError(f"{where}: a {kind} covers no area; draw a polygon")
+
+
 # --- CVAT -------------------------------------------------------------------------------------
 
 
@@ -280,37 +281,33 @@ def read_cvat(path: Path) -> dict[str, ImageLabels]:
     found = {}
     for image in root.iter("image"):
         where = f"{path}, image {image.get('name')!r}"
-        try:
+        with _understood(where, "cannot be read"):
             size = (int(image.attrib["height"]), int(image.attrib["width"]))
-            shapes = sorted(
-                (s for s in image if s.tag not in ("tag", "attribute")),
-                key=lambda s: int(s.get("z_order", 0)),
-            )
-            parsed = [_cvat_shape(s, size, f"{where}, {s.tag}") for s in shapes]
-            found[stem_of(image.attrib["name"])] = ImageLabels(path, parsed, size)
-        except (KeyError, ValueError) as error:
-            raise LabelFileError(f"{where}: cannot be read ({error!r}); export it anew") from None
+            drawn = [s for s in image if s.tag not in ("tag", "attribute")]
+            drawn.sort(key=lambda s: int(s.get("z_order", 0)))
+            shapes = [_cvat_shape(s, size, f"{where}, {s.tag}") for s in drawn]
+            found[stem_of(image.attrib["name"])] = ImageLabels(path, shapes, size)
     return found
 
 
 def _cvat_shape(shape: ElementTree.Element, size: tuple[int, int], where: str) -> Shape:
     value, name = shape.attrib, shape.attrib["label"]
-    turn = float(value.get("rotation", 0))
+
+    def numbers(*keys: str) -> list[float]:
+        return [float(value[k]) for k in keys]
+
     if shape.tag == "polygon":
-        numbers = [v for pair in value["points"].split(";") for v in pair.split(",")]
-        return Shape(name, where, (ring(numbers, where),))
-    if shape.tag == "box":
-        points = box_ring(*(float(value[k]) for k in ("xtl", "ytl", "xbr", "ybr")))
-        return Shape(name, where, (turned(points, turn),))
-    if shape.tag == "ellipse":
-        points = ellipse_ring(*(float(value[k]) for k in ("cx", "cy", "rx", "ry")))
-        return Shape(name, where, (turned(points, turn),))
+        return Shape(name, where, (ring(value["points"].replace(";", ",").split(","), where),))
+    if shape.tag in ("box", "ellipse"):
+        box = shape.tag == "box"
+        keys = ("xtl", "ytl", "xbr", "ybr") if box else ("cx", "cy", "rx", "ry")
+        points = (box_ring if box else ellipse_ring)(*numbers(*keys))
+        return Shape(name, where, (turned(points, float(value.get("rotation", 0))),))
     if shape.tag == "mask":
         runs = [int(v) for v in value["rle"].split(",")]  # row by row, the first run is empty
         part = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
         part = part.reshape(int(value["height"]), int(value["width"]))
-        left, top = float(value["left"]), float(value["top"])
-        return Shape(name, where, mask=_placed(part, left, top, size, where))
+        return Shape(name, where, mask=_placed(part, *numbers("left", "top"), size, where))
     raise LabelFileError(f"{where}: a {shape.tag} covers no area; draw a polygon")
 
 
@@ -318,7 +315,11 @@ def _cvat_shape(shape: ElementTree.Element, size: tuple[int, int], where: str) -
 
 
 def paint(
-    labels: ImageLabels, size: tuple[int, int], find: Callable[[str, str], int]
+    labels: ImageLabels,
+    size: tuple[int, int],
+    find: Callable[[str, str], int],
+    *,
+    nested: bool = False,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Label uint8 and instances int32, each (H, W), of an image of `size` (H, W).
 
@@ -327,6 +328,8 @@ def paint(
 
     Args:
         find: from `classes.class_finder`.
+        nested: smaller polygons lie on larger ones instead, whatever their order, and those of the
+            normal class cut holes.
 
     Raises:
         SizeMismatch: the file was made for another image size.
@@ -338,22 +341,32 @@ def paint(
             f"which has {size[1]} x {size[0]}; label the image as it is"
         )
     label, instances = np.zeros(size, np.uint8), np.zeros(size, np.int32)
-    extent = np.array(size[::-1], float)
-    for number, shape in enumerate(labels.shapes, start=1):
+    numbered = list(enumerate(labels.shapes, start=1))
+    if nested:
+        numbered.sort(key=lambda pair: -_area(pair[1].rings))
+    for number, shape in numbered:
         index = find(shape.name, shape.where)
-        mask = shape.mask
-        if mask is None:
-            rings = [r * extent if shape.relative else r for r in shape.rings]
-            out = max(max(-(r / extent).min(), (r / extent).max() - 1) for r in rings)
-            if out > MARGIN:
-                raise LabelFileError(
-                    f"{shape.where}: the polygon leaves the image; are these labels of an image of "
-                    "another size, or coordinates of another unit?"
-                )
-            mask = polygon_mask(rings, size)
-        if index:
-            label[mask], instances[mask] = index, number
+        mask = _filled(shape, size) if shape.mask is None else shape.mask
+        if index or nested:
+            label[mask], instances[mask] = index, number if index else 0
     return label, instances
+
+
+def _area(rings: Sequence[np.ndarray]) -> float:
+    """Area of polygons (N, 2) by the shoelace formula."""
+    return sum(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 for x, y in (r.T for r in rings))
+
+
+def _filled(shape: Shape, size: tuple[int, int]) -> np.ndarray:
+    """`polygon_mask` of a shape that may leave the image by `MARGIN` only."""
+    extent = np.array(size[::-1], float)
+    rings = [r * extent if shape.relative else r for r in shape.rings]
+    if max(max(-(r / extent).min(), (r / extent).max() - 1) for r in rings) > MARGIN:
+        raise LabelFileError(
+            f"{shape.where}: the polygon leaves the image; are these labels of an image of "
+            "another size, or coordinates of another unit?"
+        )
+    return polygon_mask(rings, size)
 
 
 def polygon_mask(rings: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
@@ -375,13 +388,9 @@ def read_png(path: Path, size: tuple[int, int], classes: Sequence[ScrapClass]) -
     Raises:
         BrokenImage, SizeMismatch, UnknownLabel: naming the file.
     """
-    try:
-        with Image.open(path) as opened:
-            if opened.mode in ("RGBA", "LA"):
-                opened = opened.convert(opened.mode[:-1])
-            values = np.array(opened)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BrokenImage(f"{path}: cannot be decoded ({error}); save the mask anew") from None
+    with open_image(path, "save the mask anew") as opened:
+        flat = opened.convert(opened.mode[:-1]) if opened.mode in ("RGBA", "LA") else opened
+        values = np.array(flat)
     if values.shape[:2] != tuple(size):
         raise SizeMismatch(
             f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, its image "
@@ -415,30 +424,3 @@ def _from_colours(path: Path, values: np.ndarray, classes: Sequence[ScrapClass])
             "PNG of class numbers (and not a JPEG, which blurs colours)"
         )
     return label.astype(np.uint8)
-
-
-# --- files ------------------------------------------------------------------------------------
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise LabelFileError(
-            f"{path}: cannot be read as text ({error}); save it as UTF-8"
-        ) from None
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """A json file that is an object.
-
-    Raises:
-        LabelFileError: it is not.
-    """
-    try:
-        content = json.loads(_text(path))
-    except ValueError as error:
-        raise LabelFileError(f"{path}: not JSON ({error}); export it anew") from None
-    if not isinstance(content, dict):
-        raise LabelFileError(f"{path}: neither COCO nor labelme; export it as one of them")
-    return content

@@ -1,17 +1,12 @@
-"""Images and labels: reading ScrapSim, counting it, drawing few shots, feeding a network.
+"""ScrapSim: rendered scenes of steel scrap with eight kinds of impurity, as shipped.
 
-From top to bottom: named errors; the checksum check; ``Sample`` and ``ScrapSim``, which read a
-data set from disk; ``composition`` and ``instances_table``, which count it; ``few_shot_ids`` and
-``normal_ids``, which choose images; and last the torch side, the weights of class-balanced drawing
-and ``SegDataset``.
+A folder holds ``images/<id>.jpg``, ``labels/<id>.png`` (palette image whose values are the class
+indices of ``scrapseg.data.classes``), ``instances/<id>.png`` (0 is no impurity, ``k`` is instance
+``k`` of the image), ``metadata.jsonl`` (one JSON object per image) and ``checksums.sha256`` (in the
+format of ``sha256sum``, over all files but itself). An id is ``<scene>_<view>``; the split goes by
+scene, so the two views of a scene never part.
 
-On disk, a ScrapSim folder holds ``images/<id>.jpg``, ``labels/<id>.png`` (palette image whose
-values are the class indices of ``scrapseg.data.classes``), ``instances/<id>.png`` (0 is no impurity,
-``k`` is instance ``k`` of the image), ``metadata.jsonl`` (one JSON object per image) and
-``checksums.sha256`` (in the format of ``sha256sum``, over all files but itself). An id is
-``<scene>_<view>``; the split goes by scene, so the two views of a scene never part.
-
-    >>> from scrapseg.data import ScrapSim
+    >>> from scrapseg.data.scrapsim import ScrapSim
     >>> train = ScrapSim("data/scrapsim", "train")          # doctest: +SKIP
     >>> train[0].image.shape, train[0].label.max()          # doctest: +SKIP
     ((384, 384, 3), 8)
@@ -21,21 +16,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from scrapseg.data.base import (
     MIN_PIXELS,
     RESTORE,
-    SPLITS,
-    BrokenImage,
     DataError,
     EmptySplit,
     MissingFile,
@@ -43,12 +35,14 @@ from scrapseg.data.base import (
     SamplesById,
     SizeMismatch,
     UnknownLabel,
+    check_choice,
+    image_size,
     read_image,
     read_text,
     verify_checksums,
 )
 from scrapseg.data.classes import CLASSES, SLUGS, STEEL
-from scrapseg.data.shots import class_pixels
+from scrapseg.data.shots import class_pixels, first_mixed
 
 
 class ScrapSim(SamplesById):
@@ -89,12 +83,8 @@ class ScrapSim(SamplesById):
         verify: bool = True,
         limit: int | None = None,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split is {split!r}, must be one of {', '.join(SPLITS)}")
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit is {limit}, must be at least 1")
-        self.root = Path(root)
-        self.split = split
+        check_choice(split, limit)
+        self.root, self.split = Path(root), split
         self.settings: dict[str, Any] = {}
         if not self.root.is_dir():
             raise MissingFile(f"{self.root}: no such folder; {RESTORE}")
@@ -153,7 +143,7 @@ class ScrapSim(SamplesById):
             values = sorted(int(v) for v in np.unique(label) if v >= len(CLASSES))
             raise UnknownLabel(
                 f"{self.path(id, 'labels')}: label values {values} are outside "
-                f"0..{len(CLASSES) - 1}; map them to the classes of scrapseg/classes.py"
+                f"0..{len(CLASSES) - 1}; map them to those of scrapseg/data/classes.yaml"
             )
         return Sample(id, image, label.astype(np.uint8), instances, int(meta["scene"]), meta)
 
@@ -176,31 +166,6 @@ def _read_records(path: Path) -> list[dict[str, Any]]:
     return records
 
 
-def first_mixed(records: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
-    """The first ``limit`` records of a fixed order that mixes normal images and all classes.
-
-    Normal images come at the rate they have in ``records``; the others so that the classes seen
-    least so far come next. The records chosen keep the order they had.
-    """
-    normal = [r for r in records if not r["instances"]]
-    impure = [r for r in records if r["instances"]]
-    rate = len(normal) / len(records)
-    seen: Counter[str] = Counter()
-    chosen: list[dict[str, Any]] = []
-    normals_taken = 0
-    while len(chosen) < min(limit, len(records)):
-        due = rate * (len(chosen) + 1) - normals_taken >= 1
-        if normals_taken < len(normal) and (due or not impure):
-            chosen.append(normal[normals_taken])
-            normals_taken += 1
-            continue
-        best = max(impure, key=lambda r: sum(1 / (1 + seen[c]) ** 2 for c in class_pixels(r)))
-        impure.remove(best)
-        seen.update(set(class_pixels(best)))
-        chosen.append(best)
-    return sorted(chosen, key=lambda r: r["id"])
-
-
 def composition(datasets: Iterable[ScrapSim]) -> pd.DataFrame:
     """What each split holds, class by class.
 
@@ -217,41 +182,19 @@ def composition(datasets: Iterable[ScrapSim]) -> pd.DataFrame:
     """
     rows = []
     for data in datasets:
-        total = sum(_pixel_count(data.path(i, "images")) for i in data.ids)
+        total = sum(math.prod(image_size(data.path(i, "images"))) for i in data.ids)
         counts = {i: class_pixels(data.meta[i]) for i in data.ids}
+        kinds = [k["class"] for i in data.ids for k in data.meta[i]["instances"]]
         for c in CLASSES:
+            holding = [i for i in data.ids if c is STEEL or counts[i][c.slug] > 0]
+            pixels = sum(counts[i][c.slug] for i in data.ids)
             if c is STEEL:
-                holding, instances = data.ids, 0
                 pixels = total - sum(n.total() for n in counts.values())
-            else:
-                holding = [i for i in data.ids if counts[i][c.slug] > 0]
-                pixels = sum(counts[i][c.slug] for i in data.ids)
-                instances = sum(
-                    k["class"] == c.slug for i in data.ids for k in data.meta[i]["instances"]
-                )
-            rows.append(
-                {
-                    "split": data.split,
-                    "class": c.slug,
-                    "scenes": len({data.meta[i]["scene"] for i in holding}),
-                    "images": len(holding),
-                    "instances": instances,
-                    "pixels": pixels,
-                    "pixel_share": pixels / total,
-                }
-            )
-    return pd.DataFrame(rows)
-
-
-def _pixel_count(path: Path) -> int:
-    """Width times height, from the file's header alone."""
-    try:
-        with Image.open(path) as opened:
-            return opened.width * opened.height
-    except FileNotFoundError:
-        raise MissingFile(f"{path}: file is missing; {RESTORE}") from None
-    except OSError as error:
-        raise BrokenImage(f"{path}: cannot be decoded ({error}); {RESTORE}") from None
+            scenes = len({data.meta[i]["scene"] for i in holding})
+            numbers = (scenes, len(holding), kinds.count(c.slug), pixels, pixels / total)
+            rows.append((data.split, c.slug, *numbers))
+    columns = ["split", "class", "scenes", "images", "instances", "pixels", "pixel_share"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def instances_table(dataset: ScrapSim) -> pd.DataFrame:
@@ -263,16 +206,11 @@ def instances_table(dataset: ScrapSim) -> pd.DataFrame:
         ``visible_fraction`` (visible pixels over those it would show with nothing in front of
         it, 0..1) and ``mass_kg``.
     """
-    columns = ["id", "scene", "setting", "instance", "class", "pixels", "visible_fraction"]
+    of_image = ["id", "scene", "setting"]
+    of_instance = ["class", "pixels", "visible_fraction", "mass_kg"]
     rows = [
-        {
-            "id": id,
-            "scene": record["scene"],
-            "setting": record["setting"],
-            "instance": k["id"],
-            **{key: k[key] for key in ("class", "pixels", "visible_fraction", "mass_kg")},
-        }
-        for id, record in dataset.meta.items()
+        [*(record[key] for key in of_image), k["id"], *(k[key] for key in of_instance)]
+        for record in dataset.meta.values()
         for k in record["instances"]
     ]
-    return pd.DataFrame(rows, columns=[*columns, "mass_kg"])
+    return pd.DataFrame(rows, columns=[*of_image, "instance", *of_instance])

@@ -1,20 +1,6 @@
-"""Images and labels: reading ScrapSim, counting it, drawing few shots, feeding a network.
+"""Choosing images: few shots, a limited number, the normal ones, and how often each is drawn.
 
-From top to bottom: named errors; the checksum check; ``Sample`` and ``ScrapSim``, which read a
-data set from disk; ``composition`` and ``instances_table``, which count it; ``few_shot_ids`` and
-``normal_ids``, which choose images; and last the torch side, the weights of class-balanced drawing
-and ``SegDataset``.
-
-On disk, a ScrapSim folder holds ``images/<id>.jpg``, ``labels/<id>.png`` (palette image whose
-values are the class indices of ``scrapseg.data.classes``), ``instances/<id>.png`` (0 is no impurity,
-``k`` is instance ``k`` of the image), ``metadata.jsonl`` (one JSON object per image) and
-``checksums.sha256`` (in the format of ``sha256sum``, over all files but itself). An id is
-``<scene>_<view>``; the split goes by scene, so the two views of a scene never part.
-
-    >>> from scrapseg.data import ScrapSim
-    >>> train = ScrapSim("data/scrapsim", "train")          # doctest: +SKIP
-    >>> train[0].image.shape, train[0].label.max()          # doctest: +SKIP
-    ((384, 384, 3), 8)
+All of it works on the records of any ``LabelledImages``, without opening an image.
 """
 
 from __future__ import annotations
@@ -105,6 +91,31 @@ def few_shot_ids(dataset: LabelledImages, shots: int | Literal["all"], seed: int
     normals_wanted = round(len(chosen) * len(normal) / (len(held) - len(normal)))
     chosen.update(int(s) for s in normal_stream.permutation(normal)[:normals_wanted])
     return [i for i in dataset.ids if shot_of(dataset.meta[i]) in chosen]
+
+
+def first_mixed(records: list[dict[str, Any]], limit: int) -> list[dict[str, Any]]:
+    """The first ``limit`` records of a fixed order that mixes normal images and all classes.
+
+    Normal images come at the rate they have in ``records``; the others so that the classes seen
+    least so far come next. The records chosen keep the order they had.
+    """
+    normal = [r for r in records if not r["instances"]]
+    impure = [r for r in records if r["instances"]]
+    rate = len(normal) / len(records)
+    seen: Counter[str] = Counter()
+    chosen: list[dict[str, Any]] = []
+    normals_taken = 0
+    while len(chosen) < min(limit, len(records)):
+        due = rate * (len(chosen) + 1) - normals_taken >= 1
+        if normals_taken < len(normal) and (due or not impure):
+            chosen.append(normal[normals_taken])
+            normals_taken += 1
+            continue
+        best = max(impure, key=lambda r: sum(1 / (1 + seen[c]) ** 2 for c in class_pixels(r)))
+        impure.remove(best)
+        seen.update(set(class_pixels(best)))
+        chosen.append(best)
+    return sorted(chosen, key=lambda r: r["id"])
 
 
 def shot_of(record: Mapping[str, Any]) -> int:

@@ -26,10 +26,9 @@ from skimage.measure import regionprops
 from torch import Tensor
 from torch.nn import functional as F
 
-from scrapseg.data.base import DataError
-from scrapseg.data.class_list import as_yaml, classes_from
-from scrapseg.data.classes import CLASSES, ScrapClass
-from scrapseg.data.folder import read_image, shrunk
+from scrapseg.data.base import DataError, shrunk
+from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
+from scrapseg.data.folder import read_photo
 from scrapseg.files import atomic_write, shipped
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
@@ -146,7 +145,7 @@ class Segmenter:
             DataError: the file cannot be read. ValueError: the array is no such image.
         """
         if isinstance(image, str | Path):
-            image = read_image(image)
+            image = read_photo(image)
         elif isinstance(image, Image.Image):
             image = np.array(image.convert("RGB"))
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
+from scrapseg.data import classes
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, STEEL, by_slug, palette
 
 # Linear-RGB simulation of full colour-vision deficiencies: Machado, Oliveira and Fernandes (2009),
@@ -85,15 +88,38 @@ def test_colours_differ_for_every_eye(vision):
         assert np.linalg.norm(lab[a] - lab[b]) >= 15, (SLUGS[a], SLUGS[b])
 
 
-def test_imports_without_third_party_packages():
-    """Blender's environment has none of ours: the file must run on the standard library alone."""
+def test_the_scene_generator_can_import_it():
+    """Of other packages only what Blender's environment has; nothing heavy, whoever imports it."""
     repository = Path(__file__).parents[2]
-    code = "import sys; sys.path.insert(0, '.'); import scrapseg.data.classes"
-    done = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", code],
-        cwd=repository,
-        capture_output=True,
-        text=True,
-        check=False,
+    code = (
+        "import sys, scrapseg.data.classes\n"
+        "print(*sorted({m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names)))"
     )
-    assert done.returncode == 0, done.stderr
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    ).stdout.split()
+    needed = (repository / "making" / "synth" / "requirements.txt").read_text()
+    for module, package in {"yaml": "pyyaml", "PIL": "pillow"}.items():
+        assert module in loaded and f"\n{package}==" in needed
+    assert not {"torch", "numpy", "pandas", "matplotlib", "scipy"} & set(loaded)
+
+
+def test_scrapsims_list_is_read_as_a_list_of_ones_own_is(tmp_path):
+    """One reader: the shipped file, copied as a user's, gives the same classes."""
+    copy = tmp_path / "classes.yaml"
+    shutil.copy(Path(classes.__file__).with_suffix(".yaml"), copy)
+    assert tuple(classes.read_classes(copy)) == CLASSES
+    raw = yaml.safe_load(copy.read_text())
+    assert list(raw) == list(SLUGS)
+    for c in CLASSES:
+        entry = raw[c.slug]
+        assert "#{:02x}{:02x}{:02x}".format(*c.colour) == entry["colour"]
+        assert list(c.words) == entry["words"] and c.kind == entry["kind"]
+
+
+def test_a_class_may_be_called_no(tmp_path):
+    """YAML takes a bare yes or no for a truth value."""
+    (tmp_path / "c.yaml").write_text("yes:\nno: {words: [off, 1], colour: [1, 2, 3]}\n")
+    first, second = classes.read_classes(tmp_path / "c.yaml")
+    assert (first.slug, second.slug, second.words) == ("yes", "no", ("off", "1"))
+    assert first.words == ("yes",) and second.colour == (1, 2, 3)

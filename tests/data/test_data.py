@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,8 +20,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from torchvision import tv_tensors
 
+from making.align.studio import Studio
 from scrapseg import files
-from scrapseg.data import base
+from scrapseg.data import base, labels
 from scrapseg.data.base import (
     MIN_PIXELS,
     BrokenImage,
@@ -34,6 +37,7 @@ from scrapseg.data.base import (
     verify_checksums,
 )
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, palette
+from scrapseg.data.folder import open_folder, read_photo
 from scrapseg.data.scrapsim import ScrapSim, composition, instances_table
 from scrapseg.data.shots import balanced_weights, few_shot_ids, normal_ids
 from scrapseg.models.predict import eval_transform
@@ -122,6 +126,62 @@ def test_image_that_is_none(scrapsim_copy):
     with pytest.raises(BrokenImage) as error:
         open_unverified(scrapsim_copy)[0]
     one_line(error, str(path))
+
+
+def readers(root: Path) -> dict[str, Callable[[], object]]:
+    """Whatever opens an image file, by what it opens; each comes upon one of 64 x 64 pixels."""
+    photo = root / "images" / "0000_0.jpg"
+    own = root.parent / "own"
+    (own / "masks").mkdir(parents=True)
+    for number in range(2):
+        shutil.copy(photo, own / f"{number}.jpg")
+        shutil.copy(root / "labels" / "0000_0.png", own / "masks" / f"{number}.png")
+    studio = root.parent / "studio"
+    (studio / "images").mkdir(parents=True)
+    shutil.copy(photo, studio / "images" / "a.jpg")
+    thing = {"id": 1, "noun": "bucket", "material": "plastic", "category": "household"}
+    thing |= {"colour": "red", "phrase": "a red plastic bucket", "pixels": 9}
+    record = {"id": "a", "split": "train", "caption": "a bucket", "background": "a floor"}
+    (studio / "metadata.jsonl").write_text(json.dumps(record | {"objects": [thing]}))
+    return {
+        "scrapsim": lambda: open_unverified(root)[0],
+        "own images": lambda: open_folder(own),
+        "own masks": lambda: labels.read_png(own / "masks/0.png", (64, 64), CLASSES),
+        "size": lambda: composition([open_unverified(root)]),
+        "studio": lambda: Studio(studio, "train")[0],
+        "model": lambda: read_photo(photo),
+        "any": lambda: base.read_image(photo),
+    }
+
+
+@pytest.mark.parametrize(
+    "reader", ["scrapsim", "own images", "own masks", "size", "studio", "model", "any"]
+)
+def test_a_picture_of_too_many_pixels(scrapsim_copy, monkeypatch, reader):
+    """Pillow refuses more than twice its bound, with an error that is none of its usual ones."""
+    read = readers(scrapsim_copy)[reader]
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1)
+    with pytest.raises(BrokenImage) as error:
+        read()
+    one_line(error, "million pixels; cut it into parts")
+    assert ".jpg" in str(error.value) or ".png" in str(error.value)
+
+
+def test_read_image_turns_and_converts_when_asked(tmp_path):
+    """Stored lying on its side, as phones do; a palette image keeps its indices unless asked."""
+    pixels = np.arange(40 * 60 * 3, dtype=np.uint8).reshape(40, 60, 3)
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned clockwise by a quarter
+    Image.fromarray(pixels).save(tmp_path / "a.png", exif=exif)
+    assert (base.read_image(tmp_path / "a.png") == pixels).all()
+    assert (base.read_image(tmp_path / "a.png", upright=True) == np.rot90(pixels, -1)).all()
+    assert base.image_size(tmp_path / "a.png") == (40, 60)
+    index = Image.fromarray(np.array([[0, 1, 2]], np.uint8))
+    index.putpalette(palette())
+    index.save(tmp_path / "p.png")
+    assert base.read_image(tmp_path / "p.png").tolist() == [[0, 1, 2]]
+    colours = [[list(c.colour) for c in CLASSES[:3]]]
+    assert base.read_image(tmp_path / "p.png", as_rgb=True).tolist() == colours
 
 
 @pytest.mark.parametrize("part", ["labels", "instances"])

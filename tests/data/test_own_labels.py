@@ -18,8 +18,7 @@ from skimage import draw
 
 from scrapseg.data import labels as formats
 from scrapseg.data.base import SizeMismatch
-from scrapseg.data.class_list import class_finder, read_classes
-from scrapseg.data.classes import CLASSES
+from scrapseg.data.classes import CLASSES, class_finder, read_classes
 from scrapseg.data.folder import open_folder
 
 SIZE = (60, 80)  # height, width
@@ -113,7 +112,7 @@ def test_yolo_shares_of_any_size(tmp_path):
     path = tmp_path / "a.txt"
     shares = (np.array(TRIANGLE).reshape(-1, 2) / SIZE[::-1]).ravel()
     path.write_text("1 " + " ".join(f"{v:.6f}" for v in shares) + "\n\n")
-    labels = formats.read_yolo([path], ["steel", "cable"])["a"]
+    labels = formats.read_yolo(path, ["steel", "cable"])
     for factor in (1, 3):
         size = (SIZE[0] * factor, SIZE[1] * factor)
         label, _ = formats.paint(labels, size, FIND)

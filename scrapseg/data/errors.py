@@ -1,0 +1,39 @@
+"""What can be wrong with a data set. Every message is one line: file, fault, remedy."""
+
+from __future__ import annotations
+
+
+class DataError(Exception):
+    """Something is wrong with a data set; base of the errors below."""
+
+
+class MissingFile(DataError):
+    """A file the data set should have is not there."""
+
+
+class ChecksumMismatch(DataError):
+    """A file's content is not what its checksum says."""
+
+
+class BrokenImage(DataError):
+    """An image file cannot be decoded, for example because it was cut short."""
+
+
+class SizeMismatch(DataError):
+    """A label or instance image has another size than its photograph."""
+
+
+class UnknownLabel(DataError):
+    """A label image, a label file or the metadata names a class that does not exist."""
+
+
+class LabelFileError(DataError):
+    """A label file cannot be understood; the message says where and what to do."""
+
+
+class EmptySplit(DataError):
+    """No image belongs to the split asked for."""
+
+
+class NotEnoughShots(DataError):
+    """A class has fewer labelled scenes than shots were asked for."""
