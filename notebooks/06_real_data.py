@@ -76,8 +76,8 @@ else:
 Markdown(
     "**Photographs of Magnetic-Tile.**"
     if here
-    else "**A drawn stand-in.** To get the photographs (60 MB): `python -m scrapseg.data.magnetic_tile "
-    "--download`, or set `SCRAPSEG_DATA` to the folder that holds `magnetic-tile/`."
+    else "**A drawn stand-in.** To get the photographs (60 MB): `python -m scrapseg fetch "
+    "magnetic-tile`, or set `SCRAPSEG_DATA` to the folder that holds `magnetic-tile/`."
 )
 
 # %%
@@ -210,7 +210,7 @@ if frame is not None:
 # Magnetic tiles are not scrap. SteelDS is: 4K frames of shredded scrap on a belt, copper outlined. Its loader
 # (`scrapseg.data.steelds`) cuts the videos into blocks before it deals them to splits, and frames of that size
 # go through the model tile by tile (`scrapseg.models.tiles`). Nobody of this project has had the data in hand,
-# so there are no numbers: `python -m scrapseg.data.steelds --download` fetches it where the network allows.
+# so there are no numbers: `python -m scrapseg fetch steelds` fetches it where the network allows.
 
 # %%
 Markdown(

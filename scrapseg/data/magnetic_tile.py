@@ -5,14 +5,13 @@ GitHub as abin24/Magnetic-tile-defect-datasets. (with the full stop). On disk, a
 ``MT_<Defect>/Imgs/<stem>.jpg`` lies beside its mask ``<stem>.png``, above 127 where the defect is;
 ``MT_Free`` holds tiles without one.
 
-    python -m scrapseg.data.magnetic_tile --download     # fetch it
-    python -m scrapseg.data.magnetic_tile --index        # make magnetic_tile.csv, the split, anew
+    python -m scrapseg fetch magnetic-tile
 
 *The split.* A tile was photographed several times: a stem is ``exp<exposure>_num_<frame>``, frames
 of one tile follow one another, and some tiles come twice. Photographs of one tile never part: those
 whose frame numbers lie within `SAME_RUN` of the next, or that look alike (`SAME_LOOK`), are one
 *tile*. Tiles are dealt out class by class, so that each split gets its share of every class.
-The result is ``scrapseg/magnetic_tile.csv``, with a checksum of every photograph and its mask.
+`build_index` made ``magnetic_tile.csv`` of it, with a checksum of every photograph and its mask.
 
 *Size.* Photographs are 103 to 632 pixels wide and 222 to 403 high. All methods see them resized
 to a square, 256 pixels by default, not cropped: the aspect ratio changes, the whole tile stays.
@@ -21,13 +20,10 @@ Metrics are taken at that size.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import os
 import re
 import shutil
-import sys
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -48,19 +44,18 @@ from scrapseg.data.base import (
     Sample,
     SamplesById,
     SizeMismatch,
+    check_choice,
     components,
+    instance_rows,
     read_image,
 )
-from scrapseg.data.classes import ScrapClass
-from scrapseg.data.scrapsim import first_mixed
-from scrapseg.files import atomic_write
+from scrapseg.data.classes import ScrapClass, read_classes
+from scrapseg.data.shots import first_mixed
 
 NAME = "magnetic-tile"
-ARCHIVE = fetch.RemoteFile(
-    "magnetic-tile.zip",
-    "https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip",
-    60_000_000,  # About; GitHub packs the archive when asked, so it has no checksum. The index has.
-)
+URL = "https://github.com/abin24/Magnetic-tile-defect-datasets./archive/refs/heads/master.zip"
+BYTES = 60_000_000
+"""About; GitHub packs the archive when asked, so it has no checksum. The index has."""
 INDEX = Path(__file__).with_suffix(".csv")
 SIZE = 256
 SHARES = {"train": 0.6, "val": 0.15, "test": 0.25}
@@ -70,54 +65,10 @@ SAME_LOOK = 0.65
 """Correlation of the fine structure (`_fine_structure`) above which two photographs show one tile:
 of pairs from different runs 1 in 500 lies above, of pairs within a run about half."""
 
-#: The five hues are those of ScrapSim's first impurities (Okabe and Ito).
-CLASSES: tuple[ScrapClass, ...] = (
-    ScrapClass(
-        0,
-        "free",
-        "magnetic tile surface",
-        ("magnetic tile surface", "smooth metal surface", "ground ceramic surface", "intact tile"),
-        (200, 200, 200),
-    ),
-    ScrapClass(
-        1,
-        "blowhole",
-        "blowhole",
-        ("blowhole", "small hole", "pinhole", "pore", "pit in the surface"),
-        (213, 94, 0),
-    ),
-    ScrapClass(
-        2,
-        "break",
-        "break",
-        ("break", "broken edge", "chipped corner", "missing piece", "fracture"),
-        (0, 114, 178),
-    ),
-    ScrapClass(
-        3,
-        "crack",
-        "crack",
-        ("crack", "thin crack", "fissure", "hairline crack", "split"),
-        (230, 159, 0),
-    ),
-    ScrapClass(
-        4,
-        "fray",
-        "fray",
-        ("fray", "worn surface", "abrasion", "scuffed area", "frayed edge"),
-        (204, 121, 167),
-    ),
-    ScrapClass(
-        5,
-        "uneven",
-        "uneven",
-        ("uneven", "uneven surface", "grinding marks", "unevenly ground area", "stain"),
-        (86, 180, 233),
-    ),
-)
+CLASSES: tuple[ScrapClass, ...] = tuple(read_classes(Path(__file__).with_suffix(".yaml")))
 _FOLDERS = {"MT_" + c.slug.capitalize(): c for c in CLASSES}
 _STEM = re.compile(r"exp(\d+)_num_(\d+)")
-_RESTORE = "download the data set again: python -m scrapseg.data.magnetic_tile --download"
+_AGAIN = fetch.again(NAME)
 
 
 class MagneticTile(SamplesById):
@@ -158,11 +109,10 @@ class MagneticTile(SamplesById):
         index: Path = INDEX,
         verify: bool = True,
     ) -> None:
-        if split not in SPLITS:
-            raise ValueError(f"split is {split!r}, must be one of {', '.join(SPLITS)}")
-        if size < 1 or (limit is not None and limit < 1):
-            raise ValueError(f"size is {size}, limit {limit}: both must be at least 1")
-        self.root = Path(root) if root else fetch.required(NAME, "scrapseg.data.magnetic_tile")
+        check_choice(split, limit)
+        if size < 1:
+            raise ValueError(f"size is {size}, must be at least 1")
+        self.root = Path(root) if root else fetch.required(NAME)
         self.split, self.size = split, size
         self.settings: dict[str, Any] = {"size": size}
         self.sha256: str | None = hashlib.sha256(index.read_bytes()).hexdigest()
@@ -178,8 +128,10 @@ class MagneticTile(SamplesById):
             for row in table.itertuples()
         ]
         for record in records:
-            normal = record["folder"] == "MT_Free"
-            record["instances"] = [] if normal else components(self._label(record), CLASSES)[1]
+            record["instances"] = []
+            if record["folder"] != "MT_Free":
+                label = self._label(record)
+                record["instances"] = instance_rows(label, components(label, CLASSES), CLASSES)
         if limit is not None:
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
@@ -200,17 +152,17 @@ class MagneticTile(SamplesById):
             MissingFile, BrokenImage: the file is not there or cannot be decoded.
         """
         meta = self.meta[id]
-        image = Image.fromarray(read_image(self.path(id), as_rgb=True, remedy=_RESTORE))
+        image = Image.fromarray(read_image(self.path(id), as_rgb=True, remedy=_AGAIN))
         image = np.array(image.resize((self.size, self.size), Image.Resampling.BILINEAR))
         label = self._label(meta)
-        return Sample(id, image, label, components(label, CLASSES)[0], meta["scene"], meta)
+        return Sample(id, image, label, components(label, CLASSES), meta["scene"], meta)
 
     def _label(self, record: dict) -> np.ndarray:
         """Class per pixel, uint8 (size, size): defect where half of what a pixel covers is."""
         path = self.root / record["folder"] / "Imgs" / f"{record['id']}.png"
-        mask = read_image(path, remedy=_RESTORE)
+        mask = read_image(path, remedy=_AGAIN)
         if mask.ndim != 2:
-            raise SizeMismatch(f"{path}: has {mask.shape[2]} channels, not one; {_RESTORE}")
+            raise SizeMismatch(f"{path}: has {mask.shape[2]} channels, not one; {_AGAIN}")
         full = Image.fromarray(np.where(mask > 127, 255, 0).astype(np.uint8))
         small = np.array(full.resize((self.size, self.size), Image.Resampling.BOX))
         return np.where(small >= 128, _FOLDERS[record["folder"]].index, 0).astype(np.uint8)
@@ -224,7 +176,7 @@ def _files_sha256(root: Path, folder: str, stem: str) -> str:
         try:
             digest.update(path.read_bytes())
         except FileNotFoundError:
-            raise MissingFile(f"{path}: file is missing; {_RESTORE}") from None
+            raise MissingFile(f"{path}: file is missing; {_AGAIN}") from None
     return digest.hexdigest()
 
 
@@ -237,7 +189,7 @@ def _verify(root: Path, table: pd.DataFrame) -> None:
     if wrong:
         named = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise ChecksumMismatch(
-            f"{root}: photographs or masks are not those of the index: {named}; {_RESTORE}"
+            f"{root}: photographs or masks are not those of the index: {named}; {_AGAIN}"
         )
 
 
@@ -259,16 +211,16 @@ def build_index(root: Path, seed: int = 0) -> pd.DataFrame:
     rows, looks = [], []
     paths = sorted(root.glob("MT_*/Imgs/*.jpg"))
     if not paths:
-        raise MissingFile(f"{root}: no MT_<Defect>/Imgs/*.jpg below it; {_RESTORE}")
+        raise MissingFile(f"{root}: no MT_<Defect>/Imgs/*.jpg below it; {_AGAIN}")
     for path in tqdm(paths, desc="looking", mininterval=2):
         match, folder = _STEM.fullmatch(path.stem), path.parent.parent.name
         if not match or folder not in _FOLDERS:
             raise DataError(f"{path}: not named MT_<Defect>/Imgs/exp<n>_num_<n>.jpg; rename it")
         sha256 = _files_sha256(root, folder, path.stem)
-        marked = (read_image(path.with_suffix(".png"), remedy=_RESTORE) > 127).any()
+        marked = (read_image(path.with_suffix(".png"), remedy=_AGAIN) > 127).any()
         if folder == "MT_Free" or marked:
             rows.append((path.stem, folder, int(match[2]), sha256))
-            looks.append(_fine_structure(read_image(path, remedy=_RESTORE)))
+            looks.append(_fine_structure(read_image(path, remedy=_AGAIN)))
     table = pd.DataFrame(rows, columns=["id", "folder", "frame", "sha256"])
     order = table["frame"].argsort(kind="stable")
     table, look = table.iloc[order].reset_index(drop=True), np.array(looks)[order]
@@ -324,60 +276,14 @@ def download(where: Path | None = None) -> Path:
     Raises:
         DownloadFailed, NoSpace, ChecksumMismatch, MissingFile: see there.
     """
-    where = where or fetch.folder(NAME)
-    table = pd.read_csv(INDEX)
-    if not where.is_dir():
-        fetch.announce("Magnetic-Tile", [ARCHIVE], where)
-        archive = fetch.download(ARCHIVE, where.parent)
-        partial = where.with_name(f".{where.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)
-        _unpack(archive, partial)
-        partial.replace(where)
-        archive.unlink()
-    _verify(where, table)
+    where, index = where or fetch.folder(NAME), pd.read_csv(INDEX)
+    if where.is_dir():
+        _verify(where, index)
+        return where
+    fetch.announce("Magnetic-Tile", [BYTES], where)
+    partial = fetch.unzipped(URL, where.with_name(f".{where.name}.partial"))
+    inside = next(partial.glob("*/MT_Free"), partial / "MT_Free").parent  # a folder of its own
+    _verify(inside, index)
+    inside.replace(where)
+    shutil.rmtree(partial, ignore_errors=True)
     return where
-
-
-def _unpack(archive: Path, where: Path) -> None:
-    """The MT_* folders of the archive, without the folder they lie in."""
-    try:
-        with zipfile.ZipFile(archive) as packed:
-            names = [n for n in packed.namelist() if re.search(r"(^|/)MT_\w+/Imgs/[^/]+$", n)]
-            for name in tqdm(names, desc="unpacking", mininterval=2):
-                target = where / name[name.index("MT_") :]
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(packed.read(name))
-    except zipfile.BadZipFile as error:
-        archive.unlink()
-        raise DataError(f"{archive}: no zip archive ({error}), removed; run it again") from None
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scrapseg.data.magnetic_tile",
-        description="Fetch Magnetic-Tile, or split it.",
-    )
-    parser.add_argument("--download", action="store_true", help="fetch the data set (60 MB)")
-    parser.add_argument("--index", action="store_true", help="make the list of splits anew")
-    given = parser.parse_args(arguments)
-    try:
-        if given.download:
-            print(download())
-        if given.index:
-            root = fetch.required(NAME, "scrapseg.data.magnetic_tile")
-            atomic_write(INDEX, build_index(root).to_csv(index=False, lineterminator="\n"))
-            print(INDEX)
-        if not (given.download or given.index):
-            parser.print_help()
-    except (DataError, OSError) as error:
-        print(f"magnetic_tile: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("magnetic_tile: stopped; the same command goes on", file=sys.stderr)
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -103,6 +103,7 @@ def test_a_shot_is_one_photograph(made):
 
 def test_limit_keeps_every_class(made):
     few = splits(made, size=32, limit=8)["test"]
+    assert few.settings == {"size": 32}
     assert len(few) == 8
     assert len({k["class"] for m in few.meta.values() for k in m["instances"]}) == 5
 
@@ -118,7 +119,7 @@ def test_damage_is_named(made, tmp_path, monkeypatch):
     with pytest.raises(ChecksumMismatch, match=victim.stem):
         MagneticTile("train", root, index=index)
     victim.unlink()
-    with pytest.raises(MissingFile, match=f"{victim.name}.*--download"):
+    with pytest.raises(MissingFile, match=f"{victim.name}.*scrapseg fetch magnetic-tile"):
         MagneticTile("train", root, index=index)
     monkeypatch.setenv(fetch.VARIABLE, str(tmp_path / "elsewhere"))
     with pytest.raises(MissingFile, match=r"elsewhere/magnetic-tile: no magnetic-tile data here"):
@@ -130,28 +131,43 @@ def test_damage_is_named(made, tmp_path, monkeypatch):
 
 def test_download_unpacks_checks_and_is_not_repeated(made, tmp_path, monkeypatch, capsys):
     root, index = made
-    archive = tmp_path / "server.zip"
-    with zipfile.ZipFile(archive, "w") as packed:
-        for path in root.rglob("*.*"):
-            packed.write(path, f"Repo-master/{path.relative_to(root)}")
-        packed.writestr("Repo-master/../../evil.txt", "outside")
-    calls = []
+    fetched = []
 
-    def fake(file, where):
-        calls.append(file)
-        where.mkdir(parents=True, exist_ok=True)
-        (where / file.name).write_bytes(archive.read_bytes())
-        return where / file.name
+    def archive(url, _, name, folder, unzip, downloader):
+        """In the place of pooch.retrieve: the archive is there."""
+        fetched.append(url)
+        folder.mkdir(parents=True, exist_ok=True)
+        with zipfile.ZipFile(folder / name, "w") as packed:
+            for path in root.rglob("*.*"):
+                packed.write(path, f"Repo-master/{path.relative_to(root)}")
+            packed.writestr("Repo-master/MT_x/../../../../MT_Free/Imgs/evil.jpg", "outside")
+        unzip(str(folder / name), "download", None)
 
-    monkeypatch.setattr(fetch, "download", fake)
+    monkeypatch.setattr(fetch.pooch, "retrieve", archive)
     monkeypatch.setattr(magnetic_tile, "INDEX", index)
-    monkeypatch.setenv(fetch.VARIABLE, str(tmp_path / "sets"))
+    monkeypatch.setenv(fetch.VARIABLE, str(tmp_path / "deep" / "sets"))
     where = magnetic_tile.download()
-    assert where == tmp_path / "sets" / "magnetic-tile"
-    assert "60 MB to download" in capsys.readouterr().err
-    assert len(list(where.rglob("*.jpg"))) == len(list(root.rglob("*.jpg")))
-    assert not list(tmp_path.rglob("evil.txt"))
-    assert magnetic_tile.download() == where and len(calls) == 1
+    assert where == tmp_path / "deep" / "sets" / "magnetic-tile"
+    assert "60.0MB to download" in capsys.readouterr().err
+    for path in root.rglob("*.*"):
+        assert (where / path.relative_to(root)).read_bytes() == path.read_bytes()
+    everything = [p for p in tmp_path.rglob("*") if p.is_file()]
+    assert all(p.is_relative_to(where) for p in everything)
+    assert magnetic_tile.download() == where and fetched == [magnetic_tile.URL]
+
+
+def test_what_is_not_the_data_set_is_not_taken_for_it(made, tmp_path, monkeypatch):
+    _, index = made
+
+    def other(url, where):
+        (where / "x" / "MT_Free").mkdir(parents=True)
+        return where
+
+    monkeypatch.setattr(fetch, "unzipped", other)
+    monkeypatch.setattr(magnetic_tile, "INDEX", index)
+    with pytest.raises(MissingFile, match=r"\.jpg: file is missing"):
+        magnetic_tile.download(tmp_path / "magnetic-tile")
+    assert not (tmp_path / "magnetic-tile").exists()
 
 
 def test_the_shipped_split_covers_every_class_and_parts_no_tile():
