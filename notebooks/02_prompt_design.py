@@ -109,7 +109,7 @@ classes = {name: normalize(member @ v, dim=1) for name, v in vectors.items()}
 
 # %%
 names = [c.name for c in CLASSES]
-figure = style.figure(style.FULL, 3.6)
+figure = style.figure(style.FULL, 3.9)
 for axes, name in zip(figure.subplots(1, 2, sharey=True), ("ensemble", "paper")):
     cosines = pd.DataFrame(classes[name] @ classes[name].T, names, names)
     sns.heatmap(cosines, vmin=0, vmax=1, cmap="cividis", annot=True, fmt=".2f",
@@ -172,9 +172,13 @@ slugs = [SLUGS[index] for _, index in words]
 figure = style.figure(style.FULL, 4.4)
 axes = figure.subplots()
 sns.scatterplot(x=x, y=y, hue=slugs, palette=COLOURS, edgecolor="0.2", s=18, legend=False, ax=axes)
-for at, (word, index) in zip(zip(x, y), words):
-    axes.annotate(word, at, xytext=(3, 2), textcoords="offset points", fontsize=6,
-                  color=0.6 * COLOURS[SLUGS[index]])  # fmt: skip
+placed = []
+for left, at, (word, index) in sorted(zip(x, y, words), key=lambda one: one[1]):
+    right, up = left + 0.0095 * len(word), at
+    while any(left < b and a < right and abs(up - c) < 0.025 for a, b, c in placed):
+        up += 0.005  # above the words that are there
+    placed.append((left, right, up))
+    axes.text(left + 0.01, up, word, fontsize=6, color=0.6 * COLOURS[SLUGS[index]])
 axes.set(xlabel="first principal component", ylabel="second principal component")
 style.legend_below(figure, style.class_handles(range(len(CLASSES)), with_steel=True), cols=9)
 figure
@@ -507,7 +511,8 @@ sns.stripplot(by_shots, **look, dodge=True, jitter=False, alpha=0.4, size=4, leg
 sns.pointplot(by_shots, **look, dodge=0.4, errorbar=None, markers=["o", "s"], markersize=4)
 for (name, value), line in zip(lines.items(), ("--", ":")):
     axes.axhline(value, color="0.3", linestyle=line, linewidth=0.9, label=name)
-axes.set(ylim=(0, None), xlabel="labelled scenes per class", ylabel="pixel AP on val")
+top = 1.15 * max(by_shots["ap"].max(), *lines.values())
+axes.set(ylim=(0, top), xlabel="labelled scenes per class", ylabel="pixel AP on val")
 axes.get_legend().remove()
 style.legend_below(figure, axes.get_legend_handles_labels()[0], cols=2)
 save_figure(figure, results_dir, "context")
