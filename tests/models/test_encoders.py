@@ -27,8 +27,8 @@ from scrapseg.models.towers import (
     pocket_clip,
     pocket_image_encoder,
     read_tower,
-    value_attention,
 )
+from scrapseg.models.vit import value_attention
 
 VITS = ("ViT-B-16", "ViT-L-14-336", "ViT-B-16-SigLIP")
 MATRIX = (*VITS, "RN50", "convnext_base")
