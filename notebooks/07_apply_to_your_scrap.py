@@ -111,7 +111,7 @@ Markdown(
 #
 # The labelled images are dealt into folds, and each fold is predicted by a model that was trained on the
 # others. Those predictions choose the number of steps and the threshold, and they say what is missed; but
-# a fold is measured with what the *other* folds chose, so that no image has a say in how it is judged.
+# a fold is measured with what the *other* folds chose, never with what was chosen on its own predictions.
 # The model that is kept then learns from all labelled images, with what all folds together choose.
 
 # %%

@@ -4,9 +4,11 @@ With few labels there is none to spare for a fixed validation set. So the images
 folds, and each fold is predicted by a model trained on the others, at several numbers of steps. On
 those predictions two things are chosen, the number of steps and the threshold, and what is missed
 is measured; but never on the same ones. A fold is measured with what the *other* folds chose
-(cross-fitting), so each labelled image counts once and none has a say in how it is judged. The
-model that is kept is trained on all labelled images, with what all folds together choose: it has
-seen more, so it should miss no more.
+(cross-fitting): each labelled image counts once, judged by a model that was not trained on it and
+by steps and a threshold that were not chosen on its predictions. (It did help to train the models
+on whose predictions they were chosen; to spare it that too would take three times the trainings.)
+The model that is kept is trained on all labelled images, with what all folds together choose: it
+has seen more, so it should miss no more.
 """
 
 from __future__ import annotations
