@@ -19,8 +19,8 @@
 # **Question.** I have a folder of photographs of my own, and labels for a few of them or for none. What
 # is in them that is not steel, how often is something missed, and which images should I label next?
 #
-# `make apply DATA=folder` runs this notebook on a folder. As it stands it runs on a small demonstration
-# folder made of ScrapSim's test images.
+# `make apply DATA=folder` runs this notebook on a folder. The outputs shown here are those of the laptop run, on a
+# small demonstration folder made of ScrapSim's test images; so is what it does as it stands.
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -40,6 +40,8 @@ next_images = 4  # how many to label next
 seed = 0
 
 # %%
+import shutil
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -50,26 +52,47 @@ from matplotlib.patches import Patch
 from PIL import Image
 from tqdm.auto import tqdm
 
-from scrapseg.app.demo import demo_folder
 from scrapseg.app.finetune import tune
 from scrapseg.app.outputs import Writer, new_folder
 from scrapseg.app.report import write_report
 from scrapseg.app.suggest import label_next
 from scrapseg.data.folder import open_folder
+from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.methods import rates
 from scrapseg.models.segmenter import starting_model
-from scrapseg.report import figures as plots
-from scrapseg.report import style
+from scrapseg.report import figures, style
 from scrapseg.train.loop import TrainConfig
+
+
+# %%
+def demo_folder(folder):
+    """Copies of test images, and of the masks of some; what was made before is left as it is.
+
+    Like a person's first labels, the masks are of images that together show as many classes as that
+    many images can.
+    """
+    if folder.is_dir():
+        return folder
+    chosen = ScrapSim(data_dir, "test", limit=demo_images)
+    held = {i: {o["class"] for o in chosen.meta[i]["instances"]} for i in chosen.ids}
+    labelled, times = [], Counter()
+    for _ in range(min(demo_labels, len(chosen))):
+        rest = [i for i in chosen.ids if i not in labelled]
+        labelled.append(max(rest, key=lambda i: sum(1 / (1 + times[c]) ** 2 for c in held[i])))
+        times.update(held[labelled[-1]])
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # of an interrupted run of this very function
+    for part, kind, ids in (("images", "images", chosen.ids), ("masks", "labels", labelled)):
+        (partial / part).mkdir(parents=True)
+        for file in (chosen.path(i, kind) for i in ids):
+            shutil.copyfile(file, partial / part / file.name)
+    return partial.rename(folder)
+
 
 # %%
 if images_dir is None:
-    images_dir = demo_folder(
-        Path(results_dir) / f"cache/demo-scrap-{demo_images}-{demo_labels}",
-        data_dir,
-        demo_images,
-        demo_labels,
-    )
+    name = f"demo-scrap-{demo_images}-{demo_labels}"
+    images_dir = demo_folder(Path(results_dir) / "cache" / name)
 folder = open_folder(images_dir, classes_file)
 Markdown(f"**{folder.root.name}**: {len(folder.files)} images, {len(folder.labelled)} labelled.")
 
@@ -122,7 +145,7 @@ curve = None
 if tuned:
     segmenter = tuned.segmenter
     mean = tuned.history.groupby("step", as_index=False).mean().drop(columns="fold")
-    curve = plots.training_curves(mean)
+    curve = figures.training_curves(mean)
     display(curve)
 
 # %% [markdown]
