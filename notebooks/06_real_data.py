@@ -45,10 +45,10 @@ import numpy as np
 import pandas as pd
 from IPython.display import Image, Markdown, display
 
+from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg.data import fetch
 from scrapseg.data.magnetic_tile import CLASSES
 from scrapseg.data.shots import few_shot_ids
-from scrapseg.experiments.drawn_tiles import draw_tiles, load_drawn
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure
 from scrapseg.experiments.run import label_stack, load_maps, load_splits

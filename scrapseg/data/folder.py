@@ -25,20 +25,11 @@ import numpy as np
 from skimage.measure import label as connected
 from tqdm import tqdm
 
+from scrapseg.data import base
 from scrapseg.data import labels as formats
-from scrapseg.data.base import (
-    MIN_PIXELS,
-    BrokenImage,
-    DataError,
-    LabelFileError,
-    MissingFile,
-    Sample,
-    SamplesById,
-    instance_rows,
-    read_image,
-    shrunk,
-)
+from scrapseg.data.base import MIN_PIXELS, Sample, SamplesById, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, class_finder, read_classes
+from scrapseg.data.errors import BrokenImage, DataError, LabelFileError, MissingFile
 from scrapseg.data.labels import ImageLabels
 
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
@@ -113,7 +104,7 @@ class OwnImages(SamplesById):
 
     def _instances(self, id: str) -> list[dict[str, Any]]:
         label, instances = self._masks(id)
-        return [] if label is None else instance_rows(label, instances, self.classes)
+        return [] if label is None else base.instance_rows(label, instances, self.classes)
 
 
 @dataclass(frozen=True)
@@ -206,7 +197,7 @@ def read_photo(path: str | Path) -> np.ndarray:
     Raises:
         MissingFile, BrokenImage: see `base.read_image`; or it is too small.
     """
-    image = read_image(path, as_rgb=True, upright=True, remedy="save it anew")
+    image = base.read_image(path, as_rgb=True, upright=True, remedy="save it anew")
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise BrokenImage(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
     return image

@@ -25,8 +25,9 @@ import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from scrapseg.data.base import LabelFileError, SizeMismatch, UnknownLabel, open_image
+from scrapseg.data.base import open_image
 from scrapseg.data.classes import ScrapClass
+from scrapseg.data.errors import LabelFileError, SizeMismatch, UnknownLabel
 
 #: Polygons may leave the image by this share of its sides; tools round, and mice slip.
 MARGIN = 0.02

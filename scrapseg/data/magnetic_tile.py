@@ -7,11 +7,8 @@ GitHub as abin24/Magnetic-tile-defect-datasets. (with the full stop). On disk, a
 
     python -m scrapseg fetch magnetic-tile
 
-*The split.* A tile was photographed several times: a stem is ``exp<exposure>_num_<frame>``, frames
-of one tile follow one another, and some tiles come twice. Photographs of one tile never part: those
-whose frame numbers lie within `SAME_RUN` of the next, or that look alike (`SAME_LOOK`), are one
-*tile*. Tiles are dealt out class by class, so that each split gets its share of every class.
-`build_index` made ``magnetic_tile.csv`` of it, with a checksum of every photograph and its mask.
+*The split.* Photographs of one tile never part; ``magnetic_tile.csv`` has it, with a checksum of
+every photograph and its mask. `making.tiles.index` made it.
 
 *Size.* Photographs are 103 to 632 pixels wide and 222 to 403 high. All methods see them resized
 to a square, 256 pixels by default, not cropped: the aspect ratio changes, the whole tile stays.
@@ -22,7 +19,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -30,26 +26,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from PIL import Image
-from scipy import ndimage
-from scipy.sparse.csgraph import connected_components
-from tqdm import tqdm
 
-from scrapseg.data import fetch
-from scrapseg.data.base import (
-    SPLITS,
-    ChecksumMismatch,
-    DataError,
-    EmptySplit,
-    MissingFile,
-    Sample,
-    SamplesById,
-    SizeMismatch,
-    check_choice,
-    components,
-    instance_rows,
-    read_image,
-)
+from scrapseg.data import base, fetch
+from scrapseg.data.base import Sample, SamplesById, components, read_image
 from scrapseg.data.classes import ScrapClass, read_classes
+from scrapseg.data.errors import ChecksumMismatch, EmptySplit, MissingFile, SizeMismatch
 from scrapseg.data.shots import first_mixed
 
 NAME = "magnetic-tile"
@@ -58,17 +39,10 @@ BYTES = 60_000_000
 """About; GitHub packs the archive when asked, so it has no checksum. The index has."""
 INDEX = Path(__file__).with_suffix(".csv")
 SIZE = 256
-SHARES = {"train": 0.6, "val": 0.15, "test": 0.25}
-SAME_RUN = 100
-"""Photographs whose frame numbers are no further apart belong to one run over one tile."""
-SAME_LOOK = 0.65
-"""Correlation of the fine structure (`_fine_structure`) above which two photographs show one tile:
-of pairs from different runs 1 in 500 lies above, of pairs within a run about half."""
 
 CLASSES: tuple[ScrapClass, ...] = tuple(read_classes(Path(__file__).with_suffix(".yaml")))
-_FOLDERS = {"MT_" + c.slug.capitalize(): c for c in CLASSES}
-_STEM = re.compile(r"exp(\d+)_num_(\d+)")
-_AGAIN = fetch.again(NAME)
+FOLDERS = {"MT_" + c.slug.capitalize(): c for c in CLASSES}
+AGAIN = fetch.again(NAME)
 
 
 class MagneticTile(SamplesById):
@@ -109,7 +83,7 @@ class MagneticTile(SamplesById):
         index: Path = INDEX,
         verify: bool = True,
     ) -> None:
-        check_choice(split, limit)
+        base.check_choice(split, limit)
         if size < 1:
             raise ValueError(f"size is {size}, must be at least 1")
         self.root = Path(root) if root else fetch.required(NAME)
@@ -131,7 +105,7 @@ class MagneticTile(SamplesById):
             record["instances"] = []
             if record["folder"] != "MT_Free":
                 label = self._label(record)
-                record["instances"] = instance_rows(label, components(label, CLASSES), CLASSES)
+                record["instances"] = base.instance_rows(label, components(label, CLASSES), CLASSES)
         if limit is not None:
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
@@ -152,7 +126,7 @@ class MagneticTile(SamplesById):
             MissingFile, BrokenImage: the file is not there or cannot be decoded.
         """
         meta = self.meta[id]
-        image = Image.fromarray(read_image(self.path(id), as_rgb=True, remedy=_AGAIN))
+        image = Image.fromarray(read_image(self.path(id), as_rgb=True, remedy=AGAIN))
         image = np.array(image.resize((self.size, self.size), Image.Resampling.BILINEAR))
         label = self._label(meta)
         return Sample(id, image, label, components(label, CLASSES), meta["scene"], meta)
@@ -160,15 +134,15 @@ class MagneticTile(SamplesById):
     def _label(self, record: dict) -> np.ndarray:
         """Class per pixel, uint8 (size, size): defect where half of what a pixel covers is."""
         path = self.root / record["folder"] / "Imgs" / f"{record['id']}.png"
-        mask = read_image(path, remedy=_AGAIN)
+        mask = read_image(path, remedy=AGAIN)
         if mask.ndim != 2:
-            raise SizeMismatch(f"{path}: has {mask.shape[2]} channels, not one; {_AGAIN}")
+            raise SizeMismatch(f"{path}: has {mask.shape[2]} channels, not one; {AGAIN}")
         full = Image.fromarray(np.where(mask > 127, 255, 0).astype(np.uint8))
         small = np.array(full.resize((self.size, self.size), Image.Resampling.BOX))
-        return np.where(small >= 128, _FOLDERS[record["folder"]].index, 0).astype(np.uint8)
+        return np.where(small >= 128, FOLDERS[record["folder"]].index, 0).astype(np.uint8)
 
 
-def _files_sha256(root: Path, folder: str, stem: str) -> str:
+def files_sha256(root: Path, folder: str, stem: str) -> str:
     """Sha256 over a photograph's bytes followed by its mask's."""
     digest = hashlib.sha256()
     for ending in ("jpg", "png"):
@@ -176,7 +150,7 @@ def _files_sha256(root: Path, folder: str, stem: str) -> str:
         try:
             digest.update(path.read_bytes())
         except FileNotFoundError:
-            raise MissingFile(f"{path}: file is missing; {_AGAIN}") from None
+            raise MissingFile(f"{path}: file is missing; {AGAIN}") from None
     return digest.hexdigest()
 
 
@@ -184,87 +158,13 @@ def _verify(root: Path, table: pd.DataFrame) -> None:
     wrong = [
         f"{row.folder}/Imgs/{row.id}"
         for row in table.itertuples()
-        if _files_sha256(root, row.folder, row.id) != row.sha256
+        if files_sha256(root, row.folder, row.id) != row.sha256
     ]
     if wrong:
         named = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise ChecksumMismatch(
-            f"{root}: photographs or masks are not those of the index: {named}; {_AGAIN}"
+            f"{root}: photographs or masks are not those of the index: {named}; {AGAIN}"
         )
-
-
-# ---------------------------------------------------------------- how the index was made
-
-
-def build_index(root: Path, seed: int = 0) -> pd.DataFrame:
-    """Which photograph shows which tile and belongs to which split.
-
-    Photographs in a defect's folder whose mask marks nothing (4 of 1,344) are left out: they are
-    neither normal nor of use as that defect.
-
-    Returns:
-        Columns id (stem), folder, tile, split, sha256; sorted by frame number.
-
-    Raises:
-        DataError: a photograph has no mask, or its name is no such stem.
-    """
-    rows, looks = [], []
-    paths = sorted(root.glob("MT_*/Imgs/*.jpg"))
-    if not paths:
-        raise MissingFile(f"{root}: no MT_<Defect>/Imgs/*.jpg below it; {_AGAIN}")
-    for path in tqdm(paths, desc="looking", mininterval=2):
-        match, folder = _STEM.fullmatch(path.stem), path.parent.parent.name
-        if not match or folder not in _FOLDERS:
-            raise DataError(f"{path}: not named MT_<Defect>/Imgs/exp<n>_num_<n>.jpg; rename it")
-        sha256 = _files_sha256(root, folder, path.stem)
-        marked = (read_image(path.with_suffix(".png"), remedy=_AGAIN) > 127).any()
-        if folder == "MT_Free" or marked:
-            rows.append((path.stem, folder, int(match[2]), sha256))
-            looks.append(_fine_structure(read_image(path, remedy=_AGAIN)))
-    table = pd.DataFrame(rows, columns=["id", "folder", "frame", "sha256"])
-    order = table["frame"].argsort(kind="stable")
-    table, look = table.iloc[order].reset_index(drop=True), np.array(looks)[order]
-    run = (table["frame"].diff() > SAME_RUN).cumsum().to_numpy()
-    same = (run[:, None] == run) | (look @ look.T > SAME_LOOK)
-    table["tile"] = connected_components(same, directed=False)[1]
-    table["split"] = table["tile"].map(_deal(table, seed))
-    return table[["id", "folder", "tile", "split", "sha256"]]
-
-
-def _fine_structure(image: np.ndarray, side: int = 96) -> np.ndarray:
-    """The inner three quarters of a photograph, side x side pixels, without its large shapes.
-
-    Flat, of zero mean and unit length, so that a product of two is their correlation.
-    """
-    h, w = image.shape[:2]
-    inner = image[h * 12 // 100 : h * 88 // 100, w * 12 // 100 : w * 88 // 100]
-    small = Image.fromarray(inner).resize((side, side), Image.Resampling.BILINEAR)
-    small = np.array(small, dtype=float)
-    fine = ndimage.gaussian_filter(small, 0.7) - ndimage.gaussian_filter(small, 5)
-    fine -= fine.mean()
-    return (fine / max(np.linalg.norm(fine), 1e-9)).ravel()
-
-
-def _deal(table: pd.DataFrame, seed: int) -> dict[int, str]:
-    """Tile -> split. Rare classes first, a tile goes where its class lacks most of its share."""
-    rng = np.random.default_rng(seed)
-    counts = pd.crosstab(table["tile"], table["folder"])
-    total = counts.sum()
-    have = {s: dict.fromkeys(counts.columns, 0) for s in SPLITS}
-    split_of: dict[int, str] = {}
-    for folder in total.sort_values().index:
-        tiles = [t for t in counts.index if counts.loc[t, folder] and t not in split_of]
-        tiles = sorted(rng.permutation(tiles), key=lambda t: -counts.loc[t, folder])
-        for tile in tiles:
-            lack = {s: SHARES[s] - have[s][folder] / total[folder] for s in SPLITS}
-            split = max(SPLITS, key=lack.__getitem__)
-            split_of[int(tile)] = split
-            for name in counts.columns:
-                have[split][name] += counts.loc[tile, name]
-    return split_of
-
-
-# ---------------------------------------------------------------- download
 
 
 def download(where: Path | None = None) -> Path:

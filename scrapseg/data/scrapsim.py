@@ -25,23 +25,10 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from scrapseg.data.base import (
-    MIN_PIXELS,
-    RESTORE,
-    DataError,
-    EmptySplit,
-    MissingFile,
-    Sample,
-    SamplesById,
-    SizeMismatch,
-    UnknownLabel,
-    check_choice,
-    image_size,
-    read_image,
-    read_text,
-    verify_checksums,
-)
+from scrapseg.data import base
+from scrapseg.data.base import MIN_PIXELS, RESTORE, Sample, SamplesById, read_image
 from scrapseg.data.classes import CLASSES, SLUGS, STEEL
+from scrapseg.data.errors import DataError, EmptySplit, MissingFile, SizeMismatch, UnknownLabel
 from scrapseg.data.shots import class_pixels, first_mixed
 
 
@@ -83,14 +70,14 @@ class ScrapSim(SamplesById):
         verify: bool = True,
         limit: int | None = None,
     ) -> None:
-        check_choice(split, limit)
+        base.check_choice(split, limit)
         self.root, self.split = Path(root), split
         self.settings: dict[str, Any] = {}
         if not self.root.is_dir():
             raise MissingFile(f"{self.root}: no such folder; {RESTORE}")
         self.sha256: str | None = None
         if verify:
-            self.sha256 = verify_checksums(self.root)
+            self.sha256 = base.verify_checksums(self.root)
         elif (self.root / "checksums.sha256").exists():
             self.sha256 = hashlib.sha256((self.root / "checksums.sha256").read_bytes()).hexdigest()
 
@@ -150,7 +137,7 @@ class ScrapSim(SamplesById):
 
 def _read_records(path: Path) -> list[dict[str, Any]]:
     records = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(base.read_text(path).splitlines(), start=1):
         try:
             record = json.loads(line)
             record["id"], record["scene"], record["split"]
@@ -182,7 +169,7 @@ def composition(datasets: Iterable[ScrapSim]) -> pd.DataFrame:
     """
     rows = []
     for data in datasets:
-        total = sum(math.prod(image_size(data.path(i, "images"))) for i in data.ids)
+        total = sum(math.prod(base.image_size(data.path(i, "images"))) for i in data.ids)
         counts = {i: class_pixels(data.meta[i]) for i in data.ids}
         kinds = [k["class"] for i in data.ids for k in data.meta[i]["instances"]]
         for c in CLASSES:

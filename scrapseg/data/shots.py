@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from scrapseg.data.base import LabelledImages, NotEnoughShots
+from scrapseg.data.base import LabelledImages
+from scrapseg.data.errors import NotEnoughShots
 
 
 def class_pixels(record: Mapping[str, Any]) -> Counter[str]:

@@ -34,19 +34,10 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from scrapseg.data import fetch
-from scrapseg.data.base import (
-    SPLITS,
-    EmptySplit,
-    MissingFile,
-    Sample,
-    SamplesById,
-    check_choice,
-    image_size,
-    instance_rows,
-    read_image,
-)
+from scrapseg.data import base, fetch
+from scrapseg.data.base import SPLITS, Sample, SamplesById, read_image
 from scrapseg.data.classes import ScrapClass, class_finder, read_classes
+from scrapseg.data.errors import EmptySplit, MissingFile
 from scrapseg.data.labels import paint, read_yolo
 from scrapseg.data.shots import first_mixed
 
@@ -129,7 +120,7 @@ class SteelDS(SamplesById):
         limit: int | None = None,
         seed: int = 0,
     ) -> None:
-        check_choice(split, limit)
+        base.check_choice(split, limit)
         self.root = Path(root) if root else fetch.required(NAME)
         self.split, self.size = split, size
         self.settings: dict[str, Any] = {
@@ -162,8 +153,8 @@ class SteelDS(SamplesById):
             raise EmptySplit(f"{self.root}: too few frames for split {split!r}; add subsets")
         self.sha256: str | None = digest.hexdigest()
         for record in tqdm(records, desc="labels", delay=2, leave=False):
-            size = self.size or image_size(record["image"], _AGAIN)
-            record["instances"] = instance_rows(*self._masks(record, size), self.classes)
+            size = self.size or base.image_size(record["image"], _AGAIN)
+            record["instances"] = base.instance_rows(*self._masks(record, size), self.classes)
         if limit is not None:
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]

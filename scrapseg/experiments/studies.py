@@ -186,7 +186,7 @@ EVERY = [
 #: By data set: what names its content, and what reads it.
 DATA = {
     "scrapsim": ["data/scrapsim/checksums.sha256", "scrapseg/data/scrapsim.py"],
-    "magnetic-tile": ["scrapseg/data/magnetic_tile.csv", "scrapseg/data/magnetic_tile.py"],
+    "magnetic-tile": ["scrapseg/data/magnetic_tile.*"],
 }
 #: What all that our loop trains has in common.
 TRAINED = [

@@ -10,9 +10,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from making.tiles.index import build_index
 from scrapseg.data import fetch, magnetic_tile
 from scrapseg.data.base import SPLITS, ChecksumMismatch, DataError, MissingFile, SegDataset
-from scrapseg.data.magnetic_tile import CLASSES, INDEX, MagneticTile, build_index
+from scrapseg.data.magnetic_tile import CLASSES, INDEX, MagneticTile
 from scrapseg.data.shots import few_shot_ids
 
 FOLDERS = ["MT_Free", "MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven"]

@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
+from making.tiles.index import build_index
 from scrapseg.data.base import SPLITS
-from scrapseg.data.magnetic_tile import MagneticTile, build_index
+from scrapseg.data.magnetic_tile import MagneticTile
 from scrapseg.experiments.splits import Splits
 from scrapseg.files import atomic_write
 
