@@ -91,8 +91,8 @@ verify: $(READY) ## check that the paper's tables and figures follow from the co
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab
 
-bench: $(READY) ## measure training and inference speed on this machine
-	@$(PY) -m scrapseg.experiments.bench
+bench: $(READY) ## measure training and inference speed on this machine, alone and beside a busy process
+	@$(PY) -m making.bench
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
 	@rm -rf results/smoke results/*/cache results/*/logs .pytest_cache .ruff_cache .hypothesis dist

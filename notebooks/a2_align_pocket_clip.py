@@ -20,7 +20,7 @@
 # never seen a picture. Can its image side learn the sentence encoder's words from *rendered everyday
 # things* alone, and do those words then find impurities in scrap that it has never seen?
 #
-# The weights in `data/pocket` were made by `python -m making.align.align` from the studio set (`make
+# The weights in `data/pocket` were made by `python -m making.align train` from the studio set (`make
 # render-studio`), which is not shipped because anyone can render it. **As it stands, this notebook shows
 # every step in small:** if the studio set is there, it draws batches from it and aligns for a handful of
 # steps, too few to learn anything; if it is not, those cells say so and are skipped. Everything from
@@ -46,8 +46,9 @@ import seaborn as sns
 import torch
 from IPython.display import Image, Markdown, display
 
-from making.align.align import AlignConfig, align, class_log_odds, retrieval, zero_shot
+from making.align.align import AlignConfig, align
 from making.align.collage import CollageConfig, draw_view
+from making.align.evaluate import class_log_odds, retrieval, zero_shot
 from making.align.studio import Facts, Studio, TextBank, relation, wordings
 from scrapseg.data.classes import CLASSES, IMPURITIES
 from scrapseg.data.scrapsim import ScrapSim
@@ -133,7 +134,7 @@ else:
 #
 # ## Some steps of alignment
 #
-# The real run is `python -m making.align.align --studio data/studio --steps 2000`; this is the same function
+# The real run is `python -m making.align train --studio data/studio --steps 2000`; this is the same function
 # on a corner of the set. A loss falls a little in the first steps because temperatures settle.
 
 # %%

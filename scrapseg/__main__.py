@@ -225,14 +225,5 @@ def fetch(dataset: DataSet, where: Path | None = None) -> None:
         print(source.download(where))
 
 
-@app.command()
-def bench(seconds: float = 5.0) -> None:
-    """Measure training and inference speed on this machine."""
-    with one_line():
-        from scrapseg.experiments import bench
-
-        bench.main(["--seconds", str(seconds)])
-
-
 if __name__ == "__main__":
     app()

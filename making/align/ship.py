@@ -1,21 +1,16 @@
 """Write the model that comes with the project: the one that a run of ours trained on ScrapSim.
 
-    python -m making.align.ship --profile laptop
-
 Weights, class list and the threshold that val chose go to `data/pocket/scrapsim.*`. Test images
 had no part in any of them. Where the model comes from, and what its run measured, is in the .yaml.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 from scrapseg.data.classes import CLASSES
 from scrapseg.experiments.records import read_run
-from scrapseg.files import REPOSITORY, ResultsError
-from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
+from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import SHIPPED, Segmenter
 
 RUN = "scrapseg_scrapsim_allshots_s0"
@@ -38,21 +33,3 @@ def ship(results_dir: Path, target: Path = SHIPPED) -> Segmenter:
     segmenter = Segmenter(model, CLASSES, threshold=record.config["threshold"], origin=origin)
     segmenter.save(target, half=True)
     return segmenter
-
-
-def main() -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m making.align.ship", description=__doc__)
-    parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--profile", default="laptop")
-    given = parser.parse_args()
-    try:
-        print(ship(REPOSITORY / "results" / given.profile).origin)
-    except (ResultsError, ModelFileError) as error:
-        print(f"ship: {error}; run `make reproduce PROFILE={given.profile}` first", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,6 +1,6 @@
 """The studio set: captioned renders of everyday things, and which texts are true of which thing.
 
-It exists to teach the pocket model's image side the words of its text side (`making.align.align`) and
+It exists to teach the pocket model's image side the words of its text side (`making.align`) and
 holds no scrap scene. On disk: ``images/<id>.jpg``, ``instances/<id>.png`` (0 is the background,
 ``k`` is object ``k``) and ``metadata.jsonl``, one record per image with its caption, its
 background and its objects. `make render-studio` renders it.
@@ -200,7 +200,7 @@ def composition(*parts: Studio) -> dict[str, int]:
 
 # --- texts ------------------------------------------------------------------------------------
 
-#: Sentences around words for a thing; the wordings of `scrapseg.models.prompts` are among them, so that
+#: Sentences around words for a thing; those of `scrapseg.models.prompts` are among them, so that
 #: the prompts of the project look familiar to the aligned model.
 THING_TEMPLATES = (
     "{}",

@@ -1,7 +1,7 @@
 """The shipped weights of the pocket model's aligned image side: write them, check them, load them.
 
 What is shipped is the whole of `ScrapSeg` but its class vectors: image tower, pyramid,
-projections, stage weights, temperatures. `making.align.align` makes it; any class vectors of the
+projections, stage weights, temperatures. `making.align` makes it; any class vectors of the
 frozen text tower work with it, and training may start from it.
 """
 
@@ -23,7 +23,7 @@ from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissin
 
 ALIGNED = shipped("pocket-aligned.safetensors")
 """The shipped file; its sha256 is in the file of the same name with ``.sha256`` appended."""
-_RESTORE = "restore it with git, or align anew: python -m making.align.align"
+_RESTORE = "restore it with git, or align anew: python -m making.align train"
 
 
 def save_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> str:

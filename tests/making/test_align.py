@@ -15,25 +15,11 @@ import torch
 from fake_studio import write_studio
 from torch.nn import functional as F
 
+from making.align import AlignError
 from making.align import align as module
-from making.align.align import (
-    AlignConfig,
-    AlignError,
-    align,
-    align_loss,
-    batches_of,
-    caption_loss,
-    class_log_odds,
-    dense_loss,
-    main,
-    mean_loss,
-    multi_positive_loss,
-    pocket_model,
-    refresh_card,
-    retrieval,
-    steps_in,
-    zero_shot,
-)
+from making.align.__main__ import main
+from making.align.align import AlignConfig, align, batches_of, mean_loss, steps_in
+from making.align.card import MARKS, card_tables, refresh_card
 from making.align.collage import (
     CELL,
     MIN_CELLS,
@@ -44,10 +30,18 @@ from making.align.collage import (
     draw_view,
     lay,
 )
+from making.align.evaluate import class_log_odds, retrieval, zero_shot
+from making.align.losses import (
+    Aligner,
+    align_loss,
+    caption_loss,
+    dense_loss,
+    multi_positive_loss,
+)
 from making.align.studio import Facts, Studio, StudioObject, StudioRecord, TextBank, relation
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.models.pocket import ALIGNED, load_aligned, save_aligned
+from scrapseg.models.pocket import ALIGNED, load_aligned, pocket_model, save_aligned
 from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissing
 
 SMALL = CollageConfig(size=64, pastes=(1, 3), texts=24, captions=16)
@@ -272,10 +266,10 @@ def test_a_short_alignment_learns_the_shapes(studio):
     fixed = [
         batches_of(studio.heldout, studio.bank, model, config, n=4, seed=9)[i] for i in range(4)
     ]
-    loss_before = mean_loss(module.Aligner(model).eval(), fixed, 1.0)
+    loss_before = mean_loss(Aligner(model).eval(), fixed, 1.0)
     history = align(model, studio.train, studio.heldout, studio.bank, config)
     assert not model.training
-    loss_after = mean_loss(module.Aligner(model), fixed, 1.0)
+    loss_after = mean_loss(Aligner(model), fixed, 1.0)
     assert loss_after.dense < 0.6 * loss_before.dense
     assert loss_after.caption < loss_before.caption
     after = retrieval(model, studio.heldout, studio.bank, size=64)
@@ -312,7 +306,7 @@ def test_an_interrupted_alignment_resumes_to_the_same_weights(studio, tmp_path, 
 def test_every_part_of_the_image_side_learns(studio):
     model = pocket_model().train()
     batch = batches_of(studio.train, studio.bank, model, CONFIG, n=1, seed=0)[0]
-    align_loss(module.Aligner(model), batch, 1.0).total.backward()
+    align_loss(Aligner(model), batch, 1.0).total.backward()
     idle = {name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()}
     assert idle == {"normal_bias"}  # there is no normal class among the texts
 
@@ -456,9 +450,7 @@ def test_the_shipped_file_loads_and_its_card_is_its_records():
     assert all(torch.isfinite(p).all() for p in model.parameters())
     card = (ALIGNED.parent / "README.md").read_text()
     numbers = json.loads((ALIGNED.parent / "alignment.json").read_text())
-    assert card.split(module.MARKS[0])[1].split(module.MARKS[1])[0].strip() == (
-        module.card_tables(numbers)
-    )
+    assert card.split(MARKS[0])[1].split(MARKS[1])[0].strip() == (card_tables(numbers))
 
 
 # --- a whole run
@@ -467,9 +459,17 @@ def test_the_shipped_file_loads_and_its_card_is_its_records():
 def test_a_whole_run_from_the_command_line(studio, tiny_scrapsim, tmp_path, capsys):
     out = tmp_path / "pocket"
     out.mkdir()
-    marks = "\nold\n".join(module.MARKS)
+    marks = "\nold\n".join(MARKS)
     (out / "README.md").write_text(f"# Card\n{marks}\nLimits.\n")
-    arguments = ["--studio", str(studio.root), "--out", str(out), "--scrapsim", str(tiny_scrapsim)]
+    arguments = [
+        "train",
+        "--studio",
+        str(studio.root),
+        "--out",
+        str(out),
+        "--scrapsim",
+        str(tiny_scrapsim),
+    ]
     assert main([*arguments, "--steps", "2", "--size", "64", "--batch-size", "2"]) == 0
     record = json.loads((out / "alignment.json").read_text())
     assert record["config"]["steps"] == 2
@@ -494,5 +494,5 @@ def test_a_whole_run_from_the_command_line(studio, tiny_scrapsim, tmp_path, caps
 
 
 def test_a_missing_set_is_one_line(tmp_path, capsys):
-    assert main(["--studio", str(tmp_path / "nothing"), "--out", str(tmp_path)]) == 1
+    assert main(["train", "--studio", str(tmp_path / "nothing"), "--out", str(tmp_path)]) == 1
     assert capsys.readouterr().err.count("\n") == 1

@@ -3,6 +3,7 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
+from making.align import __main__ as command
 from making.align import ship
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import RunRecord, write_run
@@ -16,9 +17,8 @@ from scrapseg.models.towers import pocket_image_encoder
 def test_without_a_run_there_is_nothing_to_ship(tmp_path, monkeypatch, capsys):
     with pytest.raises(ResultsError, match=f"{ship.RUN}.json"):
         ship.ship(tmp_path, tmp_path / "m.safetensors")
-    monkeypatch.setattr(ship, "REPOSITORY", tmp_path)
-    monkeypatch.setattr("sys.argv", ["ship", "--profile", "laptop"])
-    assert ship.main() == 1
+    monkeypatch.setattr(command, "REPOSITORY", tmp_path)
+    assert command.main(["ship", "--profile", "laptop"]) == 1
     assert "make reproduce PROFILE=laptop" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.safetensors"))
 

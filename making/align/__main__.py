@@ -1,0 +1,73 @@
+"""Make the weights in `data/pocket` anew.
+
+python -m making.align train --studio data/studio --steps 2000    # pocket-aligned.safetensors
+python -m making.align ship --profile laptop                      # scrapsim.safetensors
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from making.align import AlignError
+from making.align.align import AlignConfig
+from making.align.collage import CollageConfig
+from making.align.run import run
+from making.align.ship import ship
+from scrapseg.data.base import DataError
+from scrapseg.files import REPOSITORY, ResultsError
+from scrapseg.models.pocket import ALIGNED
+from scrapseg.models.scrapseg import ModelFileError
+from scrapseg.models.weights import WeightsError
+from scrapseg.train.loop import TrainingDiverged
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; 0 when done, 1 on an error that was named, 130 when interrupted."""
+    parser = argparse.ArgumentParser(prog="python -m making.align", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    commands = parser.add_subparsers(dest="command", required=True)
+    train = commands.add_parser("train", help="align the pocket model on the studio set")
+    train.add_argument("--studio", type=Path, required=True, help="folder of the studio set")
+    train.add_argument("--out", type=Path, default=ALIGNED.parent, help="where the weights go")
+    length = train.add_mutually_exclusive_group()
+    length.add_argument("--minutes", type=float, help="as many steps as fit")
+    length.add_argument("--steps", type=int, default=AlignConfig.steps)
+    train.add_argument("--batch-size", type=int, default=AlignConfig.batch_size)
+    train.add_argument("--size", type=int, default=CollageConfig.size, help="image side in pixels")
+    train.add_argument("--seed", type=int, default=AlignConfig.seed)
+    train.add_argument(
+        "--scrapsim",
+        type=Path,
+        default=REPOSITORY / "data" / "scrapsim",
+        help="score the result zero-shot on the val split of this set",
+    )
+    shipping = commands.add_parser("ship", help="take the model that a run of ours trained")
+    shipping.add_argument("--profile", default="laptop", help="whose results hold the run")
+    given = parser.parse_args(arguments)
+    try:
+        if given.command == "ship":
+            print(ship(REPOSITORY / "results" / given.profile).origin)
+            return 0
+        collage = CollageConfig(size=given.size)
+        config = AlignConfig(
+            steps=given.steps, batch_size=given.batch_size, seed=given.seed, collage=collage
+        )
+        run(given.studio, given.out, config, minutes=given.minutes, scrapsim_root=given.scrapsim)
+        print(f"weights, record and card in {given.out}")
+        return 0
+    except (ResultsError, ModelFileError) as error:
+        hint = f"; run `make reproduce PROFILE={given.profile}` first" if "profile" in given else ""
+        print(f"{given.command}: {error}{hint}", file=sys.stderr)
+    except (AlignError, DataError, WeightsError, TrainingDiverged) as error:
+        print(f"{given.command}: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last save", file=sys.stderr)
+        return 130
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
