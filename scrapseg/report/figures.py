@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from scrapseg.data.classes import CLASSES, ScrapClass
@@ -31,9 +30,6 @@ from scrapseg.report.tables import (
     method_order,
     shots_order,
 )
-
-# ------------------------------------------------------------------------------------- the data
-
 
 # -------------------------------------------------------------------------------------- results
 
@@ -292,46 +288,6 @@ def recall_by_size(
     return fig
 
 
-def _heat_grid(
-    axes: Axes, matrix: np.ndarray, rows: Sequence[str], cols: Sequence[str], digits: int, **limits
-):
-    """A matrix as coloured cells with their values written in, dark on light and light on dark."""
-    drawn = axes.imshow(matrix, cmap="cividis", aspect="auto", **limits)
-    axes.set_xticks(range(len(cols)), cols, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(rows)), rows)
-    axes.tick_params(length=0)
-    for spine in axes.spines.values():
-        spine.set_visible(False)
-    for (i, j), value in np.ndenumerate(matrix):
-        if math.isfinite(value):
-            r, g, b, _ = drawn.cmap(drawn.norm(value))
-            ink = "black" if 0.3 * r + 0.59 * g + 0.11 * b > 0.5 else "white"
-            axes.text(j, i, f"{value:.{digits}f}", ha="center", va="center", color=ink, fontsize=6)
-    return drawn
-
-
-@styled
-def confusion_heatmap(matrix: np.ndarray, names: Sequence[str] | None = None) -> Figure:
-    """Where the pixels of each class went, in per cent of the true class.
-
-    Args:
-        matrix: pixel counts (classes, classes), row = truth, column = prediction. A class without
-            pixels gives an empty row.
-        names: class names; those of `classes.py` by default.
-    """
-    matrix = np.asarray(matrix, float)
-    names = list(names) if names is not None else [c.name for c in CLASSES]
-    total = matrix.sum(axis=1, keepdims=True)
-    share = np.divide(100 * matrix, total, out=np.full_like(matrix, np.nan), where=total > 0)
-    fig = figure(FULL * 0.65, FULL * 0.55)
-    axes = fig.subplots()
-    drawn = _heat_grid(axes, share, names, names, 0, vmin=0, vmax=100)
-    axes.set_xlabel("predicted class")
-    axes.set_ylabel("true class")
-    fig.colorbar(drawn, ax=axes, label="% of the true class's pixels", shrink=0.9)
-    return fig
-
-
 @styled
 def training_curves(history: pd.DataFrame) -> Figure:
     """A training run: losses on the left, validation metrics on the right.
@@ -344,12 +300,13 @@ def training_curves(history: pd.DataFrame) -> Figure:
     quality = [c for c in history if c.startswith("val")]
     fig = figure(FULL * 0.8, 2.3)
     left, right = fig.subplots(1, 2)
+    names = {"loss": "sum", "focal": "cross-entropy", "image": "image level", "val": "validation"}
     palette = [*(m.colour for m in METHODS.values() if m.colour), *SPARE_COLOURS]
     for axes, columns in ((left, losses), (right, quality)):
         for column, colour in zip(columns, palette, strict=False):
             rows = history[["step", column]].dropna()
             marker = "o" if len(rows) < 30 else None
-            label = {"loss": "sum", "val": "validation", "image": "image level"}.get(column, column)
+            label = names.get(column, column)
             axes.plot(
                 rows["step"], rows[column], color=colour, marker=marker, markersize=3, label=label
             )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import matplotlib
-import numpy as np
 import pandas as pd
 import pytest
 from fake_results import write_results
@@ -31,7 +30,6 @@ def samples(tiny_scrapsim):
 def every_figure(frame, samples):
     images, labels = [s.image for s in samples[:4]], [s.label for s in samples[:4]]
     scores = [(lab > 0) * 0.9 for lab in labels]
-    rng = np.random.default_rng(0)
     history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
     yield "panel", plots.panel(images, {"truth": labels, "score": scores})
     yield "methods_dots", plots.methods_dots(frame)
@@ -40,7 +38,6 @@ def every_figure(frame, samples):
     yield "class_iou", plots.class_iou(frame)
     yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
     yield "recall_by_size", plots.recall_by_size(frame)
-    yield "confusion_heatmap", plots.confusion_heatmap(rng.integers(0, 99, (9, 9)))
     yield "training_curves", plots.training_curves(history)
 
 
@@ -107,13 +104,6 @@ def test_an_ablation_does_not_enter_the_curve(frame):
     both = pd.concat([frame, tagged])
     axes = plots.fewshot_curve(both, metrics=["ap"]).axes[0]
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.9)
-
-
-def test_confusion_is_in_per_cent_of_the_true_class():
-    matrix = np.zeros((9, 9))
-    matrix[1] = [30, 60, 10, 0, 0, 0, 0, 0, 0]
-    texts = [t.get_text() for t in plots.confusion_heatmap(matrix).axes[0].texts]
-    assert texts == ["30", "60", "10"] + ["0"] * 6  # a class without pixels has an empty row
 
 
 def test_panel_names_a_row_that_does_not_fit(samples):
