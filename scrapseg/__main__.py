@@ -86,12 +86,14 @@ def tune(
     out: Path = REPOSITORY / "results/tuning/tuning.csv",
     steps: int = 200,
     method: Annotated[list[str] | None, typer.Option(help="only these")] = None,
+    fresh: Annotated[bool, typer.Option(help="make all trials anew")] = False,
 ) -> None:
     """Choose every method's settings on val, four candidates each (hours; resumable)."""
     with one_line():
         from scrapseg.experiments import tune
 
-        tune.choose_all(data, out, steps, method)
+        trials = tune.choose_all(data, out, steps, method, fresh)
+        print(trials.to_string(index=False))
 
 
 @app.command()

@@ -404,9 +404,14 @@ def run_all(
 
 
 def run_named(
-    profile_name: str, name: str, results_dir: Path | str, data_dir: Path | str | None = None
+    profile_name: str,
+    name: str,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
 ) -> RunRecord:
     """Make (or read back) one run of a profile, by the name of its record.
+
+    Results go to `results/<profile>` and data comes from where the profile says, unless given.
 
     Raises:
         StudyError: the profile has no such run.
@@ -416,4 +421,5 @@ def run_named(
     if name not in planned:
         raise StudyError(f"profile {profile_name} has no run {name!r}; it has {len(planned)}")
     data = data_dir or PROFILES.parent / profile(profile_name)["data_dir"]
-    return run_all([planned[name]], results_dir, data)[0]
+    results = results_dir or REPOSITORY / "results" / profile_name
+    return run_all([planned[name]], results, data)[0]

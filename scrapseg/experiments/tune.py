@@ -31,17 +31,15 @@ from scrapseg.experiments.studies import RunSpec, inputs_sha256
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.train.loop import TrainConfig
 
-STEPS = 200
 TRIALS = REPOSITORY / "results" / "tuning" / "tuning.csv"
 SCRAPSIM = REPOSITORY / "data" / "scrapsim"
 
 
-def tune_methods(
-    slugs: Sequence[str] = (),
-    *,
+def choose_all(
     data_dir: Path = SCRAPSIM,
     out: Path = TRIALS,
-    steps: int = STEPS,
+    steps: int = 200,
+    slugs: Sequence[str] | None = None,
     fresh: bool = False,
 ) -> pd.DataFrame:
     """Try the candidates of methods (of all by default) and write the choice to `methods.yaml`.
@@ -52,7 +50,7 @@ def tune_methods(
     Raises:
         MethodsError: there is no such method.
     """
-    named = [find(slug) for slug in slugs] or list(METHODS.values())
+    named = [find(slug) for slug in slugs or ()] or list(METHODS.values())
     table = {of.slug: of.candidates for of in named if of.candidates}
     trials = tune(data_dir, out, steps, table, fresh=fresh)
     write_chosen(choose(trials[trials["method"].isin(list(table))]))

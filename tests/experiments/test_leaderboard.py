@@ -8,8 +8,10 @@ import pytest
 from scrapseg import metrics
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import leaderboard
-from scrapseg.experiments import run as experiment
 from scrapseg.experiments.leaderboard import BrokenEntry, Entry
+from scrapseg.experiments.run import Splits, run
+from scrapseg.experiments.studies import RunSpec
+from scrapseg.files import REPOSITORY
 from scrapseg.models.predict import Predictions
 
 
@@ -35,7 +37,7 @@ def test_chosen_images_are_views_of_different_scenes(test_split):
 
 
 def test_forty_of_the_shipped_test_images():
-    test = ScrapSim(leaderboard.REPOSITORY / "data/scrapsim", "test")
+    test = ScrapSim(REPOSITORY / "data/scrapsim", "test")
     ids = leaderboard.chosen_ids(test)
     assert len(ids) == 40
     held = {k["class"] for i in ids for k in test.meta[i]["instances"]}
@@ -55,7 +57,7 @@ def test_an_entry_keeps_the_metrics(test_split, labels):
     assert (entry.score_maps <= maps.score_maps[:, 2::4, 2::4]).all()
 
 
-def test_the_board_ranks_and_compares(test_split, labels, tmp_path, capsys, tiny_scrapsim):
+def test_the_board_ranks_and_compares(test_split, labels, tmp_path):
     ids = leaderboard.chosen_ids(test_split)
     for name, noise in (("scrapseg", 0.3), ("newcomer", 0.9)):
         Entry.of(ids, noisy(labels, noise), 0.5).save(tmp_path / f"{name}.npz")
@@ -65,11 +67,9 @@ def test_the_board_ranks_and_compares(test_split, labels, tmp_path, capsys, tiny
     assert list(table["method"]) == ["scrapseg", "one-class", "newcomer"]
     assert table["ap_diff"][0] == 0 and table["ap_diff"][2] > 0
     assert np.isnan(table["miou"][1])
-    assert leaderboard.main([str(tmp_path), "--data", str(tiny_scrapsim)]) == 0
-    assert "newcomer" in capsys.readouterr().out
 
 
-def test_what_cannot_be_scored_is_named(test_split, labels, tmp_path, capsys, tiny_scrapsim):
+def test_what_cannot_be_scored_is_named(test_split, labels, tmp_path):
     ids = leaderboard.chosen_ids(test_split)
     with pytest.raises(BrokenEntry, match="holds no"):
         leaderboard.board(tmp_path, test_split)
@@ -81,14 +81,13 @@ def test_what_cannot_be_scored_is_named(test_split, labels, tmp_path, capsys, ti
         leaderboard.board(tmp_path, test_split)
     small = Predictions(labels[:, ::2, ::2].astype(np.float32), None)
     Entry.of(ids, small, 0.5).save(path)
-    assert leaderboard.main([str(tmp_path), "--data", str(tiny_scrapsim)]) == 1
-    assert "mine.npz: shapes differ" in capsys.readouterr().err
+    with pytest.raises(BrokenEntry, match=r"mine\.npz: shapes differ"):
+        leaderboard.board(tmp_path, test_split)
 
 
 def test_entries_come_from_finished_runs(test_split, tiny_scrapsim, tmp_path):
-    splits = experiment.Splits.load(tiny_scrapsim)
-    config = experiment.TrainConfig(steps=1, batch_size=2)
-    record = experiment.run("padim", splits, config, tmp_path)
+    spec = RunSpec("padim", changes={"steps": 1, "batch_size": 2})
+    record = run(spec, Splits.load(tiny_scrapsim), tmp_path)
     (path,) = leaderboard.collect(tmp_path, tmp_path / "board", test_split)
     assert path.name == "padim.npz"
     entry = Entry.load(path, leaderboard.chosen_ids(test_split))
@@ -97,9 +96,9 @@ def test_entries_come_from_finished_runs(test_split, tiny_scrapsim, tmp_path):
 
 
 def test_the_readme_s_entry_is_scored(tmp_path):
-    text = (leaderboard.REPOSITORY / "README.md").read_text()
+    text = (REPOSITORY / "README.md").read_text()
     code = text.split("**The leaderboard.**")[1].split("```python")[1].split("```")[0]
-    data = leaderboard.REPOSITORY / "data/scrapsim"
+    data = REPOSITORY / "data/scrapsim"
     code = code.replace("data/scrapsim", str(data)).replace("results/laptop", str(tmp_path))
 
     def redness(images):

@@ -10,12 +10,10 @@ from scrapseg.experiments import methods
 from scrapseg.experiments.build import build
 from scrapseg.experiments.methods import METHODS, MethodsError, load, write_chosen
 from scrapseg.experiments.run import Splits, run
+from scrapseg.experiments.studies import RunSpec
 from scrapseg.models.predict import Predictions
 from scrapseg.report.figures import method_style
 from scrapseg.report.tables import method_order
-from scrapseg.train.loop import TrainConfig
-
-CONFIG = TrainConfig(steps=1, batch_size=2, crop=64, evals=1)
 
 
 class Redness:
@@ -49,7 +47,7 @@ def listed(tmp_path, monkeypatch):
 
 
 def test_an_entry_is_enough_for_a_method_of_ones_own(listed, tiny_scrapsim, tmp_path):
-    record = run("redness", Splits.load(tiny_scrapsim), CONFIG, tmp_path)
+    record = run(RunSpec("redness"), Splits.load(tiny_scrapsim), tmp_path)
     assert (record.family, record.config["power"]) == ("classical", 2.0)
     assert 0 < record.metrics["ap"] < 1 and record.metrics["params_m"] == 1e-6
     assert method_style("redness") == {"label": "Redness", "color": "#ff0000", "marker": "x"}

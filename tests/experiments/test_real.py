@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_results import FIGURES, record, write_results
-from scrapseg.experiments.grid import run_jobs
 
 from scrapseg import reproduce
 from scrapseg.data.base import MissingFile
-from scrapseg.experiments import real, records
+from scrapseg.experiments import records
+from scrapseg.experiments.drawn_tiles import draw_tiles, load_drawn
+from scrapseg.experiments.run import load_splits, run
+from scrapseg.experiments.studies import plan
 from scrapseg.report import paper, tables, tables_real, verify
-from scrapseg.train.loop import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "paper/paper.typ"
@@ -22,16 +24,16 @@ SOURCE = ROOT / "paper/paper.typ"
 @pytest.fixture(scope="module")
 def tiles(tmp_path_factory):
     """The drawn set's splits."""
-    return real.load_drawn(real.draw_tiles(tmp_path_factory.mktemp("tiles"), tiles=4), size=64)
+    return load_drawn(draw_tiles(tmp_path_factory.mktemp("tiles"), tiles=4), size=64)
 
 
 def test_the_drawn_set_has_every_class_in_every_split_and_is_drawn_once(tiles, tmp_path):
     for part in (tiles.train, tiles.val, tiles.test):
         assert len({part.meta[i]["folder"] for i in part.ids}) == 6
-    again = real.draw_tiles(tmp_path / "tiles", tiles=4)
+    again = draw_tiles(tmp_path / "tiles", tiles=4)
     stamp = (again / "index.csv").stat().st_mtime_ns
     assert (again / "index.csv").read_bytes() == (tiles.train.root / "index.csv").read_bytes()
-    assert real.draw_tiles(again) == again
+    assert draw_tiles(again) == again
     assert (again / "index.csv").stat().st_mtime_ns == stamp
 
 
@@ -39,11 +41,11 @@ def test_the_drawn_set_has_every_class_in_every_split_and_is_drawn_once(tiles, t
 def study(tiles, tmp_path_factory):
     """Ours, from three starts, two steps each; the start from ScrapSim is a run of this study."""
     folder = tmp_path_factory.mktemp("results") / "real"
-    config = TrainConfig(batch_size=2, crop=64, evals=1)
-    run_jobs(real.method_jobs(["scrapseg"], [1], [0], 2, 1), tiles, config, folder)
+    given = {"tile_methods": ["scrapseg"], "tile_shots": [1], "start_shots": [1, "all"]}
+    given |= {"tile_seeds": [0], "tile_steps": 2, "tile_few_steps": 1, "tile_limit": None}
     model = folder / "cache/scrapseg_magnetic-tile_allshots_s0/model.safetensors"
-    jobs = real.start_jobs([1, "all"], [0], 2, 1, model)
-    run_jobs(jobs, tiles, config, folder)
+    for spec in plan("tiles", given | {"batch_size": 2, "crop": 64}):
+        run(replace(spec, start=model) if spec.start else spec, tiles, folder)
     records.collect(folder)
     tables_real.build_all(folder)
     return folder
@@ -81,13 +83,10 @@ def test_tables_compare_starts_and_leave_tagged_runs_out_of_the_methods(study):
     assert "**all shots**" in text and "started from ScrapSim" in text
 
 
-def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch, capsys):
+def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
     with pytest.raises(MissingFile, match=r"scrapseg.*magnetic_tile --download"):
-        real.load()
-    assert real.main([]) == 1
-    shown = capsys.readouterr().err.splitlines()
-    assert len(shown) == 1 and shown[0].startswith("real: ") and str(tmp_path) in shown[0]
+        load_splits("magnetic-tile", None, tmp_path)
 
 
 # ------------------------------------------------------------------------ paper and README

@@ -136,27 +136,29 @@ def test_provenance_names_packages_and_gives_the_date_in_utc():
     assert datetime.fromisoformat(facts["date"]).tzinfo == UTC
 
 
-def test_commit_is_marked_dirty_by_code_only(tmp_path):
-    assert records._commit(tmp_path) == "unknown"
+def test_a_record_says_of_which_commit_it_is_and_whether_the_tree_was_clean(tmp_path):
+    unknown = {"commit": "unknown", "clean": False}
+    assert records.source_state(tmp_path) == unknown
 
     def git(*arguments):
         identity = ["-c", "user.name=x", "-c", "user.email=x@example.org"]
         subprocess.run(["git", "-C", tmp_path, *identity, *arguments], check=True, timeout=20)
 
     git("init", "-q")
-    assert records._commit(tmp_path) == "unknown"  # no commit yet
+    assert records.source_state(tmp_path) == unknown  # no commit yet
     (tmp_path / "scrapseg").mkdir()
+    (tmp_path / "results").mkdir()
     code = tmp_path / "scrapseg" / "a.py"
     code.write_text("1\n")
     git("add", ".")
     git("commit", "-qm", "first")
-    clean = records._commit(tmp_path)
-    assert len(clean) == 40
-    (tmp_path / "notes.txt").write_text("no code\n")
-    assert records._commit(tmp_path) == clean
-    assert records._commit(tmp_path / "scrapseg") == "unknown"  # inside some other repository
+    state = records.source_state(tmp_path)
+    assert len(state["commit"]) == 40 and state["clean"]
+    (tmp_path / "results/run.json").write_text("made while others run\n")
+    assert records.source_state(tmp_path) == state
+    assert records.source_state(tmp_path / "scrapseg") == unknown  # inside some other repository
     code.write_text("2\n")
-    assert records._commit(tmp_path) == f"{clean}-dirty"
+    assert records.source_state(tmp_path) == state | {"clean": False}
 
 
 # ---------------------------------------------------------------- files

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from copy import copy
 from dataclasses import asdict, replace
 
 import numpy as np
@@ -15,20 +16,25 @@ from sklearn.metrics import average_precision_score
 
 from scrapseg.baselines.registry import make
 from scrapseg.data.classes import CLASSES, by_slug
-from scrapseg.experiments import run as experiment
-from scrapseg.experiments.build import Backbone, Variant, build
+from scrapseg.experiments import fit, studies
+from scrapseg.experiments import run as runner
+from scrapseg.experiments.build import build
+from scrapseg.experiments.drawn_tiles import draw_tiles, load_drawn
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect
-from scrapseg.experiments.run import Splits, load_maps, run
+from scrapseg.experiments.run import Splits, label_stack, load_maps, run
+from scrapseg.experiments.studies import Backbone, RunSpec, Variant
 from scrapseg.models import weights
 from scrapseg.models.pocket import ALIGNED
+from scrapseg.models.predict import Predictions
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.towers import TokenEncoder
 from scrapseg.report.tables import main_runs
 from scrapseg.train.budget import BudgetError
 from scrapseg.train.loop import TrainConfig
 
-CONFIG = TrainConfig(steps=2, batch_size=2, crop=64, evals=1)
+CHANGES = {"steps": 2, "batch_size": 2, "crop": 64, "evals": 1}
+CONFIG = TrainConfig(**CHANGES)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def splits(tiny_scrapsim):
 
 
 def test_a_run_leaves_record_weights_and_maps(splits, tmp_path):
-    record = run("scrapseg", splits, CONFIG, tmp_path, shots=1, seed=3)
+    record = run(RunSpec("scrapseg", shots=1, seed=3, changes=CHANGES), splits, tmp_path)
     on_disk = json.loads((tmp_path / "runs" / f"{record.name()}.json").read_text())
     assert (on_disk["shots"], on_disk["seed"], on_disk["family"]) == (1, 3, "ours")
     assert on_disk["config"]["seed"] == 3
@@ -58,19 +64,131 @@ def test_a_finished_run_is_read_back_until_something_changes(splits, tmp_path, m
         fits.append(1)
         return real(*args, **kwargs)
 
-    real = experiment.fit
-    monkeypatch.setattr(experiment, "fit", counting)
-    first = run("scrapseg-random", splits, CONFIG, tmp_path)
-    again = run("scrapseg-random", splits, CONFIG, tmp_path)
+    real = fit.fit
+    monkeypatch.setattr(fit, "fit", counting)
+    first = run(RunSpec("scrapseg-random", changes=CHANGES), splits, tmp_path)
+    again = run(RunSpec("scrapseg-random", changes=CHANGES), splits, tmp_path)
     assert len(fits) == 1
     assert again.metrics == pytest.approx(first.metrics, nan_ok=True)
     assert again.provenance == first.provenance
-    run("scrapseg-random", splits, TrainConfig(steps=1, batch_size=2, crop=64), tmp_path)
+    run(RunSpec("scrapseg-random", changes=CHANGES | {"steps": 1}), splits, tmp_path)
     assert len(fits) == 2
 
 
+def counted(monkeypatch) -> list[str]:
+    """The methods of the runs that are made from now on, which cost nothing: a random guess."""
+    made = []
+
+    def guess(spec, splits, config, cache, state_path):
+        made.append(spec.method)
+        rng = np.random.default_rng(spec.seed)
+        of, val = (label_stack(part).shape for part in (getattr(splits, spec.split), splits.val))
+        maps = Predictions(rng.random(of, np.float32), None)
+        return fit.Outcome(maps, rng.random(val, np.float32), {"train_s": 0.0}, {})
+
+    monkeypatch.setattr(fit, "outcome", guess)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("settings", "other"),
+    [({"size": 256}, {"size": 128}), ({"size": 256, "materials": True}, {"size": 256})],
+)
+def test_another_size_or_other_classes_of_the_data_are_another_run(
+    splits, tmp_path, monkeypatch, settings, other
+):
+    made, test = counted(monkeypatch), copy(splits.test)
+    for of in (settings, settings, other):
+        test.settings = of
+        run(RunSpec("padim"), Splits(splits.train, splits.val, test), tmp_path)
+    assert len(made) == 2
+    assert runner.settings(RunSpec("padim"), splits, CONFIG)["data"] == {"images": [16, 4, 12]}
+
+
+def test_photographs_read_at_another_size_are_another_run(tmp_path, monkeypatch):
+    made, root = counted(monkeypatch), draw_tiles(tmp_path / "tiles", tiles=4)
+    spec = RunSpec("padim", dataset="magnetic-tile")
+    for size in (64, 64, 96):
+        record = run(spec, load_drawn(root, size=size), tmp_path)
+    assert len(made) == 2 and record.config["data"]["size"] == 96
+
+
+def test_other_packages_weights_or_sources_are_another_run(splits, tmp_path, monkeypatch):
+    made, spec = counted(monkeypatch), RunSpec("scrapseg")
+    first = run(spec, splits, tmp_path)
+    assert run(spec, splits, tmp_path).provenance == first.provenance and len(made) == 1
+    monkeypatch.setattr(studies, "installed", lambda package: "0.0")
+    run(spec, splits, tmp_path)
+    assert len(made) == 2
+    weights_file = tmp_path / "pocket-aligned.safetensors"
+    weights_file.write_bytes(b"other weights")
+    monkeypatch.setattr(studies, "shipped", lambda name: weights_file)
+    run(spec, splits, tmp_path)
+    assert len(made) == 3
+    monkeypatch.setattr(studies, "TRAINED", [])
+    run(spec, splits, tmp_path)
+    assert len(made) == 4
+
+
+def test_a_change_that_cannot_matter_may_be_accepted(splits, tmp_path, monkeypatch):
+    made, spec = counted(monkeypatch), RunSpec("scrapseg")
+    first = run(spec, splits, tmp_path)
+    monkeypatch.setattr(studies, "TRAINED", [])
+    runner.accept(spec, tmp_path)
+    assert run(spec, splits, tmp_path).metrics["ap"] == first.metrics["ap"] and len(made) == 1
+    monkeypatch.setattr(studies, "EVERY", [])
+    run(spec, splits, tmp_path)
+    assert len(made) == 2
+
+
+def test_a_record_from_elsewhere_has_no_cache_and_is_made_anew(splits, tmp_path, monkeypatch):
+    made, spec = counted(monkeypatch), RunSpec("padim")
+    run(spec, splits, tmp_path)
+    path = tmp_path / "runs" / f"{spec.name}.json"
+    path.write_text(path.read_text().replace('"date": "20', '"date": "19'))
+    run(spec, splits, tmp_path)
+    assert len(made) == 2
+
+
+def test_a_stopped_run_goes_on_and_ends_as_if_it_had_not_been(splits, tmp_path, monkeypatch):
+    spec = RunSpec("unet", changes=CHANGES | {"steps": 3, "evals": 2})
+    whole = run(spec, splits, tmp_path / "whole")
+    real, looks = fit.predict, []
+
+    def stopping(*args, **kwargs):
+        looks.append(1)
+        if len(looks) == 2:  # the look at val after the last step
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(fit, "predict", stopping)
+    with pytest.raises(KeyboardInterrupt):
+        run(spec, splits, tmp_path / "stopped")
+    (state,) = (tmp_path / "stopped/cache" / spec.name).glob("*.state")
+    assert not (tmp_path / "stopped/runs").exists()
+    monkeypatch.setattr(fit, "predict", real)
+    resumed = run(spec, splits, tmp_path / "stopped")
+    assert not state.exists()
+    for name in whole.metrics.keys() - {"train_s", "ms_per_image"}:
+        np.testing.assert_equal(whole.metrics[name], resumed.metrics[name], err_msg=name)
+
+
+def test_val_without_impurities_is_refused_before_the_first_step(splits, tmp_path, monkeypatch):
+    monkeypatch.setattr(fit, "fit", lambda *args, **kwargs: pytest.fail("it trains"))
+    val = copy(splits.val)
+    val.ids = [i for i in val.ids if not splits.val.sample(i).label.any()]
+    bare = Splits(splits.train, val, splits.test)
+    for method in ("scrapseg", "padim"):
+        with pytest.raises(fit.NothingToChooseBy, match="no image of split 'val' shows an impurity") as error:
+            run(RunSpec(method, changes=CHANGES), bare, tmp_path)
+        assert "\n" not in str(error.value)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(fit.NothingToChooseBy):
+        fit.train("unet", bare, CONFIG)
+
+
 def test_the_same_seed_gives_the_same_numbers(splits, tmp_path):
-    a, b = (run("unet", splits, CONFIG, tmp_path / f) for f in "ab")
+    a, b = (run(RunSpec("unet", changes=CHANGES), splits, tmp_path / f) for f in "ab")
     costs = {"train_s", "ms_per_image"}
     for name in a.metrics.keys() - costs:
         np.testing.assert_equal(a.metrics[name], b.metrics[name], err_msg=name)
@@ -109,9 +227,8 @@ def test_variants_of_ours_keep_the_aligned_weights_they_can():
 
 
 def test_a_tagged_run_on_val_stays_apart(splits, tmp_path):
-    record = run(
-        "scrapseg", splits, CONFIG, tmp_path, variant=Variant(stages=2), split="val", tag="stages-2"
-    )
+    spec = RunSpec(variant=Variant(stages=2), split="val", tag="stages-2", changes=CHANGES)
+    record = run(spec, splits, tmp_path)
     path = tmp_path / "runs" / "scrapseg_scrapsim_allshots_s0_stages-2.json"
     on_disk = json.loads(path.read_text())
     assert (on_disk["split"], on_disk["config"]["variant"]["stages"]) == ("val", 2)
@@ -120,9 +237,7 @@ def test_a_tagged_run_on_val_stays_apart(splits, tmp_path):
         assert len(maps["labels"]) == len(splits.val)
     assert ScrapSeg.load(cache / "model.safetensors").stages == 2
     assert len(main_runs(collect(tmp_path))) == 0
-    again = run(
-        "scrapseg", splits, CONFIG, tmp_path, variant=Variant(stages=2), split="val", tag="stages-2"
-    )
+    again = run(spec, splits, tmp_path)
     assert again.provenance == record.provenance
 
 
@@ -133,9 +248,9 @@ def test_a_class_without_labels_is_not_trained(splits, monkeypatch):
         seen.extend(train_set[i][1].unique().tolist() for i in range(len(train_set)))
         return [{"step": 1, "val": 0.0}]
 
-    monkeypatch.setattr(experiment, "fit", looking)
-    experiment.train("scrapseg", splits, replace(CONFIG, without="cable"))
-    cable, ignored = by_slug("cable").index, experiment.IGNORED
+    monkeypatch.setattr(fit, "fit", looking)
+    fit.train("scrapseg", splits, replace(CONFIG, without="cable"))
+    cable, ignored = by_slug("cable").index, fit.IGNORED
     held = {label for labels in seen for label in labels}
     assert cable not in held and ignored in held
 
@@ -156,11 +271,11 @@ def test_every_trained_method_has_its_chosen_rates():
 
 @pytest.mark.parametrize("method", ["random-forest", "padim"])
 def test_a_fitted_method_leaves_the_same_record(splits, tmp_path, method):
-    record = run(method, splits, CONFIG, tmp_path)
+    record = run(RunSpec(method, changes=CHANGES), splits, tmp_path)
     assert record.config["steps"] == 2 and METHODS[method].settings.items() <= record.config.items()
     assert record.metrics["params_m"] > 0 and record.metrics["ms_per_image"] > 0
     assert ("miou" in record.metrics) == (method == "random-forest")
-    again = run(method, splits, CONFIG, tmp_path)
+    again = run(RunSpec(method, changes=CHANGES), splits, tmp_path)
     assert again.provenance == record.provenance
 
 
@@ -192,23 +307,26 @@ def test_another_backbone_without_a_gpu_stops_before_it_trains(
 ):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(BudgetError, match="needs a GPU"):
-        run("scrapseg", splits, CONFIG, tmp_path, backbone=small_vit)
+        run(RunSpec("scrapseg", backbone=small_vit, changes=CHANGES), splits, tmp_path)
     assert "GB of GPU memory" in capsys.readouterr().out
     assert not list((tmp_path / "runs").glob("*"))
 
 
 def test_a_run_on_another_backbone_says_so(small_vit, splits, tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment, "announce", lambda model, config: None)
+    monkeypatch.setattr(fit, "announce", lambda model, config: None)
     path = tmp_path / "weights.pt"
     torch.save(open_clip.create_model(small_vit.name).state_dict(), path)
     from_file = replace(small_vit, weights_path=str(path))
-    record = run("scrapseg", splits, CONFIG, tmp_path, backbone=from_file)
+    record = run(RunSpec("scrapseg", backbone=from_file, changes=CHANGES), splits, tmp_path)
     assert record.backbone == small_vit.name
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert record.config["backbone"] == asdict(from_file) | {"weights_sha256": sha256}
     model = ScrapSeg.load(tmp_path / "cache" / record.name() / "model.safetensors")
     assert isinstance(model.encoder, TokenEncoder)
-    assert run("patchcore", splits, CONFIG, tmp_path, backbone=small_vit).backbone == "pocket"
+    given = {"compared": ["scrapseg", "patchcore"], "seed": 0, "steps": 1, "lr": 3e-4}
+    ours, other = studies.plan("compared", given | {"backbone": small_vit.name, "encoder_lr": 1e-5})
+    assert (ours.backbone.name, other.backbone.name) == (small_vit.name, "pocket")
+    assert ours.name.endswith(f"_{small_vit.name}") and other.changes == {"steps": 1}
 
 
 def test_controls_are_refused_on_the_other_kind_of_tower(small_vit):
@@ -224,16 +342,16 @@ def test_other_weights_behind_the_same_path_are_another_run(small_vit, tmp_path)
     seen = []
     for content in (b"one", b"two", b"two"):
         path.write_bytes(content)
-        seen.append(experiment.weights_identity(backbone))
+        seen.append(runner.weights_identity(backbone))
     expected = [hashlib.sha256(content).hexdigest() for content in (b"one", b"two", b"two")]
     assert seen == [{"weights_sha256": sha256} for sha256 in expected]
-    assert experiment.weights_identity(small_vit) == {}
+    assert runner.weights_identity(small_vit) == {}
 
 
 def test_a_missing_weight_file_stops_a_run_before_it_trains(small_vit, splits, tmp_path):
     backbone = replace(small_vit, weights_path=str(tmp_path / "nowhere.pt"))
     with pytest.raises(weights.WeightsMissing, match=r"nowhere\.pt: no such weight file"):
-        run("scrapseg", splits, CONFIG, tmp_path, backbone=backbone)
+        run(RunSpec("scrapseg", backbone=backbone, changes=CHANGES), splits, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
@@ -241,7 +359,7 @@ def test_class_precision_is_scikit_learns():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 9, (3, 16, 16))
     scores = rng.normal(size=(9, 3, 8, 8)).astype(np.float16)
-    found = experiment.class_precision(scores, labels)
+    found = fit.class_precision(scores, labels)
     seen = labels[:, ::2, ::2] == 4
     expected = average_precision_score(seen.ravel(), scores[4].ravel())
     slug = CLASSES[4].slug
