@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from fake_results import FIGURES, record, write_results
 
+from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg import reproduce
 from scrapseg.data.base import MissingFile
 from scrapseg.experiments import records
-from scrapseg.experiments.drawn_tiles import draw_tiles, load_drawn
 from scrapseg.experiments.run import load_splits, run
 from scrapseg.experiments.studies import plan
 from scrapseg.report import paper, tables, tables_real, verify

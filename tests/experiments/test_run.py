@@ -14,12 +14,12 @@ import torch
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 
+from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg.baselines.registry import make
 from scrapseg.data.classes import CLASSES, by_slug
 from scrapseg.experiments import fit, studies
 from scrapseg.experiments import run as runner
 from scrapseg.experiments.build import build
-from scrapseg.experiments.drawn_tiles import draw_tiles, load_drawn
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect
 from scrapseg.experiments.run import Splits, label_stack, load_maps, run
@@ -179,7 +179,7 @@ def test_val_without_impurities_is_refused_before_the_first_step(splits, tmp_pat
     val.ids = [i for i in val.ids if not splits.val.sample(i).label.any()]
     bare = Splits(splits.train, val, splits.test)
     for method in ("scrapseg", "padim"):
-        with pytest.raises(fit.NothingToChooseBy, match="no image of split 'val' shows an impurity") as error:
+        with pytest.raises(fit.NothingToChooseBy, match="split 'val' shows an impurity") as error:
             run(RunSpec(method, changes=CHANGES), bare, tmp_path)
         assert "\n" not in str(error.value)
     assert not list(tmp_path.iterdir())
