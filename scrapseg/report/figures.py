@@ -320,9 +320,3 @@ def training_curves(history: pd.DataFrame) -> Figure:
     right.set_ylabel("validation quality")
     right.set_ylim(0, 1)
     return fig
-
-
-# ----------------------------------------------------------------------------------- the method
-
-
-# ------------------------------------------------------------------ for notebooks 01 and 02
