@@ -71,22 +71,15 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
 
     stamp = root / ".verified"
     mark = {"checksums": digest, "fingerprint": _fingerprint(root, wanted)}
-    try:
+    with contextlib.suppress(OSError, ValueError):  # no stamp, or not one of ours: check in full
         if json.loads(stamp.read_text()) == mark:
             return digest
-    except (OSError, ValueError):
-        pass  # no stamp, or not one of ours: check in full
 
-    missing, wrong = [], []
+    missing = [name for name in wanted if not (root / name).is_file()]
+    there = [name for name in wanted if name not in missing]
     # The bar appears only when the check is slow, on a cold disk or a large data set.
-    for name, value in tqdm(wanted.items(), desc="checksums", unit="file", delay=2, leave=False):
-        try:
-            found = hashlib.sha256((root / name).read_bytes()).hexdigest()
-        except FileNotFoundError:
-            missing.append(name)
-        else:
-            if found != value:
-                wrong.append(name)
+    bar = tqdm(there, desc="checksums", unit="file", delay=2, leave=False)
+    wrong = [n for n in bar if hashlib.sha256((root / n).read_bytes()).hexdigest() != wanted[n]]
     if wrong:
         also = f"; missing too: {', '.join(missing)}" if missing else ""
         raise ChecksumMismatch(
@@ -101,14 +94,9 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
 
 def _fingerprint(root: Path, names: Iterable[str]) -> str:
     """A hash over the sizes and times of change of the files, or of their absence."""
-    seen = hashlib.sha256()
-    for name in sorted(names):
-        try:
-            stat = (root / name).stat()
-            seen.update(f"{name} {stat.st_size} {stat.st_mtime_ns}\n".encode())
-        except FileNotFoundError:
-            seen.update(f"{name} missing\n".encode())
-    return seen.hexdigest()
+    stats = {name: path.stat() for name in sorted(names) if (path := root / name).exists()}
+    seen = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats.items()]
+    return hashlib.sha256("\n".join(seen).encode()).hexdigest()
 
 
 def read_text(path: Path) -> str:
