@@ -53,7 +53,7 @@ from scipy import ndimage
 from scrapseg import metrics
 from scrapseg.data import base, scrapsim, shots
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
-from scrapseg.experiments.records import save_figure, save_table
+from scrapseg.experiments.records import save_figure
 from scrapseg.report import style
 
 mpl.rcParams.update(style.STYLE)
@@ -212,11 +212,10 @@ def totals(split, part):
 per_class = scrapsim.composition(splits.values())
 extra = pd.DataFrame([totals(s, part) for s in splits.values() for part in ("all", "none")])
 composition = pd.concat([per_class[extra.columns], extra], ignore_index=True)
-save_table(composition, results_dir, "composition")
 
 # %%
 SHADES = dict(zip(base.SPLITS, sns.color_palette("blend:#5B8DB8,#DCE8F2", 3)))
-SPLITS = [Patch(color=shade, label=split) for split, shade in SHADES.items()]
+SPLIT_KEY = [Patch(color=shade, label=split) for split, shade in SHADES.items()]
 STACK = {"hue": "split", "palette": SHADES, "multiple": "stack", "legend": False}
 STACK |= {"alpha": 1, "linewidth": 0.4, "edgecolor": "white"}
 named = composition.assign(name=composition["class"].map(dict(zip(SLUGS[1:], NAMES))))
@@ -236,7 +235,7 @@ left, right = figure.subplots(1, 2, sharey=True)
 count_bars("images", left)
 count_bars("instances", right)
 right.set_xlim(right=1.3 * right.get_xlim()[1])  # room for the legend
-right.legend(handles=SPLITS, loc="center right")
+right.legend(handles=SPLIT_KEY, loc="center right")
 figure
 
 # %% tags=["nbval-check-output"]
@@ -256,7 +255,7 @@ long = pd.concat(pd.DataFrame({"split": n, "share": 100 * np.array(v)}) for n, v
 figure = style.figure(style.COLUMN, 2.2)
 axes = figure.subplots()
 sns.histplot(long.iloc[::-1], x="share", bins=24, **STACK, ax=axes)
-axes.legend(handles=SPLITS)
+axes.legend(handles=SPLIT_KEY)
 axes.set(xlabel="impurity, % of the image's pixels", ylabel="images")
 figure
 
@@ -503,7 +502,7 @@ left.tick_params(axis="y", length=0, pad=10)
 key = {"marker": "s", "s": 30, "clip_on": False, "transform": left.get_yaxis_transform()}
 left.scatter(np.full(len(NAMES), -0.03), range(len(NAMES)), c=COLOURS, **key)
 middle.set(yticks=[], xlabel="objects", xlim=(0, 1.45 * middle.get_xlim()[1]))
-middle.legend(handles=SPLITS, loc="center right", fontsize=6, handlelength=1)
+middle.legend(handles=SPLIT_KEY, loc="center right", fontsize=6, handlelength=1)
 sns.histplot(objects, x="pixels", hue="class", hue_order=SLUGS[1:], palette=COLOURS, bins=20,
              multiple="stack", log_scale=True, alpha=1, linewidth=0.2, edgecolor="white",
              legend=False, ax=right)  # fmt: skip
