@@ -481,8 +481,10 @@ def learned(shots, seed, known):
     wanted = set(few_shot_ids(train, shots, seed))
     some = known.take([i for i, name in enumerate(drawn) if name in wanted])
     context, free = LearnedContext(), FreeVectors()
-    learn(context, some, context_steps, seed)
-    learn(free, some, 4 * context_steps, seed)  # its steps are cheap
+    for module, steps in ((context, context_steps), (free, 4 * context_steps)):
+        losses = learn(module, some, steps, seed)  # the free vectors' steps are cheap
+        name = type(module).__name__
+        print(f"{shots} shots, draw {seed}: {name} from {losses[0]:.2f} to {losses[-1]:.2f}")
     assert all(parameter.grad is None for parameter in text_tower().parameters())
     return {"learned context": context, "free vectors": free}
 
@@ -613,37 +615,35 @@ def stretched(odds):
 
 
 # %%
-image = ipywidgets.Dropdown(options=val.ids, description="image")
-phrase = ipywidgets.Text("wood", description="find", continuous_update=False)  # on Enter
-against = ipywidgets.Text(description="against", placeholder="steel", continuous_update=False)
-stretch = ipywidgets.Checkbox(True, description="stretch contrast", indent=False)
+choose = ipywidgets.Dropdown(options=val.ids, description="image")
+find = ipywidgets.Text("wood", description="find", continuous_update=False)  # on Enter
+rival = ipywidgets.Text(description="against", placeholder="steel", continuous_update=False)
+contrast = ipywidgets.Checkbox(True, description="stretch contrast", indent=False)
 picture, message = ipywidgets.Image(format="jpeg", width=576), ipywidgets.Label()
 
 
-def look(_change=None):
+def show(_change=None):
     """Show the chosen image with the map of the phrase over it."""
-    i, wanted, other = image.index, phrase.value.strip(), against.value.strip()
+    i, wanted, other = choose.index, find.value.strip(), rival.value.strip()
     mixed, message.value = val[i].image, "Type a phrase to look for, such as: rusty pipe"
     if wanted:
         odds = log_odds_map(i, wanted, other)
-        heat = style.heat(stretched(odds) if stretch.value else odds.sigmoid().numpy())
+        heat = style.heat(stretched(odds) if contrast.value else odds.sigmoid().numpy())
         mixed = (0.4 * style.faded(mixed) + 0.6 * heat).astype(np.uint8)
         share = (odds > 0).float().mean()
-        message.value = (
-            f"{wanted!r} is nearer than {other or 'steel'!r} on {share:.1%} of the pixels"
-        )
+        message.value = f"{wanted!r} is nearer than {other or 'steel'!r} on {share:.1%} of it"
     PIL.Image.fromarray(mixed).save(file := io.BytesIO(), "jpeg", quality=88)
     picture.value = file.getvalue()
 
 
 # %%
-controls = [image, phrase, against, stretch]
+controls = [choose, find, rival, contrast]
 for control in controls:
-    control.observe(look, names="value")
-look()
-first = picture.value
-phrase.value = "a copper coil"  # as if typed
-assert picture.value != first and "copper coil" in message.value
+    control.observe(show, names="value")
+show()
+first_picture = picture.value
+find.value = "a copper coil"  # as if typed
+assert picture.value != first_picture and "copper coil" in message.value
 ipywidgets.VBox([ipywidgets.HBox(controls), picture, message])
 
 # %% [markdown]

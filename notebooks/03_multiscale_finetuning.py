@@ -345,9 +345,9 @@ print(
 # %% [markdown]
 # ## Training
 #
-# The whole run is such steps, with warm-up and a cosine. The weights kept are those with the best impurity mIoU on val. Last,
-# the offset $b$ is chosen anew on val: crops that look for impurities on purpose do not show how rare they
-# are on whole images. Every trained method gets this, baselines too.
+# The whole run is such steps, with warm-up and a cosine. The weights kept are those with the best
+# impurity mIoU on val. Last, the offset $b$ is chosen anew on val: crops that look for impurities on
+# purpose do not show how rare they are on whole images. Every trained method gets this, baselines too.
 
 # %%
 ours, frozen = run_all(specs, results_dir, data_dir)
