@@ -9,20 +9,19 @@ from __future__ import annotations
 
 import copy
 import weakref
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
-from time import perf_counter
 
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.benchmark import Timer
 from torch.utils.flop_counter import FlopCounterMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from scrapseg.train.loop import TrainConfig
-from scrapseg.train.losses import segmentation_loss
+from scrapseg.models.scrapseg import SegOutput
+from scrapseg.train.loop import TrainConfig, training_loss
 
 #: Rate for the time of a run on a GPU that is not there to be measured, in operations a second.
 ASSUMED_RATE = 50e12
@@ -126,45 +125,33 @@ def counted(model: nn.Module, config: TrainConfig) -> Budget:
 
 
 def measured(budget: Budget, model: nn.Module, config: TrainConfig, device: str) -> Budget:
-    """`budget` with a step's time on `device`, and on a GPU its memory, from three real steps.
+    """`budget` with a step's time on `device`, and on a GPU its memory, from a few real steps.
 
-    The model's weights and batch statistics are left as they are; it is left on the CPU.
+    They are taken by a copy; the model is not changed.
 
     Raises:
         BudgetError: the steps do not fit into the device's memory.
     """
-    before = {k: v.clone() for k, v in model.named_buffers()}
-    on_gpu = torch.device(device).type == "cuda"
+    gpu = torch.device(device).type == "cuda"
     try:
         with torch.random.fork_rng():
-            model.to(device)
+            shadow = copy.deepcopy(model).to(device)
             images, labels = noise(config, device)
-            held = torch.cuda.memory_allocated() if on_gpu else 0
-            training_step(model, images, labels, config)  # warms up
-            if on_gpu:
-                torch.cuda.reset_peak_memory_stats()
-            times = []
-            for _ in range(3):
-                model.zero_grad()
-                start = perf_counter()
-                training_step(model, images, labels, config)
-                if on_gpu:
-                    torch.cuda.synchronize()
-                times.append(perf_counter() - start)
-            peak = torch.cuda.max_memory_allocated() - held if on_gpu else budget.step_bytes
+            held = torch.cuda.memory_allocated() if gpu else 0
+
+            def step() -> None:
+                shadow.zero_grad()
+                training_step(shadow, images, labels, config)
+
+            timer = Timer("f()", globals={"f": step}, num_threads=torch.get_num_threads())
+            step_s = timer.timeit(3).median  # after a warm-up
+            peak = torch.cuda.max_memory_allocated() - held if gpu else budget.step_bytes
     except torch.OutOfMemoryError as error:
         raise BudgetError(
             f"a step of {config.batch_size} images of {config.crop} px does not fit on {device}: "
             "set a smaller batch_size, or grad_checkpointing"
         ) from error
-    finally:
-        model.zero_grad()
-        model.to("cpu")
-        if on_gpu:
-            torch.cuda.empty_cache()
-        for key, buffer in model.named_buffers():
-            buffer.copy_(before[key])
-    return replace(budget, step_s=sorted(times)[1], step_bytes=peak)
+    return replace(budget, step_s=step_s, step_bytes=peak)
 
 
 def announce(model: nn.Module, config: TrainConfig) -> Budget:
@@ -201,14 +188,9 @@ def noise(config: TrainConfig, device: str) -> tuple[Tensor, Tensor]:
 def training_step(model, images: Tensor, labels: Tensor, config: TrainConfig) -> None:
     """Forward and backward as in `train.fit`, in its precision."""
     mixed = config.precision.endswith("-mixed")
-    with torch.autocast(images.device.type, torch.bfloat16) if mixed else nullcontext():
-        out = model(images)
-    loss = segmentation_loss(
-        out.logits.float(),
-        out.image_logits,
-        labels,
-        gamma=config.gamma,
-        dice_weight=config.dice_weight,
-        image_weight=config.image_weight,
-    )
-    loss.total.backward()
+
+    def forward(batch: Tensor) -> SegOutput:
+        with torch.autocast(batch.device.type, torch.bfloat16, enabled=mixed):
+            return model(batch)
+
+    training_loss(forward, (images, labels), config).total.backward()

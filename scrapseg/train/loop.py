@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from scrapseg.train.losses import segmentation_loss
+from scrapseg.models.scrapseg import SegOutput
+from scrapseg.train.losses import LossParts, segmentation_loss
 
 
 class TrainingDiverged(Exception):
@@ -109,6 +111,23 @@ def eval_steps(steps: int, evals: int) -> set[int]:
     return {round(steps * (1 - k * 2 / (3 * max(1, evals)))) for k in range(evals)} | {steps}
 
 
+def training_loss(
+    model: Callable[[Tensor], SegOutput], batch: tuple[Tensor, Tensor], config: TrainConfig
+) -> LossParts:
+    """The loss of a model on a batch of images and labels, weighted as `config` says."""
+    images, labels = batch
+    out = model(images.contiguous(memory_format=torch.channels_last))
+    return segmentation_loss(
+        out.logits.float(),
+        out.image_logits,
+        labels,
+        gamma=config.gamma,
+        dice_weight=config.dice_weight,
+        image_weight=config.image_weight,
+        binary=config.binary,
+    )
+
+
 def fit(
     model: nn.Module,
     train_set: Dataset,
@@ -147,19 +166,7 @@ def fit(
             persistent_workers=config.workers > 0,
         )
 
-    def loss(model: nn.Module, batch: tuple[Tensor, Tensor]) -> NamedTuple:
-        images, labels = batch
-        out = model(images.contiguous(memory_format=torch.channels_last))
-        return segmentation_loss(
-            out.logits.float(),
-            out.image_logits,
-            labels,
-            gamma=config.gamma,
-            dice_weight=config.dice_weight,
-            image_weight=config.image_weight,
-            binary=config.binary,
-        )
-
+    loss = partial(training_loss, config=config)
     return optimise(
         model, batches, loss, score, config, state_path=state_path, fabric=fabric, label=label
     )
