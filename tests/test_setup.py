@@ -146,7 +146,7 @@ def test_citation_and_version_agree(project):
 
 def test_profiles_are_named_after_their_files():
     paths = set((ROOT / "notebooks/profiles").glob("*.yaml"))
-    assert {p.stem for p in paths} == {"laptop", "full", "clip", "real"}
+    assert {p.stem for p in paths} == {"smoke", "laptop", "full", "clip", "real"}
     for path in paths:
         values = yaml.safe_load(path.read_text())
         assert values["profile"] == path.stem
