@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from scrapseg.files import atomic_write
-from scrapseg.models.clip import ClipError
+from scrapseg.models.clip import ClipError, first_line
 from scrapseg.models.towers import ImageEncoder, Stages, TokenEncoder, encoder_from_spec
 
 #: What may learn, the most first: everything; the last quarter of the image tower and what follows
@@ -31,6 +31,9 @@ TRAINED = ("all", "last stage", "head", "projections")
 #: Start value of the normal class's offset: about the log-odds of steel among pixels. Without it
 #: the first steps are spent on the imbalance alone (Lin et al. 2017, section 4.1).
 NORMAL_LOG_ODDS = 3.0
+
+#: What a damaged file, or one of another architecture, leads to.
+UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, SafetensorError, ClipError)
 
 
 class SegOutput(NamedTuple):
@@ -318,18 +321,12 @@ class ScrapSeg(nn.Module):
         try:
             config = json.loads(path.with_suffix(".json").read_text())
             state = load_file(path)
-        except (OSError, ValueError, SafetensorError) as error:
-            raise ModelFileError(f"{path}: cannot read the saved model ({error})") from error
-        try:
             # Files of before there was a choice hold a pocket model and do not say so.
             encoder = encoder_from_spec(config.pop("encoder", {"model": "pocket"}))
             del config["classes"]  # for the reader: the vectors themselves say how many
             model = cls(encoder, state["text"], **config)
-        except (ClipError, KeyError, TypeError) as error:
-            raise ModelFileError(f"{path}: cannot build the saved model ({error})") from error
-        try:
             model.load_state_dict(state)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise ModelFileError(f"{path}: weights do not fit this model ({first})") from error
+        except UNREADABLE as error:
+            reason = first_line(error)
+            raise ModelFileError(f"{path}: cannot read the saved model ({reason})") from error
         return model.eval()

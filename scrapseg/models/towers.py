@@ -118,8 +118,10 @@ class ImageEncoder(nn.Module):
         """Shapes for one image of the tower's own size, without computing anything."""
         meta = {k: v.to("meta") for k, v in [*self.named_parameters(), *self.named_buffers()]}
         image = torch.empty(1, 3, self.image_size, self.image_size, device="meta")
-        with evaluating(self):
-            return functional_call(self, meta, (image,))
+        was_training = self.training
+        stages = functional_call(self.eval(), meta, (image,))  # leaves batch statistics alone
+        self.train(was_training)
+        return stages
 
     def depth_groups(self) -> list[list[nn.Parameter]]:
         """Parameters from the input side to the output side, for layer-wise learning rates.
@@ -237,17 +239,6 @@ def takes_one_size(visual: nn.Module) -> bool:
     """
     patches = getattr(getattr(visual, "trunk", None), "patch_embed", None)
     return getattr(patches, "strict_img_size", False)
-
-
-@contextmanager
-def evaluating(module: nn.Module) -> Iterator[nn.Module]:
-    """Put a module in eval mode for the block, so that a probe leaves batch statistics alone."""
-    was_training = module.training
-    module.eval()
-    try:
-        yield module
-    finally:
-        module.train(was_training)
 
 
 # ---------------------------------------------------------------- any open_clip model
