@@ -18,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from tqdm import tqdm
 
 
 class LargePrediction(NamedTuple):
@@ -63,7 +62,6 @@ def predict_large(
     overlap: int = 64,
     scales: Sequence[float] = (1.0,),
     batch_size: int = 4,
-    progress: bool = False,
 ) -> LargePrediction:
     """Class map and anomaly score of one photograph of any size.
 
@@ -75,7 +73,6 @@ def predict_large(
         overlap: of neighbouring tiles, in pixels the model sees.
         scales: magnifications at which the photograph is seen; their probabilities are averaged.
         batch_size: tiles at a time.
-        progress: show a bar.
 
     Returns:
         `LargePrediction` at the photograph's size. Beside it, the photograph and one batch in the
@@ -98,18 +95,16 @@ def predict_large(
     streams = [_bands(model, image, s, tile, overlap, batch_size) for s in scales]
     waiting = [next(stream) for stream in streams]
     row = 0
-    with tqdm(total=height, unit="row", desc="tiles", disable=not progress, mininterval=2) as bar:
-        while row < height:
-            n = min(p.shape[1] for p in waiting)  # rows that every scale has finished
-            p = sum(p[:, :n] for p in waiting) / len(waiting)
-            entropy = -torch.xlogy(p, p).sum(0) / np.log(len(p))
-            for whole, rows in zip(found, (1 - p[0], p.argmax(0), 1 + p[1:].argmax(0), entropy)):
-                whole[row : row + n] = rows.numpy()
-            row += n
-            if row < height:
-                rest = zip(waiting, streams, strict=True)
-                waiting = [p[:, n:] if p.shape[1] > n else next(stream) for p, stream in rest]
-            bar.update(n)
+    while row < height:
+        n = min(p.shape[1] for p in waiting)  # rows that every scale has finished
+        p = sum(p[:, :n] for p in waiting) / len(waiting)
+        entropy = -torch.xlogy(p, p).sum(0) / np.log(len(p))
+        for whole, rows in zip(found, (1 - p[0], p.argmax(0), 1 + p[1:].argmax(0), entropy)):
+            whole[row : row + n] = rows.numpy()
+        row += n
+        if row < height:
+            rest = zip(waiting, streams, strict=True)
+            waiting = [p[:, n:] if p.shape[1] > n else next(stream) for p, stream in rest]
     return found
 
 
