@@ -64,8 +64,9 @@ from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits
+from scrapseg.experiments.stats import read as scene_stats
 from scrapseg.experiments.studies import plan, run_all
-from scrapseg.report import figures, style, tables
+from scrapseg.report import figures, scene_tables, style, tables
 
 matplotlib.rcParams.update(style.STYLE)
 splits = Splits.load(data_dir, limit)
@@ -140,7 +141,7 @@ made = source / "tables"
 bands = (
     pd.read_csv(made / "fewshot_bands.csv", dtype={"shots": str})
     if alone
-    else tables.fewshot_bands(source)
+    else scene_tables.fewshot_bands(source)
 )
 figures.fewshot_curve(study, methods=names, bands=bands)
 
@@ -151,7 +152,7 @@ figures.fewshot_curve(study, methods=names, bands=bands)
 # %%
 fewest = tables.shots_order(few["shots"])[0]
 of_ours = few[(few["method"] == "scrapseg") & (few["shots"] == fewest)]
-stats = [tables.scene_stats(source, run) for run in of_ours["run"].unique()]
+stats = [scene_stats(source, run) for run in of_ours["run"].unique()]
 counts = np.stack([s.classes for s in stats])  # runs x scenes x true class x predicted class
 runs, scenes = counts.shape[:2]
 
@@ -178,7 +179,7 @@ print(f"{fewest} shots, {runs} runs, {scenes} scenes: impurity mIoU {low:.3f} to
 gaps = (
     pd.read_csv(made / "paired_fewshot.csv", dtype={"shots": str})
     if alone
-    else tables.paired_fewshot(source)
+    else scene_tables.paired_fewshot(source)
 )
 gaps["points"] = [
     f"{100 * g.value:+.1f} ({100 * g.lo:.1f} to {100 * g.hi:.1f}), {g.seeds} seed(s)"
@@ -261,8 +262,8 @@ first.round(3)
 across = plan("domains", globals())
 run_all(across, results_dir, data_dir)
 collect(results_dir)
-save_table(tables.domains(results_dir, data_dir), results_dir, "domains")
-moved = tables.domains(results_dir if across else source, data_dir)
+save_table(scene_tables.domains(results_dir), results_dir, "domains")
+moved = scene_tables.domains(results_dir if across else source)
 moved["shown"] = [
     f"{100 * m.value:.1f} ({100 * m.lo:.1f} to {100 * m.hi:.1f})" for m in moved.itertuples()
 ]

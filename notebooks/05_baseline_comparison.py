@@ -68,8 +68,9 @@ from scrapseg.experiments import leaderboard
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits, label_stack, load_maps
+from scrapseg.experiments.stats import read as scene_stats
 from scrapseg.experiments.studies import plan, run_all
-from scrapseg.report import style, tables
+from scrapseg.report import scene_tables, style, tables
 
 matplotlib.rcParams.update(style.STYLE)
 splits = Splits.load(data_dir, limit)
@@ -239,7 +240,7 @@ def miou_impurity(table):
 
 
 # %%
-ours = tables.scene_stats(results_dir, records["scrapseg"].name())
+ours = scene_stats(results_dir, records["scrapseg"].name())
 scenes = len(ours.ids)
 # How often each scene is drawn, a row a draw; the same generator as the library's, so the same draws.
 draws = np.random.default_rng(0).multinomial(scenes, np.full(scenes, 1 / scenes), size=1000)
@@ -257,11 +258,11 @@ print(f"{scenes} scenes: impurity mIoU {value:.3f}, {low:.3f} to {high:.3f}")
 # for both. It is surer than two intervals that overlap would have one think.
 
 # %%
-paired = tables.paired(results_dir)
+paired = scene_tables.paired(results_dir)
 save_table(paired, results_dir, "paired")
 named = paired[paired["metric"] == "miou_impurity"].set_index("scrapseg minus")
 rival = named.index[-1]
-theirs = tables.scene_stats(results_dir, records[rival].name())
+theirs = scene_stats(results_dir, records[rival].name())
 gaps = drawn - miou_impurity(np.tensordot(draws, theirs.classes, 1))
 gaps = gaps[~np.isnan(gaps)]
 beyond = min((gaps <= 0).sum(), (gaps >= 0).sum())

@@ -54,9 +54,9 @@ from scrapseg.experiments.records import collect, read_metrics, save_figure
 from scrapseg.experiments.run import label_stack, load_maps, load_splits
 from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import figures as plots
-from scrapseg.report import tables_real
+from scrapseg.report import scene_tables, tables
 
-TILES = tables_real.DATASET
+TILES = tables.TILES
 
 # %% [markdown]
 # ## The photographs
@@ -118,8 +118,8 @@ source = Path(results_dir) if tile_methods else Path("../results/real")
 if tile_methods:
     records = run_all(plan("tiles", globals()), results_dir, data_dir)
     collect(results_dir)
-    tables_real.build_all(results_dir)
-frame = read_metrics(source) if tables_real.has_runs(source) else None
+    scene_tables.build_all(results_dir)
+frame = read_metrics(source) if tables.has_tiles(source) else None
 if frame is None:
     display(
         Markdown("**No results on photographs yet**: `make reproduce PROFILE=real` makes them.")
@@ -130,7 +130,7 @@ if frame is None:
 
 # %%
 if frame is not None:
-    overview = tables_real.TABLES["tile_methods"](frame)
+    overview = tables.TABLES["tile_methods"](frame)
     names = frame[frame["dataset"] == TILES]["run"].unique()
     figure = plots.methods_dots(frame, dataset=TILES)
     if tile_methods:
@@ -143,7 +143,7 @@ if frame is not None:
 
 # %%
 if frame is not None:
-    paired = tables_real.paired(source)
+    paired = scene_tables.tile_paired(source)
     display(paired.round(3))
 
 # %%
@@ -201,8 +201,8 @@ elif (source / "figures/tile_qualitative.png").is_file():
 
 # %%
 if frame is not None:
-    starts = tables_real.starts(frame)
-    display(starts.drop(columns="start").round(3), tables_real.starts_paired(source).round(3))
+    starts = tables.starts(frame)
+    display(starts.drop(columns="start").round(3), scene_tables.tile_starts_paired(source).round(3))
 
 # %% [markdown]
 # ## Real scrap
@@ -231,9 +231,34 @@ if study.is_file():
 # %% [markdown]
 # ## The answer
 
+
 # %%
-if frame is None:
-    answer = "Not measured yet."
-else:
-    answer = tables_real.answer(frame, paired, tables_real.starts_paired(source))
-Markdown(answer)
+def in_words(table, shots, column, labels):
+    """The differences of a paired table at some shots: mIoU, or AP where no classes are named."""
+    parts = []
+    for name, rows in table[table["shots"] == shots].groupby(column, sort=False):
+        of = rows.set_index("metric")
+        metric = "miou" if "miou" in of.index else "ap"
+        value, low, high = 100 * of.loc[metric, ["value", "lo", "hi"]].astype(float)
+        text = f"{tables.METRIC_LABELS[metric]} {value:+.1f} points ({low:+.1f} to {high:+.1f})"
+        parts.append(f"{text} against {labels.get(name, name)}")
+    return "; ".join(parts)
+
+
+# %%
+lines = ["Not measured yet."]
+if frame is not None:
+    lines = ["On photographs of magnetic tiles, differences with 95 % intervals:", ""]
+    few = tables.TABLES["tile_fewshot"](frame)
+    names = {slug: method.label for slug, method in METHODS.items()}
+    for row in few[few["method"] == tables.OURS].itertuples():
+        gaps = in_words(paired, row.shots, "scrapseg minus", names)
+        lines += [f"- **{row.shots} shots**: ScrapSeg AP {row.ap:.3f}, mIoU {row.miou:.3f}; {gaps}"]
+    names = {start: label for start, (_, _, label) in tables.STARTS.items()}
+    begun = scene_tables.tile_starts_paired(source)
+    for shots in tables.shots_order(begun["shots"]):
+        gaps = in_words(begun, shots, "scrapsim minus", names)
+        lines += [f"- **{shots} shots, started from ScrapSim**: {gaps}"]
+    if begun.empty:
+        lines += ["- What a start from ScrapSim is worth has not been measured."]
+Markdown("\n".join(lines))

@@ -128,21 +128,18 @@ def publish(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
 def tables(profile: Profile = "laptop", log: Log = None) -> None:
     """Join a profile's records into metrics.csv and make the tables and figures of its studies."""
     with one_line(log):
-        from scrapseg.report import tables
+        from scrapseg.report import scene_tables
 
-        tables.make(results_of(profile), SCRAPSIM)
+        scene_tables.make(results_of(profile), SCRAPSIM)
 
 
 @app.command()
 def readme(log: Log = None) -> None:
     """Bring the README's tables up to date with the results."""
     with one_line(log):
-        from scrapseg.files import atomic_write
-        from scrapseg.report import tables
+        from scrapseg.report import readme
 
-        path = REPOSITORY / "README.md"
-        fresh = tables.fresh_readme(path.read_text(encoding="utf-8"), results_of("laptop"))
-        atomic_write(path, fresh)
+        readme.write(results_of("laptop"))
 
 
 @app.command()
@@ -160,7 +157,7 @@ def verify(profile: Profile = "laptop") -> None:
     with one_line():
         from scrapseg.report import verify
 
-        raise typer.Exit(verify.main(["--profile", profile]))
+        raise typer.Exit(not verify.run(profile))
 
 
 @app.command()

@@ -534,13 +534,13 @@ def make_table(project: Project) -> None:
     """Join the run records into ``metrics.csv``; laptop's are the README's results table too."""
     from scrapseg.experiments.records import collect
     from scrapseg.files import atomic_write
-    from scrapseg.report import tables
+    from scrapseg.report import readme as blocks
 
     collect(project.results)
     shown = project.root / "results/laptop"  # the profile that the README shows
     if paper_results(project) == shown:
         readme = project.root / "README.md"
-        atomic_write(readme, tables.fresh_readme(readme.read_text("utf-8"), shown))
+        atomic_write(readme, blocks.fresh(readme.read_text("utf-8"), shown))
 
 
 def paper_results(project: Project) -> Path:

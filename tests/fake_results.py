@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from scrapseg import metrics
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.experiments import records
+from scrapseg.experiments import records, stats
 from scrapseg.experiments.records import RunRecord
 from scrapseg.metrics import mass
 from scrapseg.metrics.bootstrap import ImageStats
@@ -99,7 +99,7 @@ def record(method: str, shots: int | str, seed: int) -> RunRecord:
 
 
 def image_stats(method: str) -> ImageStats:
-    """Statistics per image of small random maps, better ones for a method with higher AP."""
+    """Statistics per scene of small random maps, better ones for a method with higher AP."""
     rng = np.random.default_rng(5)
     labels = rng.integers(0, len(SLUGS), (12, 8, 8)).astype(np.uint8)
     labels[:, :4] = 0
@@ -107,18 +107,18 @@ def image_stats(method: str) -> ImageStats:
     share = METHODS[method][1]
     scores = share * (labels > 0) + (1 - share) * noise
     named = None if METHODS[method][2] is None else np.where(noise < share, labels, 0)
-    ids = [f"{i // 2:04d}_{i % 2}" for i in range(12)]
-    return metrics.image_stats(scores, named, labels, threshold=0.5, ids=ids)
+    of_images = metrics.image_stats(scores, named, labels, threshold=0.5)
+    return of_images.grouped([i // 2 for i in range(12)])
 
 
 def save_paired(folder: Path) -> None:
     """Write `tables/paired.csv`, as notebook 05 does."""
-    stats = {m: image_stats(m).grouped([i // 2 for i in range(12)]) for m in METHODS}
+    known = {m: image_stats(m) for m in METHODS}
     rows = []
     for method in list(METHODS)[1:]:
         for metric in ("ap", "miou_binary", "miou", "miou_impurity"):
-            if stats[method].classes is not None or metric in ("ap", "miou_binary"):
-                d = metrics.paired_difference(stats["scrapseg"], stats[method], metric)
+            if known[method].classes is not None or metric in ("ap", "miou_binary"):
+                d = metrics.paired_difference(known["scrapseg"], known[method], metric)
                 rows.append({"scrapseg minus": method, "metric": metric, **d._asdict()})
     table = pd.DataFrame(rows)
     table["p_holm"] = table.groupby("metric")["p"].transform(metrics.holm)
@@ -156,7 +156,7 @@ def write_results(folder: Path, figures: tuple[str, ...] = FIGURES) -> pd.DataFr
             for seed in (0, 1) if few and shots == 1 else (0,):
                 one = record(method, shots, seed)
                 records.write_run(one, folder)
-                image_stats(method).save(folder / "runs" / f"{one.name()}.npz")
+                stats.write(folder, one.name(), {"": image_stats(method)})
                 names.append(one.name())
     for tag, seed, share in STUDY:
         one = record("scrapseg", "all", seed)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from scrapseg.report import tables
+from scrapseg.report import readme
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,9 +16,7 @@ LAPTOP = ROOT / "results/laptop"
 
 @pytest.mark.skipif(not (LAPTOP / "metrics.csv").is_file(), reason="no laptop results yet")
 def test_tables_are_fresh():
-    assert tables.fresh_readme(TEXT, LAPTOP) == TEXT, (
-        "run `python -m scrapseg.report.tables --readme`"
-    )
+    assert readme.fresh(TEXT, LAPTOP) == TEXT, "run `python -m scrapseg readme`"
 
 
 def test_links_lead_somewhere():

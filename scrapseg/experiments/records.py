@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from scrapseg.experiments import stats
 from scrapseg.experiments.studies import installed, run_name
 from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 
@@ -150,10 +151,11 @@ def read_runs(results_dir: Path | str) -> dict[str, RunRecord]:
 
 
 def collect(results_dir: Path | str) -> pd.DataFrame:
-    """Join all runs into ``metrics.csv`` and return what `read_metrics` would read.
+    """Join all runs into ``metrics.csv``, and their statistics into ``stats.npz`` (`stats.join`).
 
-    One row per run and metric with `COLUMNS`; sorted by method, dataset, backbone, shots (numbers,
-    then ``all``), seed, run and metric, so that equal runs give equal bytes. ``shots`` is text.
+    Returns what `read_metrics` would read: a row per run and metric with `COLUMNS`; sorted by
+    method, dataset, backbone, shots (numbers, then ``all``), seed, run and metric, so that equal
+    runs give equal bytes. ``shots`` is text.
 
     Raises:
         BrokenRecord: see `read_run`.
@@ -170,6 +172,7 @@ def collect(results_dir: Path | str) -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=COLUMNS)
     text = table.to_csv(index=False, lineterminator="\n")
     atomic_write(Path(results_dir) / "metrics.csv", text)
+    stats.join(results_dir)
     return read_metrics(results_dir)
 
 
@@ -284,8 +287,12 @@ def save_table(table: pd.DataFrame, results_dir: Path | str, name: str) -> Path:
     Raises:
         WriteFailed: the file could not be written.
     """
-    text = table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
-    return atomic_write(Path(results_dir) / "tables" / f"{name}.csv", text)
+    return atomic_write(Path(results_dir) / "tables" / f"{name}.csv", table_text(table))
+
+
+def table_text(table: pd.DataFrame) -> str:
+    """What `save_table` writes."""
+    return table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
 
 
 def compare(

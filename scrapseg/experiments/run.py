@@ -32,6 +32,8 @@ from scrapseg.experiments.records import (
     write_run,
 )
 from scrapseg.experiments.splits import Splits, label_stack, load_splits, only_from, truth
+from scrapseg.experiments.stats import by_setting
+from scrapseg.experiments.stats import write as write_stats
 from scrapseg.experiments.studies import POCKET, Backbone, RunSpec, file_sha256, inputs_sha256
 from scrapseg.files import atomic_write
 from scrapseg.models.predict import Predictions
@@ -89,7 +91,8 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
     save_maps(cache / "maps.npz", found.maps)
     write_run(record, results_dir, spec.tag)
     if spec.split == "test":  # differences between ablations are too many to keep all of this for
-        stats.save(path.with_suffix(".npz"))
+        parts = by_setting(stats, scored) if spec.source else {}
+        write_stats(results_dir, spec.name, {"": stats} | parts)
     atomic_write(cache / "done", record.provenance["date"])
     return record
 

@@ -7,9 +7,9 @@ enough to keep beside a run's record. Shapes and undefined values: see `scrapseg
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ from scrapseg.metrics.pixels import checked_scores, class_iou, confusion, mean_o
 
 SCORE_BINS = 512
 """Score bins of `ImageStats`, half of them quantiles of impurity pixels, half of normal ones."""
+RESAMPLES = 1000
+UNDEFINED = -32768
+"""Stands for nan among the steps that `ImageStats.arrays` keeps."""
 
 
 # ---------------------------------------------------------------- intervals
@@ -39,14 +42,16 @@ class ImageStats:
         positives, negatives: int, N x K, pixels per score bin, highest scores first.
         mixed: bool, K, True for a bin that holds several different scores.
         classes: int, N x C x C confusion, or None for a method that names no classes.
+        ap: in place of the histograms where these were not kept, what `drawn` gives for "ap".
     """
 
     ids: tuple[str, ...]
     binary: NDArray
-    positives: NDArray
-    negatives: NDArray
-    mixed: NDArray
+    positives: NDArray | None = None
+    negatives: NDArray | None = None
+    mixed: NDArray | None = None
     classes: NDArray | None = None
+    ap: NDArray | None = None
 
     def grouped(self, groups: Sequence[object]) -> ImageStats:
         """Sums over images with the same group (such as a scene), to draw whole groups instead."""
@@ -63,17 +68,72 @@ class ImageStats:
             classes=None if self.classes is None else np.tensordot(member, self.classes, 1),
         )
 
-    def save(self, path: Path) -> None:
-        """Write a compressed npz (about 100 kB for 180 images)."""
-        arrays = {name: value for name, value in vars(self).items() if value is not None}
-        with Path(path).open("wb") as file:
-            np.savez_compressed(file, **arrays)
+    def only(self, keep: NDArray) -> ImageStats:
+        """Those of some images.
+
+        Args:
+            keep: bool, N.
+
+        Raises:
+            ValueError: of statistics without histograms, whose resamples are those of all images.
+        """
+        if self.ap is not None:
+            raise ValueError("statistics that were kept without histograms cannot be parted")
+        return replace(
+            self,
+            ids=tuple(compress(self.ids, keep)),
+            binary=self.binary[keep],
+            positives=self.positives[keep],
+            negatives=self.negatives[keep],
+            classes=None if self.classes is None else self.classes[keep],
+        )
+
+    def drawn(self, metric: str, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+        """``metric`` over all images, then over each of the resamples: 1 + R values.
+
+        Raises:
+            ValueError: an unknown metric, no classes named, or other resamples than those kept.
+        """
+        if self.ap is not None and metric == "ap":
+            if (resamples, seed) != (RESAMPLES, 0):
+                raise ValueError(f"AP is kept for {RESAMPLES} resamples of seed 0 only")
+            return self.ap
+        n = len(self.ids)
+        return resampled(self, metric, np.vstack([np.ones(n), _draws(n, resamples, seed)]))
+
+    def arrays(self) -> dict[str, NDArray]:
+        """What is kept of a run: confusions exactly, and AP over the standard resamples.
+
+        The histograms behind the APs are twenty times as large. The resamples are always the same,
+        so that their APs are all that an interval or a paired difference needs. Their distances
+        from the AP of all images are kept as 16-bit fixed-point numbers: the last digit is a
+        millionth or so. Counts take the smallest unsigned integers that hold them.
+        """
+        ap = self.drawn("ap")
+        away = ap[1:] - ap[0]
+        scale = np.nanmax(np.abs(away), initial=0) / 32767 or 1.0
+        steps = np.where(np.isnan(away), UNDEFINED, np.rint(away / scale)).astype(np.int16)
+        counts = {"binary": self.binary, "classes": self.classes}
+        counts = {k: v for k, v in counts.items() if v is not None}
+        return {
+            "ids": np.array(self.ids),
+            **{k: v.astype(np.min_scalar_type(v.max())) for k, v in counts.items()},
+            "ap": np.array([ap[0], scale]),
+            "ap_steps": steps,
+        }
 
     @classmethod
-    def load(cls, path: Path) -> ImageStats:
-        """Read what `save` wrote."""
-        with np.load(path) as file:
-            return cls(**{**file, "ids": tuple(file["ids"].tolist())})
+    def of(cls, arrays: Mapping[str, NDArray]) -> ImageStats:
+        """What `arrays` kept."""
+        value, scale = arrays["ap"]
+        steps = arrays["ap_steps"].astype(float)
+        steps[steps == UNDEFINED] = np.nan
+        return cls(
+            ids=tuple(arrays["ids"].tolist()),
+            binary=arrays["binary"].astype(np.int64),
+            classes=arrays["classes"].astype(np.int64) if "classes" in arrays else None,
+            ap=np.append(value, value + scale * steps),
+        )
 
 
 def image_stats(
@@ -149,7 +209,7 @@ def _interval(values: NDArray) -> tuple[float, float]:
 
 
 def bootstrap_intervals(
-    stats: ImageStats, *, resamples: int = 1000, seed: int = 0
+    stats: ImageStats, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> dict[str, float]:
     """95 % percentile intervals over images: ``<name>_lo`` and ``<name>_hi``.
 
@@ -157,11 +217,10 @@ def bootstrap_intervals(
     are alike; ``stats.grouped(scenes)`` draws scenes and gives the wider, honest interval.
     Resamples in which the metric is undefined are left out.
     """
-    draws = _draws(len(stats.ids), resamples, seed)
     result = {}
     for metric in ("ap", "miou_binary", "miou", "miou_impurity"):
         if stats.classes is not None or metric in ("ap", "miou_binary"):
-            low, high = _interval(resampled(stats, metric, draws))
+            low, high = _interval(stats.drawn(metric, resamples, seed)[1:])
             result |= {f"{metric}_lo": low, f"{metric}_hi": high}
     return result
 
@@ -175,7 +234,7 @@ class Mean(NamedTuple):
 
 
 def mean_interval(
-    runs: Sequence[ImageStats], metric: str, *, resamples: int = 1000, seed: int = 0
+    runs: Sequence[ImageStats], metric: str, *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Mean:
     """Mean over the runs of one method, such as its training seeds, on the same images.
 
@@ -191,9 +250,7 @@ def mean_interval(
     """
     if any(stats.ids != runs[0].ids for stats in runs):
         raise ValueError("the runs were not evaluated on the same images in the same order")
-    n = len(runs[0].ids)
-    draws = np.vstack([np.ones(n), _draws(n, resamples, seed)])
-    values = np.stack([resampled(stats, metric, draws) for stats in runs], axis=1)
+    values = np.stack([stats.drawn(metric, resamples, seed) for stats in runs], axis=1)
     shares = np.vstack([np.ones(len(runs)), _draws(len(runs), resamples, seed + 1)]) / len(runs)
     means = (values * shares).sum(1)
     return Mean(float(means[0]), *_interval(means[1:]))
@@ -213,7 +270,7 @@ def paired_difference(
     b: ImageStats | Sequence[ImageStats],
     metric: str,
     *,
-    resamples: int = 1000,
+    resamples: int = RESAMPLES,
     seed: int = 0,
 ) -> Difference:
     """Difference of two methods on the same images, which are drawn together.
@@ -233,11 +290,8 @@ def paired_difference(
         raise ValueError("the two methods were not evaluated on the same images in the same order")
     if metric not in ("ap", "miou_binary", "miou", "miou_impurity"):
         raise ValueError(f"no paired difference for metric {metric!r}")
-    n = len(pairs[0][0].ids)
-    draws = np.vstack([np.ones(n), _draws(n, resamples, seed)])
-    values = np.mean(
-        [resampled(x, metric, draws) - resampled(y, metric, draws) for x, y in pairs], axis=0
-    )
+    drawn = [(x.drawn(metric, resamples, seed), y.drawn(metric, resamples, seed)) for x, y in pairs]
+    values = np.mean([ours - theirs for ours, theirs in drawn], axis=0)
     return Difference(float(values[0]), *_interval(values[1:]), p_value(values[1:]))
 
 

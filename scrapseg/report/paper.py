@@ -1,7 +1,5 @@
 """Build the paper: `paper/paper.typ` and a results folder make a PDF.
 
-    python -m scrapseg.report.paper --profile laptop
-
 The document reads its numbers from the results itself; this file brings the tables up to date with
 `metrics.csv`, looks that everything the document uses is there, and compiles. The same results give
 the same bytes: no dates, and only fonts that come with Typst.
@@ -9,21 +7,20 @@ the same bytes: no dates, and only fonts that come with Typst.
 
 from __future__ import annotations
 
-import argparse
 import os
 import re
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import typst
 
 from scrapseg import files
-from scrapseg.report import tables, tables_real
+from scrapseg.files import REPOSITORY
+from scrapseg.report import scene_tables
+from scrapseg.report.tables import real_of, study_of
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "paper/paper.typ"
-ALIGNMENT = ROOT / "data/pocket/alignment.json"
+SOURCE = REPOSITORY / "paper/paper.typ"
+ALIGNMENT = REPOSITORY / "data/pocket/alignment.json"
 
 
 class PaperError(Exception):
@@ -52,16 +49,6 @@ def uses(source: str) -> Uses:
     return Uses(*(sorted(set(re.findall(rf'{call}\("([^"]+)"', source))) for call in calls))
 
 
-def study_of(results_dir: Path) -> Path:
-    """Where the larger study lies that goes with a results folder.
-
-    For the laptop profile that is profile `full`, if it has results; another one has its own.
-    """
-    full = results_dir.parent / "full"
-    found = results_dir.name == "laptop" and (full / "metrics.csv").is_file()
-    return full if found else results_dir
-
-
 def missing(source: Path, results_dir: Path) -> list[Path]:
     """Files that the document needs and the results folders lack.
 
@@ -73,7 +60,7 @@ def missing(source: Path, results_dir: Path) -> list[Path]:
     needed += [results_dir / "tables" / f"{name}.csv" for name in used.tables]
     needed += [results_dir / "figures" / f"{name}.pdf" for name in used.figures]
     needed += [study / "tables" / f"{name}.csv" for name in used.study_tables]
-    real = tables_real.real_of(results_dir)
+    real = real_of(results_dir)
     if real:  # otherwise the document leaves it all out
         needed += [real / "tables" / f"{name}.csv" for name in used.real_tables]
         needed += [real / "figures" / f"{name}.pdf" for name in used.real_figures]
@@ -95,7 +82,7 @@ def pdf(source: Path, results_dir: Path) -> bytes:
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
     inputs = {"results": results_dir, "study": study, "alignment": ALIGNMENT}
-    real = tables_real.real_of(results_dir)
+    real = real_of(results_dir)
     if real:
         inputs["real"] = real
     try:
@@ -129,35 +116,10 @@ def build(
         PaperError: a table or figure is missing, or Typst cannot compile the document.
         ResultsError, DataError: the results or the data cannot be read or written.
     """
-    results_dir = Path(results_dir or ROOT / "results" / profile).resolve()
-    own = SOURCE.parent if results_dir == ROOT / "results/laptop" else results_dir
-    tables.build_all(results_dir, data_dir or ROOT / "data/scrapsim")
-    real = tables_real.real_of(results_dir)
+    results_dir = Path(results_dir or REPOSITORY / "results" / profile).resolve()
+    own = SOURCE.parent if results_dir == REPOSITORY / "results/laptop" else results_dir
+    scene_tables.build_all(results_dir, data_dir or REPOSITORY / "data/scrapsim")
+    real = real_of(results_dir)
     if real:
-        tables_real.build_all(real)
+        scene_tables.build_all(real)
     return files.atomic_write(Path(out or own / "paper.pdf"), pdf(SOURCE, results_dir))
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scrapseg.report.paper", description="Build the PDF."
-    )
-    parser.add_argument("--profile", default="laptop", help="laptop, full, clip or smoke")
-    parser.add_argument("--results", type=Path, help="results folder (results/<profile>)")
-    parser.add_argument("--data", type=Path, help="ScrapSim's folder (data/scrapsim)")
-    parser.add_argument("--output", type=Path, help="the PDF (paper/paper.pdf for laptop)")
-    options = parser.parse_args(arguments)
-    from scrapseg.data.base import DataError
-
-    try:
-        path = build(options.profile, options.results, options.output, options.data)
-    except (PaperError, files.ResultsError, DataError) as error:
-        print(f"paper: {error}", file=sys.stderr)
-        return 1
-    print(os.path.relpath(path))
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

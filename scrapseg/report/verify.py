@@ -1,40 +1,33 @@
 """Check that paper and README follow from the committed runs; nothing is trained or written.
 
-    python -m scrapseg.report.verify --profile laptop
-
 Every table and figure that the paper or the README uses exists; every figure names run records that
-are committed; `metrics.csv` is what the records say, the tables are what `metrics.csv` says (or the
-data, for counts of the data; the furnace's errors and recalls come from maps that are not
-committed, see `check_furnace`), README and PDF are what those say, to the byte. And the numbers of
-the working tree, after a fresh `make reproduce`, agree with the committed ones within `TOLERANCES`.
-One line per check; exit status 1 when any fails.
+are committed; `metrics.csv` is what the records say, the tables are what `metrics.csv` and
+`stats.npz` say (or the data, for counts of the data; the furnace's errors and recalls come from
+maps that are not committed, see `check_furnace`), README and PDF are what those say, to the byte.
+And where runs were made anew, their numbers agree with the committed ones within `TOLERANCES`. One
+line per check.
 """
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import math
 import os
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pandas as pd
 
-from scrapseg import files
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records
+from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 from scrapseg.metrics import mass
-from scrapseg.report import paper, tables, tables_real
-
-ROOT = Path(__file__).resolve().parents[2]
+from scrapseg.report import paper, readme, scene_tables, tables
 
 #: Metric (fnmatch pattern, the first that fits counts) -> greatest absolute difference between the
 #: committed number and that of a fresh run, and why. Seeds are fixed, so the same machine repeats
@@ -64,15 +57,28 @@ TOLERANCES: dict[str, tuple[float, str]] = {
 }
 
 
+#: Tables that come from maps, which are not committed.
+FROM_MAPS = {"mass", "heat", "definitions"}
+#: Columns that name a row of a table.
+KEYS = ["method", "tag", "split", "class", "source", "target", "shots", "steps"]
+KEYS += ["scrapseg minus", "scrapsim minus", "metric"]
+
+
 @dataclass(frozen=True)
 class Check:
-    """Outcome of one check: what was looked at; where it failed, what is wrong and what to do."""
+    """Outcome of one check: what was looked at; where it failed, what is wrong and what to do.
+
+    With `untested` there was nothing to look at, which is neither sound nor a failure.
+    """
 
     what: str
     problem: str = ""
+    untested: bool = False
 
     def __str__(self) -> str:
-        return f"FAIL  {self.what}: {self.problem}" if self.problem else f"ok    {self.what}"
+        if self.problem:
+            return f"FAIL  {self.what}: {self.problem}"
+        return f"{'note' if self.untested else 'ok':6}{self.what}"
 
 
 @dataclass(frozen=True)
@@ -122,7 +128,7 @@ def check_metrics(comp: Compendium) -> Iterator[Check]:
             (Path(folder) / "runs").symlink_to((comp.results / "runs").resolve())
             records.collect(folder)
             same = (Path(folder) / "metrics.csv").read_bytes() == path.read_bytes()
-    except files.ResultsError as error:
+    except ResultsError as error:
         yield Check(what, str(error))
         return
     yield Check(what, "" if same else "it differs; run `make reproduce` to join them anew")
@@ -135,50 +141,43 @@ def check_metrics(comp: Compendium) -> Iterator[Check]:
 
 def _as_saved(table: pd.DataFrame) -> pd.DataFrame:
     """A table as it comes back from `records.save_table` and `pandas.read_csv`, as text."""
-    return pd.read_csv(io.StringIO(tables.table_text(table)), dtype=str, keep_default_na=False)
+    text = records.table_text(table)
+    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+
+
+def recompute(comp: Compendium, name: str) -> pd.DataFrame:
+    """A table made anew from the results or the data.
+
+    Raises:
+        KeyError: nothing makes a table of that name.
+    """
+    if name in scene_tables.TABLES:
+        return scene_tables.TABLES[name](comp.results)
+    if name in tables.TABLES:
+        return tables.TABLES[name](records.read_metrics(comp.results))
+    return tables.data_tables(comp.root / "data/scrapsim")[name]
 
 
 def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
-    """Each table exists and recomputes to the same digits."""
-    recipes = dict.fromkeys([*tables.TABLES, *tables_real.TABLES], "metrics.csv")
-    recipes |= dict.fromkeys(("composition", "dataset", "outlines"), "the data")
-    from_metrics = tables.TABLES | tables_real.TABLES
-    per_image = {
-        "paired": tables.paired,
-        "paired_fewshot": tables.paired_fewshot,
-        "fewshot_bands": tables.fewshot_bands,
-        "domains": partial(tables.domains, data_dir=comp.root / "data/scrapsim"),
-    }
-    per_image |= tables_real.PER_IMAGE
-    recipes |= dict.fromkeys(per_image, "the statistics per image beside the run records")
-    made: dict[str, pd.DataFrame] = {}
+    """Each table exists and recomputes to the same digits, its rows in any order."""
     for name in names:
         path = comp.results / "tables" / f"{name}.csv"
-        what = f"{comp.relative(path)} follows from {recipes.get(name, 'the results')}"
-        if name not in recipes:
-            yield Check(what, "no function of scrapseg/tables.py makes this table; add one")
-            continue
+        what = f"{comp.relative(path)} follows from the runs or the data"
         if not path.is_file():
             yield Check(what, "file is missing; run `make reproduce`")
             continue
         try:
-            if name in per_image:
-                made[name] = per_image[name](comp.results)
-            elif name in from_metrics:
-                made[name] = from_metrics[name](records.read_metrics(comp.results))
-            elif name not in made:
-                made |= tables.data_tables(comp.root / "data/scrapsim")
+            fresh = _as_saved(recompute(comp, name))
+        except KeyError:
+            yield Check(what, "no function of scrapseg/report makes this table; add one")
+            continue
         except Exception as error:  # whatever is wrong with the input is this check's finding
             yield Check(what, f"cannot be recomputed: {error}")
             continue
-        fresh = _as_saved(made[name])
         old = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if name in per_image:  # its rows may stand in any order
-            keys = ["method", "source", "target", "shots", "scrapseg minus", "scrapsim minus"]
-            keys = [*keys, "metric"]
-            keys = [c for c in keys if c in fresh]
-            fresh = fresh.sort_values(keys, ignore_index=True)
-            old = old.sort_values(keys, ignore_index=True) if set(keys) <= set(old) else old
+        keys = [c for c in KEYS if c in fresh and c in old]
+        if keys:
+            fresh, old = (t.sort_values(keys, ignore_index=True) for t in (fresh, old))
         yield Check(what, _difference(old, fresh))
 
 
@@ -265,11 +264,11 @@ def check_readme(comp: Compendium) -> Iterator[Check]:
     path = comp.root / "README.md"
     try:
         text = path.read_text(encoding="utf-8")
-        stale = tables.fresh_readme(text, comp.results) != text
-    except (OSError, tables.TableError, files.ResultsError) as error:
+        stale = readme.fresh(text, comp.results) != text
+    except (OSError, ResultsError) as error:
         yield Check("README.md shows the results", str(error))
         return
-    todo = "its blocks are stale; run `python -m scrapseg.report.tables --readme`"
+    todo = "its blocks are stale; run `python -m scrapseg readme`"
     yield Check("README.md shows the results", todo if stale else "")
     committed = comp.committed()
     for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", text):
@@ -295,26 +294,40 @@ def check_pdf(comp: Compendium) -> Iterator[Check]:
 
 
 def check_repeat(comp: Compendium) -> Iterator[Check]:
-    """The working tree's numbers agree with the committed ones within `TOLERANCES`."""
+    """The numbers of runs that were made anew agree with the committed ones within `TOLERANCES`.
+
+    A checkout holds the committed records themselves: they say nothing about a repetition.
+    """
     path = comp.results / "metrics.csv"
-    what = f"{comp.relative(path)} agrees with the committed one"
     old = comp.git("show", f"HEAD:{comp.relative(path)}")
     if old is None:
+        what = f"{comp.relative(path)} agrees with the committed one"
         yield Check(what, "none is committed; commit the results of `make reproduce`")
+        return
+    runs = comp.relative(comp.results / "runs")
+    changed = (comp.git("diff", "--name-only", "HEAD", "--", runs) or "").splitlines()
+    changed = [name for name in changed if name.endswith(".json")]
+    what = f"{comp.relative(path)}: {len(changed)} runs that differ from the committed ones"
+    if not changed:
+        why = "no run was made anew here, so nothing was repeated; `make reproduce` after"
+        why += f" `rm -r {comp.relative(comp.results)}` repeats them"
+        yield Check(f"{comp.relative(path)}: {why}", untested=True)
         return
     try:
         fresh = records.read_metrics(comp.results)
         with tempfile.TemporaryDirectory() as folder:
-            files.atomic_write(Path(folder) / "metrics.csv", old)
+            atomic_write(Path(folder) / "metrics.csv", old)
             before = records.read_metrics(folder)
-    except files.ResultsError as error:
+    except ResultsError as error:
         yield Check(what, str(error))
         return
     limits = {pattern: limit for pattern, (limit, _) in TOLERANCES.items()}
     wrong = records.compare(before, fresh, limits)
     if wrong.empty:
-        largest = (before["value"] - fresh["value"]).abs()[~_is_cost(before)].max()
-        yield Check(f"{what} (largest difference {largest:.4f}, costs apart)")
+        costs = [name for name, limit in limits.items() if limit == math.inf]
+        both = before.merge(fresh, on=records.KEYS)
+        away = (both["value_x"] - both["value_y"]).abs()[~both["metric"].isin(costs)]
+        yield Check(f"{what} agree with them (largest difference {away.max():.4f}, costs apart)")
         return
     lines = []
     for _, row in wrong.head(5).iterrows():
@@ -326,14 +339,11 @@ def check_repeat(comp: Compendium) -> Iterator[Check]:
     yield Check(what, f"{'; '.join(lines)}{more}: find out why before committing these results")
 
 
-def _is_cost(metrics: pd.DataFrame) -> pd.Series:
-    return metrics["metric"].isin([p for p, (limit, _) in TOLERANCES.items() if limit == math.inf])
-
-
 def check_real(comp: Compendium, used: paper.Uses) -> Iterator[Check]:
     """The results on photographs: records, all tables of theirs, the figures that are used."""
     yield from check_metrics(comp)
-    yield from check_tables(comp, sorted([*tables_real.TABLES, *tables_real.PER_IMAGE]))
+    tiles = [n for n in (*tables.TABLES, *scene_tables.TABLES) if n.startswith("tile_")]
+    yield from check_tables(comp, tiles)
     yield from check_figures(comp, used.real_figures)
 
 
@@ -348,7 +358,7 @@ def checks(comp: Compendium) -> Iterator[Check]:
         yield Check(comp.relative(source), "file is missing; restore it with git")
         return
     used = paper.uses(source.read_text(encoding="utf-8"))
-    if comp.profile == tables_real.PROFILE:
+    if comp.profile == "real":
         yield from check_real(comp, used)
         yield from check_repeat(comp)
         return
@@ -358,39 +368,30 @@ def checks(comp: Compendium) -> Iterator[Check]:
         shown = rf"\((?:\./)?{re.escape(comp.relative(comp.results))}/figures/([\w-]+)\.png\)"
         figures |= set(re.findall(shown, readme.read_text(encoding="utf-8")))
     yield from check_metrics(comp)
-    furnace = {"mass", "heat"}
-    yield from check_tables(comp, sorted({*used.tables, *tables.TABLES} - furnace))
+    own = {n for n in (*tables.TABLES, *scene_tables.TABLES) if not n.startswith("tile_")}
+    own |= set(used.tables) - FROM_MAPS
+    yield from check_tables(comp, sorted(own))
     yield from check_furnace(comp)
     yield from check_figures(comp, sorted(figures))
-    study = Compendium(comp.root, paper.study_of(comp.results).name)
+    study = Compendium(comp.root, tables.study_of(comp.results).name)
     if study != comp:
         yield from check_metrics(study)
         yield from check_tables(study, used.study_tables)
         drawn = [n for n in used.study_figures if (study.results / f"figures/{n}.pdf").is_file()]
         yield from check_figures(study, drawn)
     if comp.profile == "laptop":
-        if tables_real.real_of(comp.results):
-            yield from check_real(Compendium(comp.root, tables_real.PROFILE), used)
+        if tables.real_of(comp.results):
+            yield from check_real(Compendium(comp.root, "real"), used)
         yield from check_readme(comp)
         yield from check_pdf(comp)
     yield from check_repeat(comp)
 
 
-def main(arguments: list[str] | None = None, root: Path = ROOT) -> int:
-    """Command line; returns the exit status."""
-    parser = argparse.ArgumentParser(
-        prog="python -m scrapseg.report.verify",
-        description="Check paper and README against the runs.",
-    )
-    parser.add_argument("--profile", default="laptop", help="results/<profile> is checked")
-    comp = Compendium(root, parser.parse_args(arguments).profile)
+def run(profile: str = "laptop", root: Path = REPOSITORY) -> bool:
+    """Print a line for each check of ``results/<profile>``; whether all passed."""
     failed = 0
-    for check in checks(comp):
+    for check in checks(Compendium(root, profile)):
         print(check, flush=True)
         failed += bool(check.problem)
     print(f"{failed} checks failed" if failed else "all checks passed")
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return not failed

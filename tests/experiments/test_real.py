@@ -7,7 +7,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from fake_results import FIGURES, record, write_results
 
 from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg import reproduce
@@ -15,7 +14,7 @@ from scrapseg.data.base import MissingFile
 from scrapseg.experiments import records
 from scrapseg.experiments.run import load_splits, run
 from scrapseg.experiments.studies import plan
-from scrapseg.report import paper, tables, tables_real, verify
+from scrapseg.report import scene_tables, tables
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "paper/paper.typ"
@@ -47,7 +46,7 @@ def study(tiles, tmp_path_factory):
     for spec in plan("tiles", given | {"batch_size": 2, "crop": 64}):
         run(replace(spec, start=model) if spec.start else spec, tiles, folder)
     records.collect(folder)
-    tables_real.build_all(folder)
+    scene_tables.build_all(folder)
     return folder
 
 
@@ -67,88 +66,24 @@ def test_each_start_is_a_run_of_its_own(study):
 
 def test_tables_compare_starts_and_leave_tagged_runs_out_of_the_methods(study):
     runs, metrics = records.read_runs(study), records.read_metrics(study)
-    ours = tables_real.TABLES["tile_methods"](metrics).set_index("method")
+    ours = tables.TABLES["tile_methods"](metrics).set_index("method")
     plain = runs["scrapseg_magnetic-tile_allshots_s0"].metrics
     assert ours.loc["scrapseg", "ap"] == pytest.approx(plain["ap"])
-    starts = tables_real.starts(metrics).set_index(["shots", "start"])
+    starts = tables.starts(metrics).set_index(["shots", "start"])
     assert list(starts.loc["all"].index) == ["imagenet", "aligned", "scrapsim"]
     tagged = runs["scrapseg_magnetic-tile_allshots_s0_from-scrapsim"].metrics
     assert starts.loc[("all", "scrapsim"), "ap"] == pytest.approx(tagged["ap"])
-    gaps = tables_real.starts_paired(study)
+    gaps = scene_tables.tile_starts_paired(study)
     gap = gaps[(gaps["shots"] == "all") & (gaps["metric"] == "ap")].set_index("scrapsim minus")
     assert set(gap.index) == {"imagenet", "aligned"}
     # Statistics per image bin the scores, so that the two agree nearly.
     assert gap.loc["aligned", "value"] == pytest.approx(tagged["ap"] - plain["ap"], abs=0.02)
-    text = tables_real.answer(metrics, tables_real.paired(study), gaps)
-    assert "**all shots**" in text and "started from ScrapSim" in text
 
 
 def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
     with pytest.raises(MissingFile, match=r"scrapseg.*magnetic_tile --download"):
         load_splits("magnetic-tile", None, tmp_path)
-
-
-# ------------------------------------------------------------------------ paper and README
-
-
-@pytest.fixture(scope="module")
-def committed(tmp_path_factory, tiny_scrapsim) -> Path:
-    """A results folder with made-up runs of both data sets."""
-    root = tmp_path_factory.mktemp("checkout")
-    laptop, folder = root / "results/laptop", root / "results/real"
-    write_results(laptop)
-    tables.build_all(laptop, tiny_scrapsim)
-    write_results(folder, (*FIGURES, *paper.uses(SOURCE.read_text()).real_figures))
-    shutil.rmtree(folder / "runs")
-    shutil.rmtree(folder / "tables")
-    runs = [(m, "", k) for m in ("scrapseg", "unet", "patchcore") for k in (1, 4, "all")]
-    runs += [("scrapseg-imagenet", "", "all"), ("scrapseg", "from-scrapsim", "all")]
-    for method, tag, shots in runs:
-        one = record(method, shots, 0)
-        one.dataset = "magnetic-tile"
-        records.write_run(one, folder, tag)
-    records.collect(folder)
-    tables_real.build_all(folder)
-    return root
-
-
-def test_the_paper_has_its_section_where_there_are_runs(committed, tmp_path):
-    laptop = committed / "results/laptop"
-    with_it = paper.pdf(SOURCE, laptop)
-    alone = tmp_path / "results/laptop"
-    shutil.copytree(laptop, alone)
-    without = paper.pdf(SOURCE, alone)
-    assert len(with_it) > len(without)
-    (tmp_path / "results/real").mkdir()  # a folder without runs changes nothing
-    assert paper.pdf(SOURCE, alone) == without
-
-
-def test_a_missing_table_of_the_photographs_is_named(committed, tmp_path):
-    shutil.copytree(committed / "results", tmp_path / "results")
-    (tmp_path / "results/real/tables/tile_starts.csv").unlink()
-    with pytest.raises(paper.PaperError, match=r"tile_starts\.csv"):
-        paper.pdf(SOURCE, tmp_path / "results/laptop")
-
-
-def test_verify_looks_at_the_photographs_tables(committed, tmp_path):
-    shutil.copytree(committed / "results", tmp_path / "results")
-    comp = verify.Compendium(tmp_path, "real")
-    found = list(verify.check_tables(comp, [*tables_real.TABLES, *tables_real.PER_IMAGE]))
-    assert not [str(c) for c in found if c.problem]
-    table = tmp_path / "results/real/tables/tile_methods.csv"
-    table.write_text(table.read_text().replace("0.9", "0.8", 1))
-    found = list(verify.check_tables(comp, [*tables_real.TABLES]))
-    assert [c.what for c in found if c.problem] == [
-        "results/real/tables/tile_methods.csv follows from metrics.csv"
-    ]
-
-
-def test_the_readme_shows_them_where_it_has_the_marks(committed):
-    marks = "".join(f"<!-- {n}:begin -->\n<!-- {n}:end -->\n" for n in ("results", "times", "real"))
-    text = tables.fresh_readme(marks, committed / "results/laptop")
-    assert "magnetic tiles" in text and text.count("| U-Net |") == 2
-    assert tables_real.markdown(None) == ""
 
 
 # ------------------------------------------------------------------------ the runner

@@ -30,7 +30,7 @@ from scrapseg.experiments.studies import (
     run_all,
 )
 from scrapseg.files import REPOSITORY
-from scrapseg.report import tables
+from scrapseg.report import scene_tables, tables
 from scrapseg.train.loop import TrainConfig
 
 TINY = {"batch_size": 2, "crop": 64, "seed": 0}
@@ -208,7 +208,7 @@ def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tiny_sc
     assert [spec.tag for spec in planned] == ["from-heap"] * 2 + ["from-belt"] * 2
     run_all(planned[2:], tmp_path, tiny_scrapsim)  # val is all belts here
     assert len(tables.main_runs(collect(tmp_path))) == 0
-    table = tables.domains(tmp_path, tiny_scrapsim).set_index(["method", "target", "metric"])
+    table = scene_tables.domains(tmp_path).set_index(["method", "target", "metric"])
     assert set(table["source"]) == {"belt"}
     of_heaps = [splits.test.meta[i]["setting"] == "heap" for i in splits.test.ids]
     truth = label_stack(splits.test) > 0

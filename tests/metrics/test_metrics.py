@@ -475,13 +475,24 @@ def test_paired_difference_refuses_other_images_and_missing_classes():
     assert set(M.bootstrap_intervals(b)) == {"ap_lo", "ap_hi", "miou_binary_lo", "miou_binary_hi"}
 
 
-def test_stats_survive_the_disk_and_group_by_scene(tmp_path):
+def test_stats_are_kept_without_histograms_and_group_by_scene():
     scores, predictions, labels, _ = scene(13)
     stats = M.image_stats(scores, predictions, labels, threshold=1.0, ids=list("abcdef"))
-    stats.save(tmp_path / "stats.npz")
-    loaded = M.ImageStats.load(tmp_path / "stats.npz")
-    assert loaded.ids == tuple("abcdef")
-    assert M.bootstrap_intervals(loaded) == M.bootstrap_intervals(stats)
+    kept = M.ImageStats.of(stats.arrays())
+    assert kept.ids == tuple("abcdef") and kept.positives is None
+    assert (kept.classes == stats.classes).all() and (kept.binary == stats.binary).all()
+    assert M.bootstrap_intervals(kept) == pytest.approx(M.bootstrap_intervals(stats), abs=1e-4)
+    assert kept.drawn("miou").tolist() == stats.drawn("miou").tolist()
+    with pytest.raises(ValueError, match="seed 0 only"):
+        kept.drawn("ap", seed=1)
+    with pytest.raises(ValueError, match="cannot be parted"):
+        kept.only(np.ones(6, bool))
+    part = stats.only(np.array([True, False, True, False, False, False]))
+    few = M.image_stats(
+        scores[[0, 2]], predictions[[0, 2]], labels[[0, 2]], threshold=1.0, ids=["a", "c"]
+    )
+    assert part.ids == few.ids and (part.classes == few.classes).all()
+    assert part.drawn("ap")[0] == pytest.approx(few.drawn("ap")[0], abs=0.01)
     grouped = stats.grouped([0, 0, 1, 1, 2, 2])
     assert grouped.ids == ("0", "1", "2")
     assert (grouped.classes[1] == M.confusion(predictions[2:4], labels[2:4], 9).sum(0)).all()

@@ -15,7 +15,7 @@ from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records
-from scrapseg.report import tables
+from scrapseg.report import scene_tables, tables
 
 
 @pytest.fixture(scope="module")
@@ -69,13 +69,6 @@ def test_ablations_and_other_datasets_stay_out(frame):
     assert len(tables.main_runs(clip)) == len(tables.main_runs(ours)) > 0
 
 
-def test_differences_are_ours_minus_theirs_at_the_same_shots(frame):
-    table = tables.differences(frame)
-    assert row(table, method="unet", shots="4")["ap"] == pytest.approx((0.9 - 0.91) * 0.65)
-    assert row(table, method="scrapseg-frozen", shots="all")["miou_impurity"] == pytest.approx(0.21)
-    assert "scrapseg" not in set(table["method"])
-
-
 def test_per_class_and_sizes(frame):
     classes = tables.per_class(frame)
     assert "patchcore" not in set(classes["method"])  # it names no classes
@@ -118,9 +111,10 @@ def test_tables_come_out_of_an_empty_or_partial_frame(frame):
 
 def test_build_all_writes_what_the_functions_make(folder, frame, tiny_scrapsim, tmp_path):
     (tmp_path / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
-    paths = tables.build_all(tmp_path, tiny_scrapsim)
-    others = {"composition", "dataset", "outlines", "domains", "fewshot_bands", "paired_fewshot"}
-    assert {p.stem for p in paths} == {*tables.TABLES, *others}
+    paths = scene_tables.build_all(tmp_path, tiny_scrapsim)
+    counted = {"composition", "dataset", "outlines"}
+    of_scrapsim = {n for n in {*tables.TABLES, *scene_tables.TABLES} if not n.startswith("tile_")}
+    assert {p.stem for p in paths} == of_scrapsim | counted
     written = pd.read_csv(tmp_path / "tables/methods.csv")
     assert written["ap"].to_numpy() == pytest.approx(tables.methods(frame)["ap"].to_numpy(), 1e-5)
 
@@ -146,7 +140,7 @@ def test_dataset_counts_agree_with_the_label_images(tiny_scrapsim):
 def test_paired_differences_are_those_a_notebook_computes_by_scene(folder):
     saved = pd.read_csv(folder / "tables/paired.csv")  # written by fake_results.save_paired
     keys = ["scrapseg minus", "metric"]
-    fresh = tables.paired(folder).sort_values(keys, ignore_index=True)
+    fresh = scene_tables.paired(folder).sort_values(keys, ignore_index=True)
     saved = saved.sort_values(keys, ignore_index=True)
     assert fresh[keys].equals(saved[keys]) and len(fresh) == 5 * 4 + 2
     for column in ("value", "lo", "hi", "p", "p_holm"):
@@ -161,62 +155,6 @@ def test_label_cost_counts_outlines_and_looks(frame):
     assert one["ap"] == row(tables.fewshot(frame), method="unet", shots="1")["ap"]
     assert row(table, method="patchcore")["minutes"] == pytest.approx(10)
     assert set(table["shots"]) == {"1", "all"}
-
-
-# ------------------------------------------------------------------------------ README
-
-
-README = """a
-<!-- times:begin -->
-<!-- times:end -->
-b
-<!-- results:begin -->
-stale text
-<!-- results:end -->
-c
-"""
-
-
-def test_readme_blocks_are_replaced_and_nothing_else(folder):
-    text = tables.fresh_readme(README, folder)
-    assert text.startswith("a\n<!-- times:begin -->\nNot measured yet.\n") and text.endswith(
-        "\nc\n"
-    )
-    assert "stale text" not in text and "| U-Net | **91.0** |" in text
-    assert tables.fresh_readme(text, folder) == text
-
-
-def test_bold_is_the_best_of_each_column_and_a_dash_is_never(folder, frame):
-    lines = {
-        line.split("|")[1].strip(): line
-        for line in tables.markdown_methods(frame).split("\n")
-        if "|" in line
-    }
-    assert "**66.0**" in lines["ScrapSeg (ours)"] and "**91.0**" not in lines["ScrapSeg (ours)"]
-    assert "–" in lines["PatchCore"] and "**–**" not in lines["PatchCore"]
-    assert "11.7 min" in lines["U-Net"] and "33 ms" in lines["U-Net"] and "4.2 M" in lines["U-Net"]
-
-
-def test_times_are_shown_as_measured(tmp_path):
-    path = tmp_path / "times.json"
-    assert tables.markdown_times(path) == "Not measured yet."
-    times = {
-        "reproduce_first_s": 1500,
-        "reproduce_second_s": 4.2,
-        "test_s": 300,
-        "machine": "2 cores",
-    }
-    path.write_text(json.dumps(times))
-    text = tables.markdown_times(path)
-    assert "25 min" in text and "4 s" in text and "5 min" in text and "2 cores" in text
-    path.write_text("{}")
-    with pytest.raises(tables.TableError, match=r"times\.json"):
-        tables.markdown_times(path)
-
-
-def test_missing_marks_get_one_line(folder):
-    with pytest.raises(tables.TableError, match="times:begin"):
-        tables.fresh_readme(README.replace("times:begin", "time:begin"), folder)
 
 
 def test_ablations_differ_from_ours_with_the_same_seeds(frame):
@@ -241,7 +179,7 @@ def test_a_class_by_words_stands_between_chance_and_labels(frame):
 
 
 def test_few_shot_differences_are_means_over_common_seeds(folder):
-    table = tables.paired_fewshot(folder)
+    table = scene_tables.paired_fewshot(folder)
     one = row(table, shots="1", metric="ap", **{"scrapseg minus": "unet"})
     assert one["seeds"] == 2 and one["lo"] <= one["value"] <= one["hi"]
     assert set(table["shots"]) == {"1", "4", "16"} and set(table["scrapseg minus"]) == {"unet"}

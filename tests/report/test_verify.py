@@ -15,18 +15,14 @@ import typst
 from fake_results import save_furnace, write_results
 
 from scrapseg.experiments import records
-from scrapseg.report import paper, tables, verify
+from scrapseg.report import paper, readme, scene_tables, verify
 from scrapseg.report.verify import Compendium
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "paper/paper.typ"
-README = """# x
-![p](results/laptop/figures/qualitative.png)
-<!-- times:begin -->
-<!-- times:end -->
-<!-- results:begin -->
-<!-- results:end -->
-"""
+README = "# x\n![p](results/laptop/figures/qualitative.png)\n" + "".join(
+    f"<!-- {name}:begin -->\n<!-- {name}:end -->\n" for name in readme.BLOCKS
+)
 
 
 def git(root: Path, *arguments: str) -> None:
@@ -51,12 +47,12 @@ def sound(tmp_path_factory, tiny_scrapsim) -> Path:
     shutil.copytree(tiny_scrapsim, root / "data/scrapsim")
     write_results(root / "results/laptop")
     save_furnace(root / "results/laptop", root / "data/scrapsim")
-    tables.build_all(root / "results/laptop", root / "data/scrapsim")
+    scene_tables.build_all(root / "results/laptop", root / "data/scrapsim")
     (root / "paper").mkdir()
     for name in ("paper.typ", "references.bib"):
         shutil.copy(ROOT / "paper" / name, root / "paper" / name)
     write_pdf(root)
-    (root / "README.md").write_text(tables.fresh_readme(README, root / "results/laptop"))
+    (root / "README.md").write_text(readme.fresh(README, root / "results/laptop"))
     git(root, "init", "-q")
     git(root, "add", "-A")
     git(root, "commit", "-q", "-m", "all")
@@ -76,10 +72,12 @@ def failures(found) -> list[str]:
 
 
 def test_a_sound_checkout_passes(sound, capsys):
-    assert verify.main([], root=sound) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[-1] == "all checks passed"
-    assert all(line.startswith("ok    ") for line in lines[:-1])
+    assert verify.run(root=sound)
+    *lines, repeated, last = capsys.readouterr().out.splitlines()
+    assert last == "all checks passed"
+    assert all(line.startswith("ok    ") for line in lines)
+    # The committed records are no repetition of themselves.
+    assert repeated.startswith("note  ") and "no run was made anew" in repeated
     text = "\n".join(lines)
     used = paper.uses(SOURCE.read_text())
     assert len(used.tables) > 5 and len(used.figures + used.study_figures) > 3
@@ -139,7 +137,7 @@ def table_from_nowhere(root: Path) -> None:
         (short_table, ["fewshot"], r"fewshot\.csv.*has \d+ rows, not \d+"),
         (wrong_count, ["composition", "dataset"], r"dataset\.csv.*'training', not 'train'"),
         (wrong_difference, ["paired"], r"paired\.csv.*column value"),
-        (table_from_nowhere, ["mine"], r"mine\.csv.*no function of scrapseg/tables\.py"),
+        (table_from_nowhere, ["mine"], r"mine\.csv.*no function of scrapseg/report"),
     ],
 )
 def test_a_wrong_table_is_named(checkout, plant, names, message):
@@ -234,7 +232,8 @@ def test_fresh_numbers_may_move_within_the_tolerance_and_no_further(checkout):
     comp = Compendium(checkout)
     change_ap(checkout, 0.02)
     [check] = verify.check_repeat(comp)
-    assert not check.problem and "largest difference 0.0200" in check.what
+    assert not check.problem and "1 runs that differ" in check.what
+    assert "largest difference 0.0200" in check.what
     change_ap(checkout, 0.02)
     [line] = failures(verify.check_repeat(comp))
     assert "ap of unet_scrapsim_allshots_s0 differs by +0.0400 (tolerance 0.03)" in line
@@ -253,7 +252,7 @@ def test_outside_git_everything_counts_as_not_committed(sound, tmp_path):
 
 def test_a_fault_ends_the_command_with_status_1(checkout, capsys):
     lost_table(checkout)
-    assert verify.main([], root=checkout) == 1
+    assert not verify.run(root=checkout)
     out = capsys.readouterr().out
     assert "FAIL  results/laptop/tables/per_class.csv" in out and "checks failed" in out
 
@@ -292,12 +291,11 @@ def test_the_paper_builds_whatever_was_measured(tmp_path, tiny_scrapsim, without
     assert out.read_bytes().startswith(b"%PDF")
 
 
-def test_a_missing_figure_stops_the_paper_with_one_line(tmp_path, tiny_scrapsim, capsys):
+def test_a_missing_figure_stops_the_paper_with_one_line(tmp_path, tiny_scrapsim):
     write_results(tmp_path, figures=("method", "data", "fewshot"))
-    options = ["--results", str(tmp_path), "--data", str(tiny_scrapsim)]
-    assert paper.main([*options, "--output", str(tmp_path / "p.pdf")]) == 1
-    [line] = capsys.readouterr().err.splitlines()
-    assert "figures/qualitative.pdf" in line and not (tmp_path / "p.pdf").exists()
+    with pytest.raises(paper.PaperError, match=r"figures/qualitative\.pdf") as caught:
+        paper.build("smoke", tmp_path, tmp_path / "p.pdf", tiny_scrapsim)
+    assert "\n" not in str(caught.value) and not (tmp_path / "p.pdf").exists()
 
 
 def test_no_result_is_typed_by_hand():

@@ -1,0 +1,114 @@
+"""The per-scene statistics of runs, from which intervals and paired differences are drawn.
+
+A run leaves its own in the git-ignored ``cache/<run>/stats.npz``; `join` puts those of all runs
+with a record into one committed file, ``results/<profile>/stats.npz``. A member of either is named
+``<run>/<part>/<array>``: part is empty for all test scenes, or the one setting (such as ``belt``)
+whose scenes it covers; arrays are those of `ImageStats.arrays`.
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from scrapseg.data.base import LabelledImages
+from scrapseg.files import ResultsError, atomic_write
+from scrapseg.metrics.bootstrap import ImageStats
+
+
+class BrokenStats(ResultsError):
+    """A file of statistics cannot be read."""
+
+
+def by_setting(stats: ImageStats, scored: LabelledImages) -> dict[str, ImageStats]:
+    """The statistics of the scenes of each setting of a ScrapSim split, by its name."""
+    of = {str(m["scene"]): m["setting"] for m in (scored.meta[i] for i in scored.ids)}
+    settings = np.array([of[i] for i in stats.ids])
+    return {name: stats.only(settings == name) for name in sorted({*of.values()})}
+
+
+def write(results_dir: Path | str, run: str, parts: Mapping[str, ImageStats]) -> Path:
+    """Write what a run leaves, ``cache/<run>/stats.npz``.
+
+    Args:
+        parts: statistics by part; "" for all scenes.
+
+    Raises:
+        WriteFailed: the file could not be written.
+    """
+    members = {f"{run}/{p}/{k}": a for p, stats in parts.items() for k, a in stats.arrays().items()}
+    return _save(_of_run(results_dir, run), members)
+
+
+def read(results_dir: Path | str, run: str, part: str = "") -> ImageStats | None:
+    """A run's statistics, a scene each; None where it left none.
+
+    What the run left last counts, then the joined file.
+
+    Raises:
+        BrokenStats: a file cannot be read.
+    """
+    head = f"{run}/{part}/"
+    for path in (_of_run(results_dir, run), _joined(results_dir)):
+        members = _load(path)
+        arrays = {k.removeprefix(head): a for k, a in members.items() if k.startswith(head)}
+        if arrays:
+            return ImageStats.of(arrays)
+    return None
+
+
+def join(results_dir: Path | str) -> Path:
+    """Bring ``stats.npz`` up to date: what runs left last, of runs that have a record.
+
+    The file is written anew only where something in it changes.
+
+    Raises:
+        BrokenStats, WriteFailed: a file cannot be read or written.
+    """
+    path = _joined(results_dir)
+    old = _load(path)
+    new: dict[str, NDArray] = {}
+    for record in sorted((Path(results_dir) / "runs").glob("*.json")):
+        left = _load(_of_run(results_dir, record.stem))
+        head = f"{record.stem}/"
+        new |= left or {k: a for k, a in old.items() if k.startswith(head)}
+    same = list(old) == list(new) and all(np.array_equal(old[k], a) for k, a in new.items())
+    return path if same else _save(path, new)
+
+
+def _of_run(results_dir: Path | str, run: str) -> Path:
+    return Path(results_dir) / "cache" / run / "stats.npz"
+
+
+def _joined(results_dir: Path | str) -> Path:
+    return Path(results_dir) / "stats.npz"
+
+
+def _save(path: Path, members: Mapping[str, NDArray]) -> Path:
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **members)
+    return atomic_write(path, buffer.getvalue())
+
+
+def _load(path: Path) -> dict[str, NDArray]:
+    """All members of a file; none where there is no file."""
+    try:
+        seen = path.stat()
+    except OSError:
+        return {}
+    return _loaded(path, seen.st_size, seen.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=16)
+def _loaded(path: Path, size: int, mtime_ns: int) -> dict[str, NDArray]:
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise BrokenStats(f"{path}: not a readable file of statistics ({error})") from error

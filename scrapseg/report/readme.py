@@ -1,0 +1,188 @@
+"""The README's generated blocks: findings, definitions, the table of results, the times.
+
+Each stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` and is made of committed
+results alone, so that no number in the README is typed by hand.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from scrapseg.experiments import records
+from scrapseg.experiments.methods import method_label
+from scrapseg.files import REPOSITORY, ResultsError, atomic_write
+from scrapseg.report import tables
+
+NOT_YET = "Not measured yet."
+
+
+class ReadmeError(ResultsError):
+    """A block cannot be made or placed; the message is one line and names the file."""
+
+
+def percent(value: float) -> str:
+    """A fraction of 1 as per cent with one digit; a dash for nan."""
+    return "–" if math.isnan(value) else f"{100 * value:.1f}"
+
+
+def gap(row: pd.Series) -> str:
+    """A paired difference in words: points, and the ends of its 95 % interval."""
+    value, low, high = (f"{100 * row[k]:+.1f}" for k in ("value", "lo", "hi"))
+    return f"{value} points ({low} to {high})"
+
+
+def markdown(rows: Sequence[Sequence[str]]) -> str:
+    """A table whose first row is its head: text on the left, numbers on the right."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]])
+
+
+def saved(folder: Path, name: str) -> pd.DataFrame:
+    """A committed table; empty where it was not made."""
+    path = folder / "tables" / f"{name}.csv"
+    return pd.read_csv(path, dtype={"shots": str}) if path.is_file() else pd.DataFrame()
+
+
+# ------------------------------------------------------------------------------------- blocks
+
+
+def findings(results_dir: Path) -> str:
+    """What was found, in three sentences, the losses among them."""
+    study, real = tables.study_of(results_dir), tables.real_of(results_dir)
+    known, paired = saved(study, "methods"), saved(study, "paired")
+    if known.empty or paired.empty or tables.OURS not in set(known["method"]):
+        return NOT_YET
+    known = known.set_index("method")
+    named = paired[paired["metric"] == "miou_impurity"].set_index("scrapseg minus")
+    ours = known.loc[tables.OURS]
+    rivals = known[(known["family"] == "supervised") & ~known.index.str.endswith("-aligned")]
+    best = rivals["miou_impurity"].idxmax()
+    lines = [
+        f"With all labels ours reaches {percent(ours['ap'])} % AP and "
+        f"{percent(ours['miou_impurity'])} % impurity mIoU: {gap(named.loc[best])} of impurity "
+        f"mIoU against the best of {len(rivals)} supervised networks, {method_label(best)}"
+    ]
+    unaligned = known["miou_impurity"].get("scrapseg-imagenet", math.nan)
+    if not math.isnan(unaligned):
+        away = 100 * (unaligned - known["miou_impurity"][best])
+        lines[0] += f"; started from ImageNet as these are, ours is at {away:+.1f}"
+    if "scrapseg-random" in named.index:
+        row = named.loc["scrapseg-random"]
+        told = "the meaning of the words helps" if row["lo"] > 0 else "these scenes do not show"
+        told += "" if row["lo"] > 0 else " that the meaning of the words helps"
+        lines += [f"Text against random vectors in its place is worth {gap(row)}: {told}"]
+    tiles = saved(real, "tile_methods") if real else pd.DataFrame()
+    if len(tiles):
+        on_tiles = tiles.set_index("method")["miou"]
+        first = on_tiles.idxmax()
+        lines += [
+            f"On photographs of magnetic tiles ours has {percent(on_tiles[tables.OURS])} % mIoU, "
+            f"where {method_label(first)} has {percent(on_tiles[first])} %"
+        ]
+    recall = ours["object_recall_1fa"]
+    lines[-1] += (
+        f"; on ScrapSim it finds {percent(recall)} % of the objects at one false alarm per image"
+    )
+    return "\n".join(f"- {line}." for line in lines)
+
+
+def definitions(results_dir: Path) -> str:
+    """The same maps of ours under six definitions of quality."""
+    table = saved(results_dir, "definitions")
+    if table.empty:
+        return NOT_YET
+    rows = [[*row[:2], percent(row[2])] for row in table.itertuples(index=False, name=None)]
+    head = "| the same maps, scored by | which is | % |\n|---|---|---:|"
+    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def results(results_dir: Path) -> str:
+    """Every method with all labels: per cent, the best of each column in bold, and the costs."""
+    table = tables.methods(records.read_metrics(tables.study_of(results_dir)))
+    if table.empty:
+        return NOT_YET
+    units = (("train_s", 60, "{:.1f} min"), ("ms_per_image", 1, "{:.0f} ms"))
+    units += (("params_m", 1, "{:.1f} M"),)
+    heads = [tables.METRIC_LABELS[m] for m in tables.HEADLINE]
+    rows = [["method", *heads, "training", "per image", "parameters"]]
+    for _, row in table.iterrows():
+        cells = [row["label"]]
+        for name in tables.HEADLINE:
+            text = percent(row[name])
+            best = text != "–" and text == percent(table[name].max())
+            cells.append(f"**{text}**" if best else text)
+        for name, scale, form in units:
+            cells.append("–" if math.isnan(row[name]) else form.format(row[name] / scale))
+        rows.append(cells)
+    seeds = sorted(set(table["seeds"]))
+    note = "1 seed" if seeds == [1] else f"{'to'.join(f' {s} ' for s in seeds).strip()} seeds"
+    return f"{markdown(rows)}\n\nIn per cent (the last three columns apart), {note}; bold: best."
+
+
+def times(results_dir: Path) -> str:
+    """Measured times and sizes, of ``times.json``.
+
+    It holds reproduce_first_s, reproduce_second_s, test_s (seconds), machine (text), and, where
+    measured, environment_gb and clone_mb.
+
+    Raises:
+        ReadmeError: the file is there but cannot be read.
+    """
+    path = results_dir / "times.json"
+    if not path.is_file():
+        return NOT_YET
+    try:
+        told = json.loads(path.read_text(encoding="utf-8"))
+        rows = [
+            ["command", f"time on {told['machine']}"],
+            ["`make reproduce`, first time, after set-up", _clock(told["reproduce_first_s"])],
+            ["`make reproduce`, nothing changed", _clock(told["reproduce_second_s"])],
+            ["`make test`, after set-up", _clock(told["test_s"])],
+        ]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ReadmeError(f"{path}: not a readable table of times ({error!r})") from error
+    sizes = {"clone_mb": "the clone is a download of {:.0f} MB"}
+    sizes |= {"environment_gb": "the environment takes {:.1f} GB in `.venv`"}
+    note = ", ".join(text.format(told[key]) for key, text in sizes.items() if key in told)
+    return markdown(rows) + (f"\n\n{note[0].upper()}{note[1:]}." if note else "")
+
+
+def _clock(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+
+
+BLOCKS: dict[str, Callable[[Path], str]] = {
+    "findings": findings,
+    "definitions": definitions,
+    "results": results,
+    "times": times,
+}
+
+
+def fresh(text: str, results_dir: Path) -> str:
+    """README text with its blocks made anew.
+
+    Raises:
+        ReadmeError: a block's marks are missing, or what it needs cannot be read.
+        BrokenRecord: no readable `metrics.csv`.
+    """
+    for name, make in BLOCKS.items():
+        block = make(results_dir)
+        pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
+        text, count = re.subn(
+            pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL
+        )
+        if count != 1:
+            raise ReadmeError(f"README.md: needs the marks <!-- {name}:begin --> and :end once")
+    return text
+
+
+def write(results_dir: Path, path: Path = REPOSITORY / "README.md") -> Path:
+    """Bring the README up to date with the results; raises what `fresh` raises, WriteFailed."""
+    return atomic_write(path, fresh(path.read_text(encoding="utf-8"), results_dir))

@@ -1,0 +1,201 @@
+"""Tables of intervals and paired differences, from the statistics that runs keep a scene each.
+
+`TABLES` maps a table's name to the function that makes it from a results folder; `build_all` writes
+these and those of `tables`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+
+from scrapseg.experiments import records, stats
+from scrapseg.experiments.methods import method_label
+from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_difference
+from scrapseg.report import figures, tables
+from scrapseg.report.tables import OURS, TILES, WITH_INTERVAL, main_runs, method_order, shots_order
+
+
+def paired(results_dir: Path | str) -> pd.DataFrame:
+    """Ours minus every other method on the same test scenes, all labels, with 95 % intervals.
+
+    The lowest seed of each method counts.
+
+    Returns:
+        Columns "scrapseg minus" (method), metric, value, lo, hi, p and p_holm (corrected for the
+        number of methods compared); see `metrics.paired_difference` and `metrics.holm`.
+    """
+    runs = main_runs(records.read_metrics(results_dir))
+    runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
+    return paired_rows(results_dir, runs).drop(columns=["shots", "seeds"])
+
+
+def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
+    """As `paired` at every number of shots but all, over all seeds that both methods have.
+
+    Returns:
+        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (per number of
+        shots and metric).
+    """
+    runs = main_runs(records.read_metrics(results_dir))
+    return paired_rows(results_dir, runs[runs["shots"] != "all"].drop_duplicates("run"))
+
+
+def tile_paired(results_dir: Path | str) -> pd.DataFrame:
+    """As `paired_fewshot` on photographs of magnetic tiles, at every number of shots."""
+    runs = main_runs(records.read_metrics(results_dir), TILES)
+    return paired_rows(results_dir, runs.drop_duplicates("run"))
+
+
+def tile_starts_paired(results_dir: Path | str) -> pd.DataFrame:
+    """The start from ScrapSim minus each other start, on the same test tiles.
+
+    Returns:
+        As `tile_paired` with "scrapsim minus" (start); no rows where no run starts from ScrapSim.
+    """
+    runs = tables.starts_runs(records.read_metrics(results_dir)).drop_duplicates("run")
+    # The comparison is of ours against methods; here the starts stand for them.
+    runs = runs.assign(method=runs["start"].replace("scrapsim", OURS))
+    return paired_rows(results_dir, runs).rename(columns={"scrapseg minus": "scrapsim minus"})
+
+
+def fewshot_bands(results_dir: Path | str) -> pd.DataFrame:
+    """Quality by labelled scenes per impurity class, with 95 % intervals of the mean over seeds.
+
+    Returns:
+        Columns method, shots, seeds, metric (ap, miou_impurity), value, lo, hi; the interval covers
+        test scenes and, where there are several, seeds, see `metrics.mean_interval`.
+    """
+    runs = main_runs(records.read_metrics(results_dir)).drop_duplicates("run")
+    rows = []
+    for method in method_order(runs["method"]):
+        of_method = runs[runs["method"] == method]
+        for shots in shots_order(of_method["shots"]):
+            names = of_method.loc[of_method["shots"] == shots, "run"]
+            known = [s for s in (stats.read(results_dir, name) for name in names) if s]
+            for metric in ("ap", "miou_impurity") if known else ():
+                if metric == "ap" or known[0].classes is not None:
+                    found = mean_interval(known, metric)
+                    rows.append((method, shots, len(known), metric, *found))
+    columns = ["method", "shots", "seeds", "metric", "value", "lo", "hi"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def domains(results_dir: Path | str) -> pd.DataFrame:
+    """Trained on images of one setting (heap or belt), tested on those of both.
+
+    Returns:
+        Columns method, label, source, target, seeds, metric (ap, miou_impurity), value, lo, hi (see
+        `metrics.mean_interval`), and gap, gap_lo, gap_hi: ours minus the method, paired. No rows
+        where no such run was made.
+    """
+    runs = records.read_metrics(results_dir).drop_duplicates("run")
+    runs["source"] = runs["run"].str.extract(r"_from-(heap|belt)$")[0]
+    runs = runs.dropna(subset=["source"])
+    rows = []
+    for method, source, target in itertools.product(
+        method_order(runs["method"]), ("heap", "belt"), ("heap", "belt")
+    ):
+        theirs, ours = (
+            {
+                row.seed: kept
+                for row in runs[(runs["method"] == name) & (runs["source"] == source)].itertuples()
+                if (kept := stats.read(results_dir, row.run, target))
+            }
+            for name in (method, OURS)
+        )
+        for metric in ("ap", "miou_impurity") if theirs else ():
+            if metric != "ap" and any(s.classes is None for s in theirs.values()):
+                continue
+            mean = mean_interval(list(theirs.values()), metric)
+            seeds = sorted(theirs.keys() & ours.keys()) if method != OURS else []
+            gap = [math.nan] * 3
+            if seeds:
+                gap = paired_difference(
+                    [ours[s] for s in seeds], [theirs[s] for s in seeds], metric
+                )[:3]
+            of = (method, method_label(method), source, target, len(theirs), metric)
+            rows.append((*of, *mean, *gap))
+    columns = ["method", "label", "source", "target", "seeds", "metric", "value", "lo", "hi"]
+    return pd.DataFrame(rows, columns=[*columns, "gap", "gap_lo", "gap_hi"])
+
+
+def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
+    """Paired differences between ours and each other method among `runs`, shots by shots."""
+    known: dict[tuple[str, str], dict[int, ImageStats]] = {}
+    for row in runs.itertuples():
+        of_scenes = stats.read(results_dir, row.run)
+        if of_scenes:
+            known.setdefault((row.shots, row.method), {})[row.seed] = of_scenes
+    rows = []
+    for shots in shots_order({k for k, _ in known}):
+        ours = known.get((shots, OURS), {})
+        for method in method_order(m for k, m in known if k == shots and m != OURS):
+            theirs = known[shots, method]
+            seeds = sorted(ours.keys() & theirs.keys())
+            for metric in WITH_INTERVAL if seeds else ():
+                named = theirs[seeds[0]].classes is not None
+                if named or metric in ("ap", "miou_binary"):
+                    sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
+                    rows.append(
+                        (shots, method, len(seeds), metric, *paired_difference(*sides, metric))
+                    )
+    columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
+    table = pd.DataFrame(rows, columns=columns)
+    corrected = table.groupby(["shots", "metric"])["p"].transform(holm)
+    return table.assign(p_holm=corrected.astype(float))
+
+
+TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {
+    "paired": paired,
+    "paired_fewshot": paired_fewshot,
+    "fewshot_bands": fewshot_bands,
+    "domains": domains,
+    "tile_paired": tile_paired,
+    "tile_starts_paired": tile_starts_paired,
+}
+
+
+def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> list[Path]:
+    """Write `tables/<name>.csv` for every table of the data sets that have runs; return the paths.
+
+    Args:
+        results_dir: holds `metrics.csv`.
+        data_dir: ScrapSim's folder; without it the tables that count it are left alone.
+
+    Raises:
+        BrokenRecord, BrokenStats: `metrics.csv` or `stats.npz` cannot be read.
+        WriteFailed: a table could not be written.
+    """
+    metrics = records.read_metrics(results_dir)
+    made = {n: tables.TABLES[n](metrics) for n in tables.of_data_sets(tables.TABLES, metrics)}
+    made |= {n: TABLES[n](results_dir) for n in tables.of_data_sets(TABLES, metrics)}
+    if data_dir is not None:
+        made |= tables.data_tables(data_dir)
+    return [records.save_table(table, results_dir, name) for name, table in made.items()]
+
+
+def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
+    """Join a folder's records, write its tables, and draw the two figures that need no maps.
+
+    Raises:
+        see `records.collect` and `build_all`.
+    """
+    frame = records.collect(results_dir)
+    written = build_all(results_dir, data_dir)
+    study = tables.ablation(frame)
+    if len(study) > 1:
+        drawn = [r for r in records.read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
+        fig = figures.ablation_dots(study)
+        written.append(records.save_figure(fig, results_dir, "ablation", drawn))
+    few = main_runs(frame)
+    names = sorted(set(few.loc[few["shots"] != "all", "method"]))
+    if names:
+        fig = figures.fewshot_curve(frame, methods=names, bands=fewshot_bands(results_dir))
+        drawn = few.loc[few["method"].isin(names), "run"]
+        written.append(records.save_figure(fig, results_dir, "fewshot", drawn))
+    return written

@@ -1,0 +1,55 @@
+"""Statistics of runs: what a run left is read back, and joined in one file without loss."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from fake_results import image_stats, record
+
+from scrapseg.experiments import records, stats
+
+
+def leave(folder, method: str, better: str | None = None) -> str:
+    """A record and statistics of a run; those of another method where it is named."""
+    one = record(method, "all", 0)
+    records.write_run(one, folder)
+    stats.write(folder, one.name(), {"": image_stats(better or method)})
+    return one.name()
+
+
+def same(a, b) -> bool:
+    return a.ids == b.ids and np.array_equal(a.drawn("ap"), b.drawn("ap"))
+
+
+def test_joined_statistics_are_those_the_runs_left_and_follow_the_records(tmp_path):
+    ours, theirs = leave(tmp_path, "scrapseg"), leave(tmp_path, "patchcore")
+    stats.join(tmp_path)
+    left = stats.read(tmp_path, ours)
+    shutil.rmtree(tmp_path / "cache")  # as in a fresh clone
+    assert same(stats.read(tmp_path, ours), left) and not same(stats.read(tmp_path, theirs), left)
+    assert stats.read(tmp_path, theirs).classes is None
+    assert stats.read(tmp_path, ours, "belt") is None and stats.read(tmp_path, "unet") is None
+
+    leave(tmp_path, "scrapseg", better="patchcore")  # that run again: the newer one counts
+    newer = stats.read(tmp_path, ours)
+    assert not same(newer, left)
+    (tmp_path / "runs" / f"{theirs}.json").unlink()
+    stats.join(tmp_path)
+    shutil.rmtree(tmp_path / "cache")
+    assert same(stats.read(tmp_path, ours), newer) and stats.read(tmp_path, theirs) is None
+
+
+def test_nothing_is_written_where_nothing_changed(tmp_path):
+    leave(tmp_path, "scrapseg")
+    path = stats.join(tmp_path)
+    before = path.read_bytes(), path.stat().st_mtime_ns
+    stats.join(tmp_path)
+    assert (path.read_bytes(), path.stat().st_mtime_ns) == before
+
+
+def test_a_broken_file_is_named_in_one_line(tmp_path):
+    (tmp_path / "stats.npz").write_bytes(b"no archive")
+    with pytest.raises(stats.BrokenStats, match=r"stats\.npz: not a readable file"):
+        stats.read(tmp_path, "scrapseg_scrapsim_allshots_s0")

@@ -1,0 +1,78 @@
+"""The README's blocks: made of the results, each at its place, and nothing else touched."""
+
+from __future__ import annotations
+
+import json
+
+import pandas as pd
+import pytest
+from fake_results import write_results
+
+from scrapseg.experiments import records
+from scrapseg.report import readme, scene_tables
+
+TEXT = "a\n" + "".join(
+    f"<!-- {name}:begin -->\nstale text\n<!-- {name}:end -->\n" for name in readme.BLOCKS
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    path = tmp_path_factory.mktemp("results") / "laptop"
+    write_results(path, figures=())
+    scene_tables.build_all(path)
+    return path
+
+
+def test_blocks_are_replaced_and_nothing_else(folder):
+    text = readme.fresh(TEXT + "c\n", folder)
+    assert text.startswith("a\n<!-- findings:begin -->\n- With all labels") and text.endswith(
+        "\nc\n"
+    )
+    assert "stale text" not in text and "| U-Net | **91.0** |" in text
+    assert readme.fresh(text, folder) == text
+
+
+def test_bold_is_the_best_of_each_column_and_a_dash_is_never(folder):
+    text = readme.results(folder)
+    lines = {line.split("|")[1].strip(): line for line in text.split("\n") if "|" in line}
+    assert "**66.0**" in lines["ScrapSeg (ours)"] and "**91.0**" not in lines["ScrapSeg (ours)"]
+    assert "–" in lines["PatchCore"] and "**–**" not in lines["PatchCore"]
+    assert "11.7 min" in lines["U-Net"] and "33 ms" in lines["U-Net"] and "4.2 M" in lines["U-Net"]
+
+
+def test_findings_name_the_best_rival_and_the_losses(folder):
+    paired = pd.read_csv(folder / "tables/paired.csv").set_index(["scrapseg minus", "metric"])
+    best, words = readme.findings(folder).split("\n")
+    assert "U-Net" in best and "aligned" not in best  # a control is no rival
+    assert f"{100 * paired.loc[('unet', 'miou_impurity'), 'value']:+.1f} points" in best
+    assert "ImageNet as these are, ours is at -3.0" in best  # 60 against 63
+    row = paired.loc[("scrapseg-random", "miou_impurity")]
+    assert f"({100 * row['lo']:+.1f} to {100 * row['hi']:+.1f})" in words
+    assert ("helps" in words) and ("do not show" in words) == (row["lo"] <= 0)
+
+
+def test_definitions_are_shown_as_saved(folder):
+    assert readme.definitions(folder) == readme.NOT_YET
+    table = pd.DataFrame({"definition": ["mIoU"], "meaning": ["mean"], "value": [0.5494]})
+    records.save_table(table, folder, "definitions")
+    assert "| mIoU | mean | 54.9 |" in readme.definitions(folder)
+    (folder / "tables/definitions.csv").unlink()
+
+
+def test_times_are_shown_as_measured(tmp_path):
+    path = tmp_path / "times.json"
+    assert readme.times(tmp_path) == readme.NOT_YET
+    times = {"reproduce_first_s": 1500, "reproduce_second_s": 4.2, "test_s": 300}
+    path.write_text(json.dumps(times | {"machine": "2 cores", "clone_mb": 81.2}))
+    text = readme.times(tmp_path)
+    assert "25 min" in text and "4 s" in text and "5 min" in text and "2 cores" in text
+    assert "download of 81 MB" in text and "GB" not in text
+    path.write_text("{}")
+    with pytest.raises(readme.ReadmeError, match=r"times\.json"):
+        readme.times(tmp_path)
+
+
+def test_missing_marks_get_one_line(folder):
+    with pytest.raises(readme.ReadmeError, match="times:begin"):
+        readme.fresh(TEXT.replace("times:begin", "time:begin"), folder)
