@@ -631,7 +631,9 @@ def show(_change=None):
         heat = style.heat(stretched(odds) if contrast.value else odds.sigmoid().numpy())
         mixed = (0.4 * style.faded(mixed) + 0.6 * heat).astype(np.uint8)
         share = (odds > 0).float().mean()
-        message.value = f"{wanted!r} is nearer than {other or 'steel'!r} on {share:.1%} of it"
+        message.value = (
+            f"{wanted!r} is nearer than {other or 'steel'!r} on {share:.1%} of the image"
+        )
     PIL.Image.fromarray(mixed).save(file := io.BytesIO(), "jpeg", quality=88)
     picture.value = file.getvalue()
 

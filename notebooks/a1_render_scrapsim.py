@@ -140,7 +140,6 @@ sns.scatterplot(cameras, x="side", y="from above", hue="setting", style="setting
                 palette=["#0072B2", "#D55E00"], s=10, linewidth=0, ax=axes)  # fmt: skip
 paper = {"color": "white", "alpha": 0.8, "pad": 1}
 axes.set_yticks([20, 40, 60], ["70°", "50°", "30°"], bbox=paper)
-axes.set_axisbelow(True)
 axes.set(xlabel="", ylabel="", title="side and height above the ground")
 axes.legend(loc="lower left", bbox_to_anchor=(0.9, 0.9), title="")
 figure
