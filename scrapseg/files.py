@@ -1,19 +1,9 @@
-"""Run records, the tidy table, figures and tables: everything the paper reads.
-
-``results/<profile>/`` holds ``runs/*.json`` (one per run), ``metrics.csv`` (all runs, one line per
-number), ``tables/*.csv`` and ``figures/*.{pdf,png,json}``. Every file is written atomically: a
-reader sees the old one or the new one, never half of it.
-"""
+"""Where the repository's own files lie, and writing of which no reader ever sees a half."""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 
@@ -28,7 +18,7 @@ def shipped(name: str) -> Path:
 
 
 class ResultsError(Exception):
-    """Base of the errors below; the message is one line and names the file."""
+    """A file of results cannot be read or written; the message is one line and names the file."""
 
 
 class WriteFailed(ResultsError):
