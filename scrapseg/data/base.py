@@ -229,7 +229,8 @@ def read_image(
         MissingFile, BrokenImage: see `open_image`; or ``as_rgb`` of more than 8 bits a channel.
     """
     with open_image(path, remedy) as image:
-        if as_rgb and image.mode.startswith(("I", "F")):
+        depth = getattr(image, "tag_v2", {}).get(258, 8)  # of TIFF; Pillow cuts 16 bits of it to 8
+        if as_rgb and (image.mode.startswith(("I", "F")) or np.max(depth) > 8):
             raise BrokenImage(f"{path}: has more than 8 bits a channel; save it with 8")
         image = ImageOps.exif_transpose(image) if upright else image
         return np.array(image.convert("RGB") if as_rgb else image)

@@ -15,6 +15,7 @@ is ever written to.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +34,7 @@ from scrapseg.data.errors import BrokenImage, DataError, LabelFileError, Missing
 from scrapseg.data.labels import ImageLabels
 
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGE_ENDINGS |= {".jfif", ".jp2", ".ppm", ".pgm"}
 #: Pictures and films that are there for a reason but cannot be read.
 OTHER_ENDINGS = {".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
 OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", ".pdf", ".psd", ".svg", ".zip"}
@@ -115,6 +117,7 @@ class OwnFolder:
         root: the folder. classes: the class list. kind: of labels, such as "COCO json", or None.
         files: image path of each id, in order of names.
         labelled: for each labelled id a function that gives label and instances (H, W).
+        free: the labelled ids without an impurity.
     """
 
     root: Path
@@ -122,9 +125,11 @@ class OwnFolder:
     kind: str | None
     files: dict[str, Path]
     labelled: dict[str, Callable[[], Masks]]
+    free: list[str]
 
     def __str__(self) -> str:
         seen = f"{len(self.labelled)} of them labelled ({self.kind})" if self.kind else "no labels"
+        seen += f", {len(self.free)} of those as free of impurities" if self.free else ""
         return f"{self.root}: {len(self.files)} images, {seen}, {len(self.classes)} classes"
 
     def images(self, ids: Sequence[str] | None = None, split: str = "own", **options) -> OwnImages:
@@ -146,16 +151,18 @@ def open_folder(root: str | Path, classes: str | Path | None = None) -> OwnFolde
         raise DataError(f"{root}: is a file; name the folder that holds the images")
     if not root.is_dir():
         raise MissingFile(f"{root}: no such folder; name one that holds images")
-    listed = Path(classes) if classes else root / "classes.yaml"
-    known = read_classes(listed) if classes or listed.is_file() else list(CLASSES)
+    listed = [root / name for name in ("classes.yaml", "classes.yml") if (root / name).is_file()]
+    listed = [Path(classes)] if classes else listed
+    known = read_classes(listed[0]) if listed else list(CLASSES)
     files = find_images(root)
     sizes = {}
     for id, path in tqdm(files.items(), desc="check", unit="image", delay=2, leave=False):
         sizes[id] = read_photo(path).shape[:2]
     kind, labelled = find_labels(root, files, sizes, known)
-    for masks in tqdm(labelled.values(), desc="labels", unit="image", delay=2, leave=False):
-        masks()  # so that a bad one is known before anything is trained
-    return OwnFolder(root, known, kind, files, labelled)
+    # All are painted once, so that a bad one is known before anything is trained.
+    bar = tqdm(labelled.items(), desc="labels", unit="image", delay=2, leave=False)
+    free = [id for id, masks in bar if not masks()[0].any()]
+    return OwnFolder(root, known, kind, files, labelled, free)
 
 
 def find_images(root: Path) -> dict[str, Path]:
@@ -263,11 +270,11 @@ def _read_labelme(_: Path, found: list[LabelFile], files: dict[str, Path]):
 
 
 def _read_coco(_: Path, found: list[LabelFile], __: dict[str, Path]):
-    return [pair for f in found for pair in formats.read_coco(f.path, f.content).items()]
+    return [pair for f in found for pair in formats.read_coco(f.path, f.content)]
 
 
 def _read_cvat(_: Path, found: list[LabelFile], __: dict[str, Path]):
-    return [pair for f in found for pair in formats.read_cvat(f.path).items()]
+    return [pair for f in found for pair in formats.read_cvat(f.path)]
 
 
 def _list_masks(_: Path, found: list[LabelFile], __: dict[str, Path]):
@@ -316,6 +323,7 @@ def find_labels(
         kinds = " and ".join(layout.kind for layout in found)
         raise DataError(f"{root}: holds {kinds}; keep one kind of labels")
     if not found:
+        _check_elsewhere(root, files)
         return None, {}
     ((layout, held),) = found.items()
     read = layout.read(root, held, files)
@@ -340,6 +348,20 @@ def find_labels(
         return masks
 
     return layout.kind, {id: painter(by_stem[id], sizes[id]) for id in files if id in by_stem}
+
+
+def _check_elsewhere(root: Path, files: dict[str, Path]) -> None:
+    """Labels that lie where none are looked for must not be passed over in silence."""
+    kinds = {".png", ".tif", ".tiff", ".bmp", ".txt", ".json", ".xml"}
+    for path in sorted(root.rglob("*")):
+        folders = "/".join(path.relative_to(root).parts[:-1]).casefold()
+        named_so = re.search("mask|label|annot|truth|seg", folders)
+        of_image = any(path.stem.startswith(id) for id in files)
+        if named_so and of_image and path.suffix.casefold() in kinds:
+            raise LabelFileError(
+                f"{path}: looks like a label and lies where none is looked for; PNG masks of the "
+                "images' names go into masks/, other label files into labels/, without subfolders"
+            )
 
 
 def label_files(root: Path, files: dict[str, Path]) -> list[LabelFile]:

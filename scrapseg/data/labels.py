@@ -139,8 +139,9 @@ def _placed(part: np.ndarray, left: float, top: float, size: tuple[int, int], wh
 # --- COCO -------------------------------------------------------------------------------------
 
 
-def read_coco(path: Path, content: dict[str, Any]) -> dict[str, ImageLabels]:
+def read_coco(path: Path, content: dict[str, Any]) -> list[tuple[str, ImageLabels]]:
     """COCO instances: polygons, or run lengths, compressed or not. Every listed image is labelled.
+    Pairs of stem and labels: one name may be listed twice, from two folders.
 
     Raises:
         LabelFileError: a key is missing, or an annotation has no mask or no image.
@@ -166,7 +167,7 @@ def read_coco(path: Path, content: dict[str, Any]) -> dict[str, ImageLabels]:
             mask = _from_rle(segmentation, sizes[image], where)
             shape = Shape(names[category], where, mask=mask)
         found[image].shapes.append(shape)
-    return {stems[k]: labels for k, labels in found.items()}
+    return [(stems[k], labels) for k, labels in found.items()]
 
 
 def _from_rle(rle: dict, size: tuple[int, int], where: str) -> np.ndarray:
@@ -267,8 +268,9 @@ def _labelme_shape(shape: dict, size: tuple[int, int], where: str) -> Shape:
 # --- CVAT -------------------------------------------------------------------------------------
 
 
-def read_cvat(path: Path) -> dict[str, ImageLabels]:
+def read_cvat(path: Path) -> list[tuple[str, ImageLabels]]:
     """The XML of "CVAT for images": polygons, boxes, ellipses, masks. Listed images are labelled.
+    Pairs of stem and labels, as of `read_coco`.
 
     Raises:
         LabelFileError: not such a file (a video's has tracks), or a shape that has no area.
@@ -279,7 +281,7 @@ def read_cvat(path: Path) -> dict[str, ImageLabels]:
         raise LabelFileError(f"{path}: not XML ({error}); export it anew") from None
     if root.tag != "annotations" or root.find("track") is not None or root.find("image") is None:
         raise LabelFileError(f"{path}: lists no images; export as 'CVAT for images 1.1'")
-    found = {}
+    found = []
     for image in root.iter("image"):
         where = f"{path}, image {image.get('name')!r}"
         with _understood(where, "cannot be read"):
@@ -287,7 +289,7 @@ def read_cvat(path: Path) -> dict[str, ImageLabels]:
             drawn = [s for s in image if s.tag not in ("tag", "attribute")]
             drawn.sort(key=lambda s: int(s.get("z_order", 0)))
             shapes = [_cvat_shape(s, size, f"{where}, {s.tag}") for s in drawn]
-            found[stem_of(image.attrib["name"])] = ImageLabels(path, shapes, size)
+            found.append((stem_of(image.attrib["name"]), ImageLabels(path, shapes, size)))
     return found
 
 
@@ -384,14 +386,18 @@ def read_png(path: Path, size: tuple[int, int], classes: Sequence[ScrapClass]) -
     """A mask image as class indices uint8 (H, W).
 
     Palette and grey images hold the indices themselves; of two classes, a mask of 0 and 255 is
-    also understood. Colour images must be in the classes' colours; black is then normal too.
+    also understood. Colour images must be in the classes' colours; black is then normal too. So is
+    what is transparent. A palette of the classes' colours counts by them, whatever its order.
 
     Raises:
         BrokenImage, SizeMismatch, UnknownLabel: naming the file.
     """
     with open_image(path, "save the mask anew") as opened:
-        flat = opened.convert(opened.mode[:-1]) if opened.mode in ("RGBA", "LA") else opened
-        values = np.array(flat)
+        coloured = opened.mode == "P" and _by_colour(opened, classes)
+        values = np.array(opened.convert("RGB") if coloured else opened)
+        if opened.mode in ("RGBA", "LA"):
+            values[values[..., -1] < 128] = 0
+            values = values[..., :3] if opened.mode == "RGBA" else values[..., 0]
     if values.shape[:2] != tuple(size):
         raise SizeMismatch(
             f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, its image "
@@ -410,6 +416,15 @@ def read_png(path: Path, size: tuple[int, int], classes: Sequence[ScrapClass]) -
             f"{', '.join(c.slug for c in classes)}; a pixel's value is its class's place there"
         )
     return values.astype(np.uint8)
+
+
+def _by_colour(opened: Image.Image, classes: Sequence[ScrapClass]) -> bool:
+    """Whether the colours that a palette image uses are all of classes, or black."""
+    palette = np.array(opened.getpalette("RGB"), int).reshape(-1, 3)
+    used = np.unique(np.array(opened))
+    colours = {tuple(palette[k]) if k < len(palette) else None for k in used.tolist()}
+    known = {c.colour for c in classes}
+    return bool(colours & known) and colours <= known | {(0, 0, 0)} and len(colours) == len(used)
 
 
 def _from_colours(path: Path, values: np.ndarray, classes: Sequence[ScrapClass]) -> np.ndarray:

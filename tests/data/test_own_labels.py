@@ -95,7 +95,7 @@ def test_coco_as_pycocotools_reads_it(tmp_path):
     )
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
-    labels = formats.read_coco(path, formats.read_json(path))["a"]
+    labels = dict(formats.read_coco(path, formats.read_json(path)))["a"]
     reference = COCO(str(path))
     for number, shape in enumerate(labels.shapes, start=1):
         label, instances = formats.paint(
@@ -166,7 +166,7 @@ def test_cvat_shapes(tmp_path):
           <tag label="whatever"/>
         </image><image id="1" name="b.jpg" width="80" height="60"/></annotations>"""
     )
-    found = formats.read_cvat(path)
+    found = dict(formats.read_cvat(path))
     assert set(found) == {"a", "b"} and not found["b"].shapes
     label, _ = formats.paint(found["a"], SIZE, FIND)
     alike(label == 2, drawn(TRIANGLE), length(TRIANGLE))

@@ -1,0 +1,156 @@
+"""Folders as people have them that could be misread without a word: read rightly, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scrapseg.data.base import BrokenImage, DataError
+from scrapseg.data.classes import CLASSES
+from scrapseg.data.folder import open_folder, read_photo
+
+SIZE = (50, 70)  # height, width
+
+
+@pytest.fixture
+def root(tmp_path):
+    """Two photographs a and b in images/."""
+    (tmp_path / "mine" / "images").mkdir(parents=True)
+    for name in "ab":
+        Image.new("RGB", SIZE[::-1], (90, 80, 70)).save(tmp_path / "mine/images" / f"{name}.jpg")
+    return tmp_path / "mine"
+
+
+def square(value: int) -> np.ndarray:
+    """An object of 12 x 20 pixels."""
+    label = np.zeros(SIZE, np.uint8)
+    label[10:22, 30:50] = value
+    return label
+
+
+def save(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path)
+
+
+def objects(root: Path) -> dict[str, int]:
+    """Class and pixels of the objects of image a."""
+    meta = open_folder(root).images(["a"]).meta["a"]
+    return {o["class"]: o["pixels"] for o in meta["instances"]}
+
+
+def test_a_palette_in_another_order_counts_by_its_colours(root):
+    """A drawing program keeps the colours it finds in the order in which it finds them."""
+    order = [0, 5, 3]  # steel, aluminium, copper coil
+    index = Image.fromarray(square(1))
+    index.putpalette([v for k in order for v in CLASSES[k].colour])
+    (root / "masks").mkdir()
+    index.save(root / "masks/a.png")
+    assert objects(root) == {"aluminium": 240}
+    # With colours of no class, the numbers count.
+    index.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0])
+    index.save(root / "masks/a.png")
+    assert objects(root) == {"motor": 240}
+    # And where all colours are alike, as in a palette that nobody filled.
+    index.putpalette([0] * 768)
+    index.save(root / "masks/a.png")
+    assert objects(root) == {"motor": 240}
+
+
+@pytest.mark.parametrize("mode", ["LA", "RGBA"])
+def test_what_is_transparent_in_a_mask_is_normal(root, mode):
+    (root / "classes.yaml").write_text('steel:\ncopper: {colour: "#ffffff"}\n')
+    white = np.full((*SIZE, len(mode)), 255, np.uint8)
+    white[..., -1] = square(255)
+    save(root / "masks/a.png", white)
+    assert objects(root) == {"copper": 240}
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["ground_truth/a.png", "masks/a.tif", "masks/heap/a.png", "labels/train/a.txt", "mask/a_1.png"],
+)
+def test_labels_that_are_not_looked_at_are_named(root, place):
+    path = root / place
+    if path.suffix == ".txt":
+        path.parent.mkdir(parents=True)
+        path.write_text("0 0 0 1 0 1 1\n")
+    else:
+        save(path, square(1))
+    with pytest.raises(DataError, match=f"{place}: looks like a label") as error:
+        open_folder(root)
+    assert "\n" not in str(error.value)
+
+
+def test_other_files_do_not_hinder(root):
+    (root / "notes").mkdir()
+    (root / "notes/furnace.txt").write_text("belt 2")
+    save(root / "originals/a.png", square(1))
+    assert open_folder(root).kind is None
+
+
+def test_one_name_from_two_tasks_is_no_label_of_one_image(root):
+    size = {"height": SIZE[0], "width": SIZE[1]}
+    images = [{"id": k, "file_name": f"{day}/a.jpg"} | size for k, day in enumerate(("mon", "tue"))]
+    coco = {"images": images, "categories": [{"id": 1, "name": "wood"}], "annotations": []}
+    (root / "c.json").write_text(json.dumps(coco))
+    with pytest.raises(DataError, match="a has labels in two places"):
+        open_folder(root)
+    (root / "c.json").unlink()
+    image = f'<image name="{{}}/a.jpg" height="{SIZE[0]}" width="{SIZE[1]}"/>'
+    both = image.format("mon") + image.format("tue")
+    (root / "c.xml").write_text(f"<annotations>{both}</annotations>")
+    with pytest.raises(DataError, match="a has labels in two places"):
+        open_folder(root)
+
+
+def test_images_labelled_as_free_are_told(root):
+    save(root / "masks/a.png", square(1))
+    assert "free of" not in str(open_folder(root))
+    save(root / "masks/b.png", square(0))
+    folder = open_folder(root)
+    assert folder.free == ["b"] and "1 of those as free of impurities" in str(folder)
+
+
+def test_a_class_list_called_yml_is_used(root):
+    (root / "classes.yml").write_text("steel:\nbattery:\n")
+    save(root / "masks/a.png", square(1))
+    assert objects(root) == {"battery": 240}
+
+
+@pytest.mark.parametrize("ending", ["jfif", "jp2", "ppm"])
+def test_less_common_endings_are_read(root, ending):
+    kind = {"jfif": "jpeg", "jp2": "jpeg2000", "ppm": "ppm"}[ending]
+    Image.new("RGB", SIZE[::-1], (90, 80, 70)).save(root / f"images/c.{ending}", format=kind)
+    assert list(open_folder(root).files) == ["a", "b", "c"]
+    assert abs(read_photo(root / f"images/c.{ending}").mean(axis=(0, 1)) - [90, 80, 70]).max() < 3
+
+
+def test_sixteen_bits_in_colour_are_not_read_as_black(tmp_path):
+    """Pillow keeps the upper byte: of a 12-bit camera four bits."""
+    height, width = 40, 60
+    tags = {256: width, 257: height, 258: (16, 16, 16), 259: 1, 262: 2, 273: 0, 277: 3, 278: height}
+    tags |= {279: height * width * 6, 284: 1}
+    entries, extra, start = [], b"", 8 + 2 + 12 * len(tags) + 4
+    for tag, value in sorted(tags.items()):
+        many = value if isinstance(value, tuple) else (value,)
+        data = b"".join(v.to_bytes(4 if tag in (273, 279) else 2, "little") for v in many)
+        if tag == 273:
+            data = (start + 6).to_bytes(4, "little")
+        if len(data) > 4:
+            data, extra = (start + len(extra)).to_bytes(4, "little"), extra + data
+        kind = 4 if tag in (273, 279) else 3
+        head = tag.to_bytes(2, "little") + kind.to_bytes(2, "little")
+        entries.append(head + len(many).to_bytes(4, "little") + data.ljust(4, b"\0"))
+    pixels = np.full((height, width, 3), 2000, "<u2").tobytes()
+    header = b"II*\0" + (8).to_bytes(4, "little") + len(tags).to_bytes(2, "little")
+    path = tmp_path / "a.tif"
+    path.write_bytes(header + b"".join(entries) + bytes(4) + extra + pixels)
+    with Image.open(path) as opened:
+        assert np.array(opened).max() == 7  # what would be seen
+    with pytest.raises(BrokenImage, match="8 bits a channel"):
+        read_photo(path)
