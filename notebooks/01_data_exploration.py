@@ -500,7 +500,7 @@ count_bars("instances", middle)
 left.set_xlabel("images with the class")
 left.tick_params(axis="y", length=0, pad=10)
 key = {"marker": "s", "s": 30, "clip_on": False, "transform": left.get_yaxis_transform()}
-left.scatter(np.full(len(NAMES), -0.03), range(len(NAMES)), c=COLOURS, **key)
+left.scatter(np.full(len(NAMES), -0.03), NAMES, c=COLOURS, **key)
 middle.set(yticks=[], xlabel="objects", xlim=(0, 1.45 * middle.get_xlim()[1]))
 middle.legend(handles=SPLIT_KEY, loc="center right", fontsize=6, handlelength=1)
 sns.histplot(objects, x="pixels", hue="class", hue_order=SLUGS[1:], palette=COLOURS, bins=20,
