@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PROFILE ?= laptop
 PYTHON ?= python3
-WORKERS ?= 1
+JOBS ?= 1
 
 PY := .venv/bin/python
 UV := $(PY) -m uv
@@ -18,18 +18,25 @@ QUIET := $(shell test -t 2 || echo --quiet)
 # Notebooks run on the environment's own kernel, whatever kernels the user has registered.
 export JUPYTER_PREFER_ENV_PATH := 1
 export TOKENIZERS_PARALLELISM := false
+# Threads that wait sleep: with another busy process beside it, a training step took up to fourteen times as long.
+export OMP_WAIT_POLICY ?= PASSIVE
 # glibc: keep freed memory, in huge pages; blocks above 128 MB, larger than any of a training step, go back.
 export GLIBC_TUNABLES := glibc.malloc.hugetlb=1
 export MALLOC_MMAP_THRESHOLD_ := 134217728
 export MALLOC_TRIM_THRESHOLD_ := 4294967296
 export UV_HTTP_TIMEOUT ?= 300
 
-.PHONY: help env lock render render-studio tune grid reproduce notebooks apply paper test verify lab bench clean
+# The map of what is made from what is the Snakefile. EXECUTOR names a plugin of Snakemake's for other machines.
+ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max-checksum-file-size 100000000 \
+  --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
+  --config profile=$(PROFILE) jobs=$(JOBS)
+
+.PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
-	@echo "Profiles: $(notdir $(basename $(wildcard notebooks/profiles/*.yaml))) smoke"
+	@echo "Profiles: $(notdir $(basename $(wildcard notebooks/profiles/*.yaml)))"
 
 env: $(READY) ## create .venv with the pinned packages (the other targets do this on first use)
 
@@ -39,7 +46,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	@echo "Setting up .venv from requirements.lock (6.5 GB on disk; on first use it is downloaded)"
 	@$(PY) -m pip install --quiet uv
-	@$(UV) pip sync $(QUIET) --python $(PY) requirements.lock
+	@$(UV) pip sync $(QUIET) --compile-bytecode --python $(PY) requirements.lock
 	@$(UV) pip install --quiet --python $(PY) --no-deps --editable .
 	@touch $@
 
@@ -61,32 +68,37 @@ render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/stu
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth studio --out data/studio
 
 tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)
-	@$(PY) -m scrapseg.experiments.tune
+	@$(PY) -m scrapseg tune
 
-grid: $(READY) ## the studies of profile full: few shots with several seeds, words alone, ablations; WORKERS at a time (hours, resumable)
-	@$(PY) -m scrapseg.experiments.grid --profile full --workers $(WORKERS)
+grid: PROFILE = full
+grid: $(READY) ## the runs of profile full and their tables; JOBS=n at a time, EXECUTOR=slurm elsewhere (hours, resumable)
+	@$(ENGINE) --keep-going -- grid
 
-reproduce: $(READY) ## run the notebooks of a profile, write results/PROFILE and the paper; only what changed
-	@$(PY) -m scrapseg.reproduce --profile $(PROFILE)
+reproduce: $(READY) ## a profile's runs, notebooks, tables, README and paper: what something changed for
+	@$(ENGINE) -- reproduce
 
-notebooks: $(READY) ## save the notebooks with the outputs of a smoke run, to be read on the web
-	@$(PY) -m scrapseg.reproduce --refresh
+accept: $(READY) ## take what is there as up to date, after a change that cannot matter
+	@$(ENGINE) --touch -- reproduce
+
+notebooks: $(READY) ## the notebooks with a profile's outputs, to be read on the web, appendices too
+	@$(ENGINE) -- notebooks
 
 apply: $(READY) ## find what is in your own images: make apply DATA=folder [OUT=folder] [CLASSES=classes.yaml] [SIDE=pixels]
 	@test -n "$(DATA)" || { echo "name the folder with your images, as in make apply DATA=my-images" >&2; exit 1; }
-	@$(PY) -m scrapseg.own "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)") $(if $(SIDE),--side "$(SIDE)")
+	@$(PY) -m scrapseg apply "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)") $(if $(SIDE),--side "$(SIDE)")
 
-paper: $(READY) ## build the paper's PDF from results/PROFILE
-	@$(PY) -m scrapseg.report.paper --profile $(PROFILE)
+paper: $(READY) ## build the paper's PDF from results/PROFILE as they are
+	@$(PY) -m scrapseg paper --profile $(PROFILE)
 
 test: $(READY) ## lint, unit tests, every notebook, the whole pipeline in small
 	@$(PY) -m ruff check .
 	@$(PY) -m ruff format --check .
+	@PYTHONPATH=. .venv/bin/lint-imports --no-cache
 	@OMP_NUM_THREADS=1 $(PY) -m pytest tests notebooks -n 2 --no-loadscope-reorder \
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 verify: $(READY) ## check that the paper's tables and figures follow from the committed runs
-	@$(PY) -m scrapseg.report.verify --profile $(PROFILE)
+	@$(PY) -m scrapseg verify --profile $(PROFILE)
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab
@@ -95,5 +107,5 @@ bench: $(READY) ## measure training and inference speed on this machine, alone a
 	@$(PY) -m making.bench
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
-	@rm -rf results/smoke results/*/cache results/*/logs .pytest_cache .ruff_cache .hypothesis dist
+	@rm -rf results/smoke results/*/cache results/*/logs results/*/notebooks .snakemake .pytest_cache .ruff_cache .hypothesis dist
 	@find scrapseg tests notebooks -type d \( -name __pycache__ -o -name .ipynb_checkpoints \) -prune -exec rm -rf {} +

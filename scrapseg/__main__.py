@@ -77,7 +77,7 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     with one_line(log), engine.alone(results_of(profile) / "cache" / name / ".lock"):
         from scrapseg.experiments import studies
 
-        studies.run_named(profile, name)
+        studies.run_named(profile, name, results_of(profile))
 
 
 @app.command()
@@ -126,7 +126,7 @@ def publish(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
 
 @app.command()
 def tables(profile: Profile = "laptop", log: Log = None) -> None:
-    """Join a profile's records into metrics.csv and make the tables and figures of its studies."""
+    """Join a profile's records into metrics.csv and make the tables that follow from it."""
     with one_line(log):
         from scrapseg.report import scene_tables
 
@@ -148,7 +148,9 @@ def paper(profile: Profile = "laptop", log: Log = None) -> None:
     with one_line(log):
         from scrapseg.report import paper
 
-        print(os.path.relpath(paper.build("laptop" if profile == "real" else profile)))
+        made = paper.build("laptop" if profile == "real" else profile)
+        if not log:
+            print(os.path.relpath(made))
 
 
 @app.command()

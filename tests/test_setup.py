@@ -15,7 +15,20 @@ from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parent.parent
-TARGETS = {"help", "env", "render", "reproduce", "paper", "test", "verify", "lab", "bench", "clean"}
+TARGETS = {
+    "help",
+    "env",
+    "render",
+    "grid",
+    "reproduce",
+    "accept",
+    "paper",
+    "test",
+    "verify",
+    "lab",
+    "bench",
+    "clean",
+}
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +132,8 @@ def test_clean_spares_data_and_committed_results(tmp_path):
         "results/smoke/metrics.csv",
         "results/laptop/cache/weights.safetensors",
         "results/laptop/logs/01.log",
+        "results/laptop/notebooks/01.ipynb",
+        ".snakemake/metadata/a",
         "scrapseg/__pycache__/a.pyc",
         "tests/__pycache__/a.pyc",
         "notebooks/.ipynb_checkpoints/a.ipynb",

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from making.tiles.drawn import draw_tiles, load_drawn
-from scrapseg import reproduce
 from scrapseg.data.base import MissingFile
 from scrapseg.experiments import records
 from scrapseg.experiments.run import load_splits, run
@@ -84,35 +82,3 @@ def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
     with pytest.raises(MissingFile, match=r"scrapseg.*magnetic_tile --download"):
         load_splits("magnetic-tile", None, tmp_path)
-
-
-# ------------------------------------------------------------------------ the runner
-
-
-def test_the_profile_is_of_one_notebook_and_its_paper_is_laptop_s(tmp_path):
-    stem = reproduce.ONLY["real"]
-    assert stem in reproduce.DEPENDS
-    project = reproduce.Project(tmp_path, tmp_path / "results/real", "real", {stem: ()})
-    assert reproduce.paper_path(project) == tmp_path / "paper/paper.pdf"
-    assert reproduce.paper_results(project) == tmp_path / "results/laptop"
-
-
-def test_results_on_photographs_make_the_notebook_stale_in_other_profiles(tmp_path):
-    for name in ("requirements.lock", "data/scrapsim/checksums.sha256"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("")
-    (tmp_path / "notebooks/profiles").mkdir(parents=True)
-    shutil.copy(ROOT / "notebooks/06_real_data.ipynb", tmp_path / "notebooks")
-    shutil.copytree(ROOT / "scrapseg", tmp_path / "scrapseg")
-
-    def key(profile: str) -> str:
-        (tmp_path / f"notebooks/profiles/{profile}.yaml").write_text("")
-        stems = {"06_real_data": ()}
-        project = reproduce.Project(tmp_path, tmp_path / "results" / profile, profile, stems)
-        return reproduce.make_plans(project)[0].key
-
-    before = key("laptop"), key("real")
-    (tmp_path / "results/real").mkdir(parents=True)
-    (tmp_path / "results/real/metrics.csv").write_text("anything")
-    assert key("laptop") != before[0] and key("real") == before[1]

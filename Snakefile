@@ -1,0 +1,260 @@
+# ScrapSeg's map: what is made from what, and in which order. `make reproduce` follows it.
+#
+#   data checksums, weights, settings -> run records -> tables -> notebooks -> README blocks -> paper
+#
+# A job is done again when the content of an input, a parameter or its command changed, or when an
+# output is missing. Records, pictures and the published notebooks are committed; what is not (marks
+# and weights in results/<profile>/cache, executed notebooks) is what a fresh clone lacks, so there
+# everything of the profile runs.
+import os
+import re
+import sys
+from pathlib import Path
+
+sys.path.insert(0, workflow.basedir)
+
+from scrapseg.experiments import studies
+from scrapseg.report import engine, notebook
+
+PROFILE = config.get("profile", "laptop")
+JOBS = int(config.get("jobs", 1))
+RESULTS = f"results/{PROFILE}"
+CACHE = f"{RESULTS}/cache"
+VALUES = studies.profile(PROFILE)
+STUDIES = VALUES.get("studies", list(studies.STUDIES))
+RUNS = studies.plan_profile(PROFILE)
+
+# Notebook -> the studies whose runs it shows.
+NOTEBOOKS = {
+    "01_data_exploration": (),
+    "02_prompt_design": ("words",),
+    "03_multiscale_finetuning": ("finetuning", "ablations", "long"),
+    "04_fewshot_ablations": ("fewshot", "domains"),
+    "05_baseline_comparison": ("compared",),
+    "05b_misses_and_furnace": ("compared",),
+    "06_real_data": ("tiles",),
+    "07_apply_to_your_scrap": (),
+}
+APPENDICES = ("a1_render_scrapsim", "a2_align_pocket_clip")  # how data and weights were made
+PHOTOGRAPHS = "06_real_data"  # what profile `real` runs, and publishes
+
+# Packages of the lock that can change a notebook's numbers or pictures; a run's stand in its settings.
+PACKAGES = (
+    *studies.PACKAGES,
+    *studies.TRAINING_PACKAGES,
+    *studies.TEXT_PACKAGES,
+    *("matplotlib", "pandas", "scikit-image", "scikit-learn", "seaborn"),
+)
+
+engine.begin(workflow, f"{CACHE}/engine.lock")
+
+
+# What things are made from --------------------------------------------------------------------
+
+
+def records(*names):
+    """Records and marks of finished runs of the studies of these names."""
+    specs = [spec for name in names if name in STUDIES for spec in studies.plan(name, VALUES)]
+    kinds = (f"{RESULTS}/runs/{{}}.json", f"{CACHE}/{{}}/done")
+    return [kind.format(spec.name) for kind in kinds for spec in {s.name: s for s in specs}.values()]
+
+
+def relative(paths):
+    """Paths as seen from here."""
+    return [os.path.relpath(path) for path in paths]
+
+
+def listed(*patterns):
+    """Files that are there, sorted."""
+    return sorted(str(path) for pattern in patterns for path in Path().glob(pattern) if path.is_file())
+
+
+def results_of(profile):
+    """What another profile has made: its table of metrics stands for its records."""
+    kinds = ("metrics.csv", "times.json", "stats.npz", "tables/*", "figures/*", "leaderboard/*")
+    return listed(*(f"results/{profile}/{kind}" for kind in kinds))
+
+
+def sources(stem):
+    """Rooms of scrapseg/ and making/ that a notebook imports from; of data/ and experiments/ only
+    the files that it names, since most of what is there is for other data and other runs."""
+    text = Path(f"notebooks/{stem}.py").read_text(encoding="utf-8")
+    imported = re.findall(r"^from ((?:scrapseg|making)[\w.]*) import ([^\n#(]+)", text, re.M)
+    modules = {f"{base}.{n.split()[0]}" for base, names in imported for n in names.split(",")}
+    found = {"scrapseg/files.py"}
+    for parts in (name.split(".") for name in modules | {base for base, _ in imported}):
+        room, file = "/".join(parts[:2]), "/".join(parts[:3])
+        if room in ("scrapseg/data", "scrapseg/experiments"):
+            found |= set(listed(f"{file}.py", f"{file}.yaml"))
+        elif len(parts) > 1:
+            found |= set(listed(f"{room}/*.py"))
+    if "scrapseg/data/folder.py" in found:  # it reads labels by way of another file
+        found.add("scrapseg/data/labels.py")
+    return sorted(found)
+
+
+def notebook_inputs(stem):
+    """What a notebook is made from: its text, its runs, what it shows of others, sources."""
+    text = Path(f"notebooks/{stem}.py").read_text(encoding="utf-8")
+    others = set(re.findall(r"\.\./results/(\w+)", text)) - {PROFILE, "smoke"}
+    shown = [path for other in sorted(others) for path in results_of(other)]
+    weights = listed("data/pocket/*") if re.search(r"scrapseg\.(models|app)", text) else []
+    data = listed("data/scrapsim/checksums.sha256", "data/studio/*.md", "notebooks/pictures/*")
+    return [f"notebooks/{stem}.py", *records(*NOTEBOOKS.get(stem, ())), *sources(stem), *data, *weights, *shown]
+
+
+def notebook_values(stem):
+    """Those of the profile's parameters that a notebook has; an appendix runs at its defaults."""
+    values = {} if stem in APPENDICES else VALUES
+    return notebook.parameters(Path(f"notebooks/{stem}.py"), values)
+
+
+def made(stem):
+    """Tables and figures that a notebook always writes: those it saves outside any condition."""
+    text = Path(f"notebooks/{stem}.py").read_text(encoding="utf-8")
+    saved = re.findall(r'^save_(table|figure)\([^"]*?results_dir,\s*"([\w-]+)"', text, re.M)
+    endings = {"table": ("csv",), "figure": ("pdf", "png", "json")}
+    return [f"{RESULTS}/{kind}s/{name}.{end}" for kind, name in saved for end in endings[kind]]
+
+
+STEMS = [PHOTOGRAPHS] if PROFILE == "real" else [s for s in NOTEBOOKS if Path(f"notebooks/{s}.py").exists()]
+PUBLISHED = {"laptop": [s for s in STEMS if s != PHOTOGRAPHS], "real": STEMS}.get(PROFILE, [])
+SHOWN = {"laptop", "real"}  # profiles that README and the committed paper show
+PAPER = "paper/paper.pdf" if PROFILE in SHOWN else f"{RESULTS}/paper.pdf"
+OWN = {path for stem in STEMS for path in made(stem)} | {f"{RESULTS}/metrics.csv"}
+ALONE = {Path(path).stem for path in records("compared")}  # costs are compared: nothing beside them
+REPORT = listed("scrapseg/report/*.py", "scrapseg/report/*.yaml", "scrapseg/metrics/*.py", "scrapseg/experiments/records.py",
+                "scrapseg/experiments/methods.*")
+
+
+def shown_results():
+    """All that README and paper may show, but for what this profile's jobs are about to make."""
+    profiles = ("laptop", "full", "real") if PROFILE in SHOWN else (PROFILE,)
+    return [p for profile in profiles for p in results_of(profile) if p not in OWN and RESULTS not in p]
+
+
+# Targets --------------------------------------------------------------------------------------
+
+
+rule reproduce:  # everything of a profile
+    input:
+        expand(f"{RESULTS}/notebooks/{{stem}}.ipynb", stem=STEMS),
+        [f"{CACHE}/published/{stem}" for stem in PUBLISHED],
+        f"{CACHE}/paper.done",
+        [f"{CACHE}/readme.done"] if PROFILE in SHOWN else [],
+
+
+rule notebooks:  # the committed notebooks, appendices too
+    input:
+        [f"{CACHE}/published/{stem}" for stem in [*PUBLISHED, *APPENDICES]],
+
+
+rule grid:  # a profile's runs, and what shows them
+    input:
+        f"{CACHE}/tables.done",
+        [f"{RESULTS}/notebooks/{stem}.ipynb" for stem in STEMS if NOTEBOOKS[stem]],
+
+
+# Jobs -----------------------------------------------------------------------------------------
+
+
+rule run:
+    input:
+        lambda wildcards: relative(RUNS[wildcards.name].inputs()),
+    output:
+        update(f"{RESULTS}/runs/{{name}}.json"),
+        f"{CACHE}/{{name}}/done",
+    params:
+        settings=lambda wildcards: RUNS[wildcards.name].settings(),
+    log:
+        f"{RESULTS}/logs/{{name}}.log",
+    threads: lambda wildcards: engine.share(workflow.cores, 1 if wildcards.name in ALONE else JOBS)
+    shell:
+        "{sys.executable} -m scrapseg run {wildcards.name} --profile {PROFILE} --log {log}"
+        " && touch {output[1]}"
+
+
+rule tables:
+    input:
+        records(*STUDIES),
+        REPORT,
+        listed("data/scrapsim/checksums.sha256"),
+    output:
+        update(f"{RESULTS}/metrics.csv"),
+        f"{CACHE}/tables.done",
+        update(f"{RESULTS}/stats.npz"),
+    log:
+        f"{RESULTS}/logs/tables.log",
+    shell:
+        "{sys.executable} -m scrapseg tables --profile {PROFILE} --log {log} && touch {output[1]}"
+
+
+for stem in [*STEMS, *APPENDICES]:
+
+    rule:
+        name: stem
+        input:
+            notebook_inputs(stem),
+        output:
+            f"{RESULTS}/notebooks/{stem}.ipynb",
+            [update(path) for path in made(stem)],
+        params:
+            stem=stem,
+            values=notebook_values(stem),
+            packages=studies.pins(PACKAGES),
+        log:
+            f"{RESULTS}/logs/{stem}.log",
+        threads: engine.share(workflow.cores, 1)
+        shell:
+            "{sys.executable} -m scrapseg notebook {params.stem} --profile {PROFILE} --log {log}"
+
+
+rule publish:
+    input:
+        "notebooks/{stem}.py",
+        f"{RESULTS}/notebooks/{{stem}}.ipynb",
+    output:
+        update("notebooks/{stem}.ipynb"),
+        f"{CACHE}/published/{{stem}}",
+    log:
+        f"{RESULTS}/logs/publish-{{stem}}.log",
+    shell:
+        "{sys.executable} -m scrapseg publish {wildcards.stem} --profile {PROFILE} --log {log}"
+        " && touch {output[1]}"
+
+
+rule readme:
+    input:
+        "README.md",
+        f"{CACHE}/tables.done",
+        sorted(path for path in OWN if path.endswith(".csv")),
+        listed("results/laptop/times.json"),
+        [path for path in shown_results() if path.endswith(".csv")],
+        REPORT,
+    output:
+        f"{CACHE}/readme.done",
+    log:
+        f"{RESULTS}/logs/readme.log",
+    shell:
+        "{sys.executable} -m scrapseg readme --log {log} && touch {output}"
+
+
+rule paper:
+    input:
+        listed("paper/*.typ", "paper/**/*.typ", "paper/*.bib", "paper/**/*.svg"),
+        "data/pocket/alignment.json",
+        listed("data/scrapsim/checksums.sha256"),
+        expand(f"{RESULTS}/notebooks/{{stem}}.ipynb", stem=STEMS),
+        f"{CACHE}/tables.done",
+        sorted(OWN),
+        shown_results(),
+        REPORT,
+    output:
+        f"{CACHE}/paper.done",
+        [] if PROFILE == "real" else update(PAPER),  # one paper for both: the laptop's is the owner
+    params:
+        packages=studies.pins(["typst"]),
+    log:
+        f"{RESULTS}/logs/paper.log",
+    shell:
+        "{sys.executable} -m scrapseg paper --profile {PROFILE} --log {log} && touch {output[0]}"
