@@ -75,7 +75,7 @@ from scrapseg.models.clip import load_clip
 from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
 from scrapseg.models.scrapseg import ScrapSeg
-from scrapseg.models.wording import wording_scores
+from scrapseg.models.wording import pixel_vectors, score_sets
 from scrapseg.report import figures, style, tables
 from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig
@@ -470,7 +470,7 @@ for k, nth in enumerate(("first", "second", "third")):
     sets[f"{nth} word only"] = class_embeddings(single_word, clip=clip)
 sets["random vectors"] = random_embeddings(len(CLASSES), seed, fresh.encoder.width)
 listening = {
-    name: wording_scores(asked, splits.val, sets)
+    name: score_sets(pixel_vectors(asked, splits.val), sets)
     for name, asked in (("before it saw scrap", fresh), ("fine-tuned", model))
 }
 

@@ -157,18 +157,3 @@ def score_sets(pixels: PixelVectors, prompt_sets: Mapping[str, Tensor]) -> pd.Da
         row["lift"] = float(np.mean(lifts)) if lifts else np.nan
         rows.append(row | {f"ap/{c.slug}": ap for c, ap in own.items()})
     return pd.DataFrame(rows)
-
-
-def wording_scores(
-    model: ScrapSeg,
-    split: LabelledImages,
-    prompt_sets: Mapping[str, Tensor],
-    *,
-    every: int = EVERY,
-) -> pd.DataFrame:
-    """`score_sets` of a model on a split: sensitivity to wording without any training.
-
-    Each row is what `set_classes` and prediction would give at every `every`-th pixel; the
-    model's own class vectors are left as they are.
-    """
-    return score_sets(pixel_vectors(model, split, every=every), prompt_sets)
