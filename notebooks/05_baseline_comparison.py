@@ -362,7 +362,7 @@ figure = style.figure(0.8 * style.FULL, 2.6)
 axes = figure.subplots()
 dots |= {"dodge": 0.5, "linestyles": "none", "errorbar": None, "markersize": 4, "ax": axes}
 sns.pointplot(by_class, x="class", y="IoU", hue="label", **dots)
-axes.set(xlabel="", ylim=(0, 1))
+axes.set(xlabel="", ylim=(-0.02, 1))
 axes.grid(axis="y")
 style.legend_below(figure, axes.get_legend_handles_labels()[0])
 axes.get_legend().remove()

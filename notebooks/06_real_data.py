@@ -20,9 +20,9 @@
 # there: does a model that has seen ScrapSim learn a new material from fewer photographs?
 #
 # The photographs are Magnetic-Tile (Huang et al. 2018), magnetic tiles with five kinds of surface defect:
-# no scrap, but real metal under a real camera, public, and with a mask for every defect. As it
-# stands the notebook trains nothing: it shows the results that are committed, if there are any.
-# `make reproduce PROFILE=real` makes them anew.
+# no scrap, but real metal under a real camera, public, and with a mask for every defect. The outputs shown
+# here are those of the run `notebooks/profiles/real.yaml` (`make reproduce PROFILE=real`). Run as it stands, the
+# notebook trains nothing and shows the committed results.
 
 # %% tags=["parameters"]
 profile = "smoke"
@@ -41,8 +41,10 @@ start_shots = ["all"]  # at which ours is started from ImageNet, from words and 
 # %%
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pandas as pd
+import seaborn as sns
 from IPython.display import Image, Markdown, display
 
 from making.tiles.drawn import draw_tiles, load_drawn
@@ -51,12 +53,13 @@ from scrapseg.data.magnetic_tile import CLASSES
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure
-from scrapseg.experiments.run import label_stack, load_maps, load_splits
+from scrapseg.experiments.run import load_maps
+from scrapseg.experiments.splits import label_stack, load_splits
 from scrapseg.experiments.studies import plan, run_all
-from scrapseg.report import figures as plots
-from scrapseg.report import scene_tables, tables
+from scrapseg.report import figures, scene_tables, style, tables
 
 TILES = tables.TILES
+matplotlib.rcParams.update(style.STYLE)
 
 # %% [markdown]
 # ## The photographs
@@ -68,9 +71,7 @@ TILES = tables.TILES
 # %%
 here = fetch.found(TILES)
 if here or tile_methods:
-    splits = load_splits(
-        TILES, tile_limit, data_dir
-    )  # says how to get them where they are not here
+    splits = load_splits(TILES, tile_limit, data_dir)  # says how to get them where they are not
 else:
     splits = load_drawn(draw_tiles(Path(results_dir) / "cache/drawn-tiles"))
 Markdown(
@@ -99,7 +100,7 @@ labels = label_stack(splits.test)
 cover = np.stack([(labels == c.index).mean((1, 2)) for c in CLASSES])
 chosen = list(dict.fromkeys(int(i) for i in cover[1:].argmax(1)))
 images = [splits.test[i].image for i in chosen]
-figure = plots.panel(images, {"truth": [labels[i] for i in chosen]}, classes=CLASSES)
+figure = style.panel(images, {"truth": [labels[i] for i in chosen]}, classes=CLASSES)
 if tile_methods:
     save_figure(figure, results_dir, "tile_examples")
 figure
@@ -132,10 +133,28 @@ if frame is None:
 if frame is not None:
     overview = tables.TABLES["tile_methods"](frame)
     names = frame[frame["dataset"] == TILES]["run"].unique()
-    figure = plots.methods_dots(frame, dataset=TILES)
+    display(overview.drop(columns="family").round(3))
+
+# %%
+if frame is not None:
+    measures = ["ap", "miou_binary", "miou_impurity", "object_recall_1fa"]
+    ends = [f"{name}{end}" for name in measures for end in ("", "_lo", "_hi")]
+    table = tables.mean_over_seeds(frame, ends, dataset=TILES)
+    looks = [style.method_style(m) for m in table["method"]]
+    dots = {"hue": "label", "palette": [k["color"] for k in looks], "legend": False}
+    dots |= {"markers": [k["marker"] for k in looks], "linestyles": "none", "markersize": 4}
+    figure = style.figure(style.FULL, 0.75 + 0.16 * len(table))
+    for axes, name in zip(figure.subplots(1, 4, sharey=True), measures, strict=True):
+        sns.pointplot(table, x=name, y="label", errorbar=None, ax=axes, **dots)
+        low, high = table[f"{name}_lo"], table[f"{name}_hi"]
+        axes.hlines(range(len(table)), low, high, colors=dots["palette"], lw=1)
+        title = tables.METRIC_LABELS[name].replace("impurity", "defect").replace(" at ", "\nat ")
+        axes.set(title=title, xlim=(0, 1), xlabel="", ylabel="", ylim=(len(table) - 0.5, -0.5))
+        axes.grid(axis="x")
+    figure.supxlabel("value (1 is best)", fontsize=8)
     if tile_methods:
         save_figure(figure, results_dir, "tile_methods", names)
-    display(overview.drop(columns="family").round(3), figure)
+    display(figure)
 
 # %% [markdown]
 # Lines are 95 % intervals over test tiles. Methods meet the same tiles, so their differences are
@@ -148,7 +167,21 @@ if frame is not None:
 
 # %%
 if frame is not None:
-    figure = plots.class_iou(frame, TILES, classes=CLASSES)
+    slugs = {c.slug: c.name.replace(" ", "\n") for c in CLASSES}
+    by_class = tables.TABLES["tile_classes"](frame).melt(
+        ["method", "label"], list(slugs), "class", "IoU"
+    )
+    by_class["class"] = by_class["class"].map(slugs)
+    looks = [style.method_style(m) for m in by_class["method"].unique()]
+    dots = {"palette": [k["color"] for k in looks], "markers": [k["marker"] for k in looks]}
+    figure = style.figure(0.8 * style.FULL, 2.6)
+    axes = figure.subplots()
+    dots |= {"dodge": 0.3, "linestyles": "none", "errorbar": None, "markersize": 4, "ax": axes}
+    sns.pointplot(by_class, x="class", y="IoU", hue="label", **dots)
+    axes.set(xlabel="", ylim=(-0.02, 1))
+    axes.grid(axis="y")
+    style.legend_below(figure, axes.get_legend_handles_labels()[0])
+    axes.get_legend().remove()
     if tile_methods:
         save_figure(figure, results_dir, "tile_classes", names)
     display(figure)
@@ -160,7 +193,7 @@ if frame is not None:
 if frame is not None:
     shot = "labelled photographs per defect"
     shown = frame[frame["method"] != "scrapseg-imagenet"]  # it has its own place below
-    figure = plots.fewshot_curve(shown, dataset=TILES, shot=shot)
+    figure = figures.fewshot_curve(shown, dataset=TILES, shot=shot)
     if tile_methods:
         save_figure(figure, results_dir, "tile_fewshot", names)
     display(figure)
@@ -185,7 +218,7 @@ if tile_methods:
             low, high = np.quantile(score, [0.02, 0.998])
             shown = ((score - low) / (high - low)).clip(0, 1)
         panels[METHODS[method].label.replace(" (ours)", "")] = [shown[i] for i in chosen]
-    figure = plots.panel(images, panels, classes=CLASSES)
+    figure = style.panel(images, panels, classes=CLASSES)
     save_figure(figure, results_dir, "tile_qualitative", [n for n in names if "_allshots" in n])
     display(figure)
 elif (source / "figures/tile_qualitative.png").is_file():
@@ -207,19 +240,10 @@ if frame is not None:
 # %% [markdown]
 # ## Real scrap
 #
-# Magnetic tiles are not scrap. SteelDS is: 4K frames of shredded scrap on a belt, copper outlined. Its loader
-# (`scrapseg.data.steelds`) cuts the videos into blocks before it deals them to splits, and frames of that size
-# go through the model tile by tile (`scrapseg.models.tiles`). Nobody of this project has had the data in hand,
-# so there are no numbers: `python -m scrapseg fetch steelds` fetches it where the network allows.
-
-# %%
-Markdown(
-    f"SteelDS lies in `{fetch.VARIABLE}`: `scrapseg.data.steelds.SteelDS` reads it."
-    if fetch.found("steelds")
-    else "SteelDS is not on this machine."
-)
-
-# %% [markdown]
+# Magnetic tiles are not scrap. SteelDS is: 4K frames of shredded scrap on a belt, copper outlined.
+# `python -m scrapseg fetch steelds` gets it (its images have not been at hand here, so there are no numbers),
+# `scrapseg.data.steelds.SteelDS` reads it, and frames of that size go through the model tile by tile.
+#
 # Are small objects found better if tiles are magnified as well? Measured on ScrapSim's val images with the
 # model that comes along (`python -m making.studies large_scales`), averaged over the scales in the first column:
 

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.ticker import MaxNLocator
 
-from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report.style import (
     COLUMN,
@@ -145,82 +144,6 @@ def fewshot_curve(
     return fig
 
 
-def method_rows(width: float, names: Sequence[str], panels: int) -> tuple[Figure, np.ndarray]:
-    """A figure of `panels` axes beside each other with a row per method, the first on top."""
-    fig = figure(width, 0.75 + 0.16 * len(names))
-    row = fig.subplots(1, panels, sharey=True, squeeze=False)[0]
-    for axes in row:
-        axes.grid(axis="x")
-        axes.set_axisbelow(True)
-    row[0].set_yticks(range(len(names)), [method_style(n)["label"] for n in names])
-    row[0].invert_yaxis()
-    return fig, row
-
-
-@styled
-def methods_dots(
-    metrics_table: pd.DataFrame,
-    metrics: Sequence[str] = ("ap", "miou_binary", "miou_impurity", "object_recall_1fa"),
-    dataset: str = "scrapsim",
-    shots: str = "all",
-) -> Figure:
-    """Many methods: a row each, a panel per metric, with the range of `fewshot_curve`.
-
-    A method without a metric (it names no classes) has an empty place. Lines part the families.
-    """
-    tidy = main_runs(metrics_table, dataset)
-    tidy = tidy[tidy["shots"] == str(shots)]
-    names = method_order(tidy["method"])
-    family = tidy.drop_duplicates("method").set_index("method")["family"]
-    fig, panels = method_rows(FULL, names, len(metrics))
-    for axes, metric in zip(panels, metrics, strict=True):
-        for y, name in enumerate(names):
-            mean, low, high, seeds = centre_and_range(tidy[tidy["method"] == name], metric)
-            if seeds == 0 or not np.isfinite(mean):
-                continue
-            style = method_style(name)
-            axes.plot([low, high], [y, y], color=style["color"], linewidth=1)
-            axes.plot(mean, y, linestyle="none", **style)
-            text, place = f"{mean:.2f}".lstrip("0"), (max(high, mean), y)
-            beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center"}
-            axes.annotate(text, place, fontsize=6, **beside)
-        for y in range(1, len(names)):
-            if family[names[y]] != family[names[y - 1]]:
-                axes.axhline(y - 0.5, color="0.75", linewidth=0.5)
-        axes.set_xlim(-0.03, 1.17)
-        axes.set_xticks([0, 0.5, 1])
-        axes.set_title(METRIC_LABELS.get(metric, metric).replace(" at ", "\nat "))
-    fig.supxlabel("value (1 is best)", fontsize=8)
-    return fig
-
-
-@styled
-def class_iou(
-    metrics_table: pd.DataFrame,
-    dataset: str = "scrapsim",
-    shots: str = "all",
-    classes: Sequence[ScrapClass] = CLASSES,
-) -> Figure:
-    """IoU per class, one marker per method, mean over seeds."""
-    tidy = main_runs(metrics_table, dataset)
-    tidy = tidy[(tidy["shots"] == str(shots)) & tidy["metric"].str.startswith("iou/")]
-    fig = figure(FULL * 0.8, 2.6)
-    axes = fig.subplots()
-    names = method_order(tidy["method"])
-    for k, name in enumerate(names):
-        mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
-        values = [mean.get(f"iou/{c.slug}", np.nan) for c in classes]
-        nudge = np.arange(len(classes)) + min(0.12, 0.8 / len(names)) * (k - (len(names) - 1) / 2)
-        axes.plot(nudge, values, linestyle="none", **method_style(name))
-    axes.set_xticks(range(len(classes)), [c.name.replace(" ", "\n") for c in classes])
-    axes.set_ylim(0, 1)
-    axes.set_ylabel("IoU")
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    legend_below(fig, axes.get_legend_handles_labels()[0])
-    return fig
-
-
 @styled
 def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     """What each single change does to ours on val: a dot per change, in points, grouped.
@@ -259,32 +182,6 @@ def ablation_dots(table: pd.DataFrame, metric: str = "miou_impurity") -> Figure:
     axes.xaxis.set_major_locator(MaxNLocator(nbins=4, steps=[1, 2, 5, 10]))
     axes.grid(axis="x")
     axes.set_axisbelow(True)
-    return fig
-
-
-@styled
-def recall_by_size(
-    metrics_table: pd.DataFrame, dataset: str = "scrapsim", shots: str = "all"
-) -> Figure:
-    """Object recall at one false alarm per image, by size of the object, mean over seeds."""
-    tidy = main_runs(metrics_table, dataset)
-    tidy = tidy[tidy["shots"] == str(shots)]
-    sizes = ("small", "medium", "large")
-    fig = figure(COLUMN, 2.4)
-    axes = fig.subplots()
-    names = method_order(tidy["method"])
-    for k, name in enumerate(names):
-        mean = tidy[tidy["method"] == name].groupby("metric")["value"].mean()
-        values = [mean.get(f"object_recall_1fa/{s}", np.nan) for s in sizes]
-        nudge = np.arange(3) + min(0.08, 0.5 / len(names)) * (k - (len(names) - 1) / 2)
-        axes.plot(nudge, values, **method_style(name))
-    axes.set_xticks(range(3), ["small", "medium", "large"])
-    axes.set_xlabel("size of the object")
-    axes.set_ylabel("object recall\nat 1 false alarm/image")
-    axes.set_ylim(0, 1)
-    axes.grid(axis="y")
-    axes.set_axisbelow(True)
-    legend_below(fig, axes.get_legend_handles_labels()[0], cols=2)
     return fig
 
 

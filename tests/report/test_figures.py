@@ -32,12 +32,9 @@ def every_figure(frame, samples):
     scores = [(lab > 0) * 0.9 for lab in labels]
     history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
     yield "panel", plots.panel(images, {"truth": labels, "score": scores})
-    yield "methods_dots", plots.methods_dots(frame)
     yield "fewshot_curve", plots.fewshot_curve(frame)
     yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
-    yield "class_iou", plots.class_iou(frame)
     yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
-    yield "recall_by_size", plots.recall_by_size(frame)
     yield "training_curves", plots.training_curves(history)
 
 
@@ -84,7 +81,7 @@ def test_the_reader_s_own_style_is_left_alone(frame):
 
 
 def test_a_figure_shows_itself_in_a_notebook(frame):
-    assert plots.recall_by_size(frame)._repr_png_().startswith(b"\x89PNG")
+    assert plots.fewshot_curve(frame)._repr_png_().startswith(b"\x89PNG")
 
 
 def test_fewshot_curve_draws_the_means_over_seeds(frame):
