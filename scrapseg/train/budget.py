@@ -138,6 +138,8 @@ def measured(budget: Budget, model: nn.Module, config: TrainConfig, device: str)
             shadow = copy.deepcopy(model).to(device)
             images, labels = noise(config, device)
             held = torch.cuda.memory_allocated() if gpu else 0
+            if gpu:
+                torch.cuda.reset_peak_memory_stats()
 
             def step() -> None:
                 shadow.zero_grad()
