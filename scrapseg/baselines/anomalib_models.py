@@ -1,9 +1,7 @@
-"""Baselines that see normal images only: anomalib's models on our ImageNet encoder weights.
+"""anomalib's models of normal images, one class each: built on our encoder, fitted, trained.
 
-Each asks one question of a patch: how unlike normal is it? None of them is told what an impurity
-looks like, so none names classes. Models and losses are anomalib's own; here stands what they
-have in common (`OneClass`), which encoder they get and how the trained ones are trained: by the
-loop that trains ours (`train.optimise`).
+Models and losses are anomalib's own. What differs between them stands here; what they have in
+common is in `one_class`, and why anomalib's other models are not run in `NOT_RUN`.
 """
 
 from __future__ import annotations
@@ -14,8 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scrapseg.baselines.one_class import OneClass, TrainedOneClass, without_warnings
-from scrapseg.models.weights import EFFICIENTNET
+from scrapseg.baselines.one_class import ENCODER, OneClass, TrainedOneClass, without_warnings
 
 with without_warnings():
     from anomalib.models.components import KCenterGreedy, TimmFeatureExtractor
@@ -62,7 +59,7 @@ class PatchCore(OneClass):
 
     def _build(self, size: tuple[int, int]) -> nn.Module:
         # One neighbour: the image-level reweighting is not used, maps are what we compare.
-        return PatchcoreModel(self.layers, EFFICIENTNET, pre_trained=True, num_neighbors=1)
+        return PatchcoreModel(self.layers, ENCODER, pre_trained=True, num_neighbors=1)
 
     def _learn(self, images: Sequence[np.ndarray]) -> None:
         per_image = -(-self.max_patches // len(images))
@@ -94,7 +91,7 @@ class Padim(OneClass):
         self.features = features
 
     def _build(self, size: tuple[int, int]) -> nn.Module:
-        return PadimModel(EFFICIENTNET, self.layers, n_features=self.features)
+        return PadimModel(ENCODER, self.layers, n_features=self.features)
 
     def _learn(self, images: Sequence[np.ndarray]) -> None:
         self.model.train()  # in this mode the model keeps the features it sees
@@ -111,7 +108,7 @@ class Stfpm(TrainedOneClass):
     """
 
     def _build(self, size: tuple[int, int]) -> nn.Module:
-        return STFPMModel(self.layers, EFFICIENTNET)
+        return STFPMModel(self.layers, ENCODER)
 
     def _loss(self, model: nn.Module, batch: Tensor) -> Tensor:
         return STFPMLoss()(*model(batch))
@@ -142,7 +139,7 @@ class _FastFlow(FastflowModel):
     def __init__(self, layers: list[str], size: tuple[int, int], steps: int, hidden: float) -> None:
         nn.Module.__init__(self)  # the parent's would refuse the encoder
         self.input_size = size
-        self.feature_extractor = TimmFeatureExtractor(EFFICIENTNET, layers).requires_grad_(False)
+        self.feature_extractor = TimmFeatureExtractor(ENCODER, layers).requires_grad_(False)
         shapes = [
             (channels, size[0] // stride, size[1] // stride)
             for channels, stride in zip(
@@ -203,8 +200,8 @@ class _Cfa(CfaModel):
         self.gamma_c, self.gamma_d = 1, 1
         self.num_nearest_neighbors = self.num_hard_negative_features = neighbours
         self.register_buffer("memory_bank", torch.tensor(0.0))
-        self.backbone = EFFICIENTNET
-        self.feature_extractor = TimmFeatureExtractor(EFFICIENTNET, layers).requires_grad_(False)
+        self.backbone = ENCODER
+        self.feature_extractor = TimmFeatureExtractor(ENCODER, layers).requires_grad_(False)
         channels = sum(self.feature_extractor.out_dims)
         self.descriptor = Descriptor(1, "resnet18")  # for its pooling; the layer is ours
         self.descriptor.layer = CoordConv2d(channels, channels, kernel_size=1)
@@ -247,7 +244,7 @@ class SuperSimpleNet(TrainedOneClass):
         self.noise = noise
 
     def _build(self, size: tuple[int, int]) -> nn.Module:
-        model = SupersimplenetModel(backbone=EFFICIENTNET, layers=self.layers)
+        model = SupersimplenetModel(backbone=ENCODER, layers=self.layers)
         model.anomaly_generator.noise_std = self.noise
         model.feature_extractor.requires_grad_(False)
         return model
@@ -256,3 +253,36 @@ class SuperSimpleNet(TrainedOneClass):
         labels = torch.zeros(len(batch), device=batch.device)
         maps, scores, masks, labels = model(batch, labels=labels)
         return SSNLoss()(maps, scores, masks, labels)
+
+
+_DINO = "made for a DINO vision transformer, whose weights are a download"
+NOT_RUN = {
+    "reverse_distillation": "its decoder mirrors the encoder, and anomalib has it for ResNets only",
+    "uninet": "as reverse distillation: teacher, student and decoder are ResNets",
+    "csflow": "made for torchvision's EfficientNet-B5, whose weights are a download",
+    "uflow": "made for CaiT or ResNets at fixed sizes, whose weights are a download",
+    "patchflow": "one flow on fused features: FastFlow stands for the family",
+    "cflow": "one flow step per patch position, hours on a CPU: FastFlow stands for the family",
+    "mh_patchcore": "PatchCore with another memory: PatchCore stands for the family",
+    "draem": "pastes textures of the DTD data set, a download",
+    "glass": "pastes textures of the DTD data set, a download",
+    "dsr": "its quantised auto-encoder is a download",
+    "efficient_ad": "its teacher's weights and the Imagenette images are downloads",
+    "anomalyvfm": "its weights are a download",
+    "anomaly_dino": _DINO,
+    "dinomaly": _DINO,
+    "foundad": _DINO,
+    "general_ad": _DINO,
+    "inp_former": _DINO,
+    "l2bt": _DINO,
+    "rad": _DINO,
+    "super_add": _DINO,
+    "winclip": "CLIP's weights are a download: only profile clip runs it",
+    "vlm_ad": "asks a language model over the network, and scores whole images",
+    "cfm": "needs point clouds beside the images",
+    "dfkde": "scores whole images, gives no map",
+    "ganomaly": "scores whole images, gives no map",
+    "dfm": "one layer's principal components: a weaker PaDiM",
+    "fre": "one layer's auto-encoder: a weaker reverse distillation",
+}
+"""anomalib's other image models (by module name), and why each is not run here."""

@@ -1,9 +1,9 @@
-"""Baselines that see normal images only: anomalib's models on our ImageNet encoder weights.
+"""What baselines that see normal images only have in common, and how those of them that learn do.
 
 Each asks one question of a patch: how unlike normal is it? None of them is told what an impurity
-looks like, so none names classes. Models and losses are anomalib's own; here stands what they
-have in common (`OneClass`), which encoder they get and how the trained ones are trained: by the
-loop that trains ours (`train.optimise`).
+looks like, so none names classes. Their models are anomalib's (`anomalib_models`, `winclip`), on
+the encoder weights that the other methods start from (`ENCODER`); those with a network to train are
+trained by the loop that trains ours (`train.optimise`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
-from unittest import mock
 
 import numpy as np
-import timm
 import torch
+from timm.models import register_model
+from timm.models.efficientnet import tf_efficientnet_lite0
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from tqdm import tqdm
@@ -35,40 +35,19 @@ def without_warnings() -> Iterator[None]:
         yield
 
 
-with without_warnings():
-    pass
+@register_model
+def packaged_efficientnet_lite0(pretrained: bool = False, **options) -> nn.Module:
+    """timm's `tf_efficientnet_lite0` by another name, whose weights come with our packages.
 
-_DINO = "made for a DINO vision transformer, whose weights are a download"
-NOT_RUN = {
-    "reverse_distillation": "its decoder mirrors the encoder, and anomalib has it for ResNets only",
-    "uninet": "as reverse distillation: teacher, student and decoder are ResNets",
-    "csflow": "made for torchvision's EfficientNet-B5, whose weights are a download",
-    "uflow": "made for CaiT or ResNets at fixed sizes, whose weights are a download",
-    "patchflow": "one flow on fused features: FastFlow stands for the family",
-    "cflow": "one flow step per patch position, hours on a CPU: FastFlow stands for the family",
-    "mh_patchcore": "PatchCore with another memory: PatchCore stands for the family",
-    "draem": "pastes textures of the DTD data set, a download",
-    "glass": "pastes textures of the DTD data set, a download",
-    "dsr": "its quantised auto-encoder is a download",
-    "efficient_ad": "its teacher's weights and the Imagenette images are downloads",
-    "anomalyvfm": "its weights are a download",
-    "anomaly_dino": _DINO,
-    "dinomaly": _DINO,
-    "foundad": _DINO,
-    "general_ad": _DINO,
-    "inp_former": _DINO,
-    "l2bt": _DINO,
-    "rad": _DINO,
-    "super_add": _DINO,
-    "winclip": "CLIP's weights are a download: only profile clip runs it",
-    "vlm_ad": "asks a language model over the network, and scores whole images",
-    "cfm": "needs point clouds beside the images",
-    "dfkde": "scores whole images, gives no map",
-    "ganomaly": "scores whole images, gives no map",
-    "dfm": "one layer's principal components: a weaker PaDiM",
-    "fre": "one layer's auto-encoder: a weaker reverse distillation",
-}
-"""anomalib's other image models (by module name), and why each is not run here."""
+    anomalib names its encoders and asks timm for them with their weights, which timm would download.
+    """
+    model = tf_efficientnet_lite0(pretrained=False, **options)
+    if pretrained:
+        load_encoder(model)
+    return model
+
+
+ENCODER = packaged_efficientnet_lite0.__name__
 
 
 class OneClass(ABC):
@@ -121,8 +100,7 @@ class OneClass(ABC):
             raise ValueError(f"{type(self).__name__} needs at least one normal image to fit")
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)
-            with imagenet_weights():
-                self.model = self._build(images[0].shape[:2]).to(self.device)
+            self.model = self._build(images[0].shape[:2]).to(self.device)
             self._learn(images)
         self.model.eval()
         return self
@@ -249,21 +227,6 @@ class Trainable(nn.Module):
     def param_groups(self, lr: float, layer_decay: float, encoder_lr: float) -> list[dict]:
         """One group, of all that learns: the encoder does not."""
         return [{"params": [p for p in self.parameters() if p.requires_grad], "lr": lr}]
-
-
-@contextmanager
-def imagenet_weights() -> Iterator[None]:
-    """Where anomalib asks timm for the encoder with pre-trained weights, give it ours, offline."""
-    create = timm.create_model
-
-    def from_package(name: str, pretrained: bool = False, **options) -> nn.Module:
-        model = create(name, pretrained=False, **options)
-        if pretrained:
-            load_encoder(model)
-        return model
-
-    with mock.patch.object(timm, "create_model", from_package):
-        yield
 
 
 def normalised(images: Sequence[np.ndarray]) -> Tensor:

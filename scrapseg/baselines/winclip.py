@@ -6,7 +6,6 @@ It needs CLIP's weights, a download, so it belongs to the profile `clip`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from unittest import mock
 
 import numpy as np
 import torch
@@ -54,9 +53,7 @@ class WinClip(OneClass):
         clip = load_clip(torch_model.BACKBONE, self.tag, weights_path=self.weights_path).model
         visual = clip.visual
         self.normalise = Normalize(visual.image_mean, visual.image_std)
-        made = mock.Mock(return_value=(clip, None, None))
-        with mock.patch.object(torch_model.open_clip, "create_model_and_transforms", made):
-            return WinClipModel(OBJECT)
+        return _WinClip(clip)
 
     def _learn(self, images: Sequence[np.ndarray]) -> None:
         chosen = torch.randperm(len(images))[: self.references].tolist()
@@ -73,3 +70,21 @@ class WinClip(OneClass):
         x = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float() / 255
         size = self.model.clip.visual.image_size
         return self.normalise(F.interpolate(x, size=size, mode="bicubic", antialias=True))
+
+
+class _WinClip(WinClipModel):
+    """anomalib's model around a CLIP that is there already; its own constructor downloads one."""
+
+    def __init__(self, clip: nn.Module, scales: Sequence[int] = (2, 3)) -> None:
+        super(WinClipModel, self).__init__()
+        self.backbone, self.temperature = torch_model.BACKBONE, torch_model.TEMPERATURE
+        self.class_name, self.reference_images = OBJECT, None
+        self.scales, self.apply_transform, self.k_shot = scales, False, 0
+        self.clip = clip
+        self.clip.visual.output_tokens = True
+        self.grid_size = self.clip.visual.grid_size
+        self.register_buffer_list("masks", self._generate_masks(), persistent=False)
+        for name in ("_text_embeddings", "_patch_embeddings"):
+            self.register_buffer(name, torch.empty(0))
+        self.register_buffer_list("_visual_embeddings", [torch.empty(0) for _ in scales])
+        self.setup(OBJECT)

@@ -178,6 +178,7 @@ EVERY = [
     "scrapseg/data/class*",
     "scrapseg/data/shots.py",
     "scrapseg/experiments/fit.py",
+    "scrapseg/experiments/splits.py",
     "scrapseg/metrics/bootstrap.py",
     "scrapseg/metrics/objects.py",
     "scrapseg/metrics/pixels.py",

@@ -13,9 +13,8 @@ import torch
 from anomalib.models.image.winclip import torch_model
 from sklearn.metrics import roc_auc_score
 
-from scrapseg.baselines.anomalib_models import Padim, PatchCore, Stfpm
+from scrapseg.baselines.anomalib_models import NOT_RUN, Padim, PatchCore, Stfpm
 from scrapseg.baselines.forest import RandomForest
-from scrapseg.baselines.one_class import NOT_RUN
 from scrapseg.baselines.registry import MakerError, make
 from scrapseg.baselines.supervised import SupervisedNet
 from scrapseg.baselines.winclip import WinClip
