@@ -62,10 +62,9 @@ from IPython.display import Markdown, display
 from sklearn.metrics import average_precision_score
 
 from scrapseg import metrics
-from scrapseg.baselines import one_class
 from scrapseg.data.classes import CLASSES, SLUGS
 from scrapseg.experiments import leaderboard
-from scrapseg.experiments.methods import METHODS
+from scrapseg.experiments.methods import METHODS, NOT_RUN
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import Splits, label_stack, load_maps
 from scrapseg.experiments.stats import read as scene_stats
@@ -103,7 +102,7 @@ splits = Splits.load(data_dir, limit)
 
 # %%
 with pd.option_context("display.max_colwidth", None):
-    reasons = pd.Series(one_class.NOT_RUN, name="why it is not run").rename_axis("model")
+    reasons = pd.Series(NOT_RUN, name="why it is not run").rename_axis("model")
     display(reasons.to_frame())
 
 # %% [markdown]

@@ -1,7 +1,8 @@
 """anomalib's models of normal images, one class each: built on our encoder, fitted, trained.
 
 Models and losses are anomalib's own. What differs between them stands here; what they have in
-common is in `one_class`, and why anomalib's other models are not run in `NOT_RUN`.
+common is in `one_class`, and why anomalib's other models are not run in
+`experiments/methods.yaml`.
 """
 
 from __future__ import annotations
@@ -253,36 +254,3 @@ class SuperSimpleNet(TrainedOneClass):
         labels = torch.zeros(len(batch), device=batch.device)
         maps, scores, masks, labels = model(batch, labels=labels)
         return SSNLoss()(maps, scores, masks, labels)
-
-
-_DINO = "made for a DINO vision transformer, whose weights are a download"
-NOT_RUN = {
-    "reverse_distillation": "its decoder mirrors the encoder, and anomalib has it for ResNets only",
-    "uninet": "as reverse distillation: teacher, student and decoder are ResNets",
-    "csflow": "made for torchvision's EfficientNet-B5, whose weights are a download",
-    "uflow": "made for CaiT or ResNets at fixed sizes, whose weights are a download",
-    "patchflow": "one flow on fused features: FastFlow stands for the family",
-    "cflow": "one flow step per patch position, hours on a CPU: FastFlow stands for the family",
-    "mh_patchcore": "PatchCore with another memory: PatchCore stands for the family",
-    "draem": "pastes textures of the DTD data set, a download",
-    "glass": "pastes textures of the DTD data set, a download",
-    "dsr": "its quantised auto-encoder is a download",
-    "efficient_ad": "its teacher's weights and the Imagenette images are downloads",
-    "anomalyvfm": "its weights are a download",
-    "anomaly_dino": _DINO,
-    "dinomaly": _DINO,
-    "foundad": _DINO,
-    "general_ad": _DINO,
-    "inp_former": _DINO,
-    "l2bt": _DINO,
-    "rad": _DINO,
-    "super_add": _DINO,
-    "winclip": "CLIP's weights are a download: only profile clip runs it",
-    "vlm_ad": "asks a language model over the network, and scores whole images",
-    "cfm": "needs point clouds beside the images",
-    "dfkde": "scores whole images, gives no map",
-    "ganomaly": "scores whole images, gives no map",
-    "dfm": "one layer's principal components: a weaker PaDiM",
-    "fre": "one layer's auto-encoder: a weaker reverse distillation",
-}
-"""anomalib's other image models (by module name), and why each is not run here."""

@@ -39,7 +39,7 @@ def without_warnings() -> Iterator[None]:
 def packaged_efficientnet_lite0(pretrained: bool = False, **options) -> nn.Module:
     """timm's `tf_efficientnet_lite0` by another name, whose weights come with our packages.
 
-    anomalib names its encoders and asks timm for them with their weights, which timm would download.
+    anomalib asks timm for an encoder and its weights by name, and timm would download them.
     """
     model = tf_efficientnet_lite0(pretrained=False, **options)
     if pretrained:

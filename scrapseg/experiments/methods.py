@@ -69,7 +69,7 @@ def load(path: Path = PATH) -> dict[str, Method]:
             methods have unequal numbers of candidates.
     """
     try:
-        entries = yaml.safe_load(path.read_text(encoding="utf-8"))
+        entries = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
         methods = {
             slug: Method(
                 slug,
@@ -91,6 +91,8 @@ def load(path: Path = PATH) -> dict[str, Method]:
 
 #: Slug -> method, in the order of tables and legends.
 METHODS = load()
+#: Models of anomalib that are not run -> why.
+NOT_RUN: dict[str, str] = [*yaml.safe_load_all(PATH.read_text(encoding="utf-8"))][1]
 
 
 def method(slug: str) -> Method:

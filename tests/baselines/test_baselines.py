@@ -13,12 +13,12 @@ import torch
 from anomalib.models.image.winclip import torch_model
 from sklearn.metrics import roc_auc_score
 
-from scrapseg.baselines.anomalib_models import NOT_RUN, Padim, PatchCore, Stfpm
+from scrapseg.baselines.anomalib_models import Padim, PatchCore, Stfpm
 from scrapseg.baselines.forest import RandomForest
 from scrapseg.baselines.registry import MakerError, make
 from scrapseg.baselines.supervised import SupervisedNet
 from scrapseg.baselines.winclip import WinClip
-from scrapseg.experiments.methods import METHODS
+from scrapseg.experiments.methods import METHODS, NOT_RUN
 from scrapseg.models.weights import WeightsMissing, efficientnet_lite0_state_dict
 from scrapseg.train.losses import segmentation_loss
 
