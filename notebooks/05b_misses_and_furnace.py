@@ -331,8 +331,7 @@ for method in shown:
     kg = mass.heat(share, recall[method])
     sns.lineplot(x=100 * share, y=kg, ax=axes, mec=look["color"], **look)
 most = mass.COPPER_LIMIT * mass.HEAT_T * 1000
-axes.axhline(most, color="black", lw=0.8, ls="--")
-axes.text(1.48, most + 15, "limit of E40", ha="right", fontsize=7)
+axes.axhline(most, color="black", lw=0.8, ls="--", label="limit of E40")
 axes.set(xlabel="copper in the scrap before sorting, % of mass", xlim=(0, 1.5), ylim=(0, None))
 axes.set_ylabel(f"copper in a heat of {mass.HEAT_T:.0f} t, kg")
 axes.grid()
