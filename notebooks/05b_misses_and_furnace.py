@@ -43,7 +43,8 @@ from scrapseg import metrics
 from scrapseg.data.classes import CLASSES
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, save_figure, save_table
-from scrapseg.experiments.run import Splits, label_stack, load_maps
+from scrapseg.experiments.run import load_maps
+from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.metrics import failures, mass
 from scrapseg.report import style, tables
 

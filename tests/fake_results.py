@@ -126,7 +126,7 @@ def save_paired(folder: Path) -> None:
 
 
 def save_furnace(folder: Path, data: Path | None = None) -> None:
-    """Write `tables/mass.csv` and `tables/heat.csv`, as notebook 05 does.
+    """Write `tables/mass.csv` and `tables/heat.csv`, as notebook 05b does.
 
     Args:
         data: ScrapSim's folder, for the row of the true masks; without it that is invented too.
