@@ -256,7 +256,7 @@ def source_state(root: Path = REPOSITORY) -> dict[str, Any]:
 def save_figure(
     fig: Figure, results_dir: Path | str, name: str, runs: Iterable[str | Path] = ()
 ) -> Path:
-    """Write ``figures/<name>.pdf``, ``.png`` (200 dpi) and ``.json``, which lists its runs.
+    """Write ``figures/<name>.pdf``, ``.png`` and ``.json``, which lists its runs.
 
     The same figure gives the same bytes: no dates are written.
 
@@ -271,10 +271,13 @@ def save_figure(
         WriteFailed: a file could not be written.
     """
     folder = Path(results_dir) / "figures"
-    metadata = {"pdf": {"CreationDate": None, "ModDate": None}, "png": {"Software": None}}
-    for kind, data in metadata.items():
+    kinds = {
+        "pdf": (200, {"CreationDate": None, "ModDate": None}),
+        "png": (140, {"Software": None}),
+    }
+    for kind, (dpi, data) in kinds.items():
         buffer = io.BytesIO()
-        fig.savefig(buffer, format=kind, dpi=200, metadata=data)
+        fig.savefig(buffer, format=kind, dpi=dpi, metadata=data)
         atomic_write(folder / f"{name}.{kind}", buffer.getvalue())
     names = sorted({Path(run).name.removesuffix(".json") for run in runs})
     atomic_write(folder / f"{name}.json", json.dumps({"runs": names}, indent=2) + "\n")

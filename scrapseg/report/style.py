@@ -17,8 +17,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_pdf import Name, PdfFile, PdfPages
 from matplotlib.figure import Figure as _Figure
 from matplotlib.patches import Patch
+from PIL import Image
 from scipy import ndimage
 
 from scrapseg.data.classes import CLASSES, ScrapClass
@@ -59,6 +61,31 @@ STYLE = {
 SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
 
 
+class _Pdf(PdfFile):
+    """A PDF whose photographs are JPEG, a fifth as large, which nobody sees at print size."""
+
+    def _writeImg(self, data, id, smask=None) -> None:
+        if data.shape[-1] != 3 or smask or Image.fromarray(data).getcolors(64):
+            super()._writeImg(data, id, smask)
+            return
+        buffer = io.BytesIO()
+        Image.fromarray(data).save(buffer, "jpeg", quality=85, subsampling=0, optimize=True)
+        entry = {"Type": Name("XObject"), "Subtype": Name("Image"), "BitsPerComponent": 8}
+        entry |= {"Height": data.shape[0], "Width": data.shape[1]}
+        entry |= {"ColorSpace": Name("DeviceRGB"), "Filter": Name("DCTDecode")}
+        with matplotlib.rc_context({"pdf.compression": 0}):  # it is compressed
+            self.beginStream(id, self.reserveObject("length of image stream"), entry)
+            self.currentstream.write(buffer.getvalue())
+            self.endStream()
+
+
+class _Pages(PdfPages):
+    def _ensure_file(self) -> PdfFile:
+        if self._file is None:
+            self._file = _Pdf(self._filename, metadata=self._metadata)
+        return self._file
+
+
 class Figure(_Figure):
     """A matplotlib figure that keeps our style when it is drawn or saved, and that a notebook shows
     once, as the value of its cell, without pyplot's hidden list of open figures."""
@@ -68,10 +95,14 @@ class Figure(_Figure):
         with matplotlib.rc_context(STYLE):
             super().draw(renderer)
 
-    def savefig(self, *args, **kwargs) -> None:
-        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`."""
+    def savefig(self, target, *, format: str | None = None, metadata=None, **kwargs) -> None:
+        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`; in PDF, photographs as JPEG."""
         with matplotlib.rc_context(STYLE):
-            super().savefig(*args, **kwargs)
+            if format != "pdf":
+                super().savefig(target, format=format, metadata=metadata, **kwargs)
+                return
+            with _Pages(target, metadata=metadata) as pages:
+                super().savefig(pages, format="pdf", **kwargs)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()

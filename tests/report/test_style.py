@@ -40,3 +40,18 @@ def test_faded_is_grey_light_and_keeps_the_order_of_brightness():
 def test_heat_is_brighter_for_higher_scores_and_takes_nan():
     rows = style.heat(np.array([[0.0, 0.5, 1.0, np.nan]])).astype(int).sum(-1)[0]
     assert rows[0] < rows[1] < rows[2] and rows[3] == rows[0]
+
+
+def test_photographs_are_jpeg_in_a_pdf_and_drawings_are_not(tmp_path):
+    rng = np.random.default_rng(0)
+    noise = rng.integers(0, 256, (300, 300, 3)).astype(np.uint8)
+    flat = np.repeat(np.repeat(noise[:5, :5], 60, 0), 60, 1)
+    sizes = {}
+    for name, picture in (("noise", noise), ("flat", flat)):
+        fig = style.figure(3, 3)
+        fig.subplots().imshow(picture)
+        fig.savefig(tmp_path / name, format="pdf", dpi=100)
+        content = (tmp_path / name).read_bytes()
+        assert (b"DCTDecode" in content) == (name == "noise")
+        sizes[name] = len(content)
+    assert sizes["noise"] < noise.size  # matplotlib's own, lossless, is larger than the pixels
