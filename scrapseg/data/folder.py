@@ -130,7 +130,8 @@ class OwnFolder:
     def __str__(self) -> str:
         seen = f"{len(self.labelled)} of them labelled ({self.kind})" if self.kind else "no labels"
         seen += f", {len(self.free)} of those as free of impurities" if self.free else ""
-        return f"{self.root}: {len(self.files)} images, {seen}, {len(self.classes)} classes"
+        classes = f"{len(self.classes)} classes with {self.classes[0].name} the normal one"
+        return f"{self.root}: {len(self.files)} images, {seen}, {classes}"
 
     def images(self, ids: Sequence[str] | None = None, split: str = "own", **options) -> OwnImages:
         """Some of the images, all by default."""
@@ -175,7 +176,7 @@ def find_images(root: Path) -> dict[str, Path]:
     files: dict[str, Path] = {}
     for path in sorted(folder.iterdir()):
         ending = path.suffix.casefold()
-        if path.name.startswith("."):
+        if path.name.startswith((".", "__MACOSX")):
             continue
         if path.is_dir():
             inside = path.name not in LABEL_FOLDERS and any(

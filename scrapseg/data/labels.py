@@ -15,7 +15,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -159,6 +159,8 @@ def read_coco(path: Path, content: dict[str, Any]) -> list[tuple[str, ImageLabel
                 f"{where}: image {image} or category {category} is not listed; export it anew"
             )
         segmentation = annotation.get("segmentation")
+        if segmentation == [] and annotation.get("area") == 0:
+            continue  # made and never drawn
         if not segmentation:
             raise LabelFileError(f"{where}: has a box but no mask; export instance segmentation")
         if isinstance(segmentation, list):
@@ -239,11 +241,14 @@ def read_labelme(path: Path, content: dict[str, Any]) -> tuple[str, ImageLabels]
     with _understood(path, "not a labelme file", "save it anew"):
         size = (int(content["imageHeight"]), int(content["imageWidth"]))
         stem = stem_of(content.get("imagePath") or path.name)
-        shapes = [
-            _labelme_shape(shape, size, f"{path}, shape {number}")
-            for number, shape in enumerate(content["shapes"], start=1)
-        ]
-    return stem, ImageLabels(path, shapes, size)
+        shapes: dict[Any, Shape] = {}
+        for number, raw in enumerate(content["shapes"], start=1):
+            shape = _labelme_shape(raw, size, f"{path}, shape {number}")
+            group = (raw.get("group_id"), shape.name)  # parts of one object share it
+            key = number if group[0] is None or shape.mask is not None else group
+            before = shapes[key].rings if key in shapes else ()
+            shapes[key] = replace(shape, rings=before + shape.rings)
+    return stem, ImageLabels(path, list(shapes.values()), size)
 
 
 def _labelme_shape(shape: dict, size: tuple[int, int], where: str) -> Shape:
@@ -326,8 +331,8 @@ def paint(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Label uint8 and instances int32, each (H, W), of an image of `size` (H, W).
 
-    Later shapes lie on earlier ones; shapes of the normal class hide nothing. A hidden instance
-    keeps its number, so numbers may have gaps.
+    Later shapes lie on earlier ones, except that one which would vanish within a larger one stays
+    on top; shapes of the normal class hide nothing. Numbers are places in the list, with gaps.
 
     Args:
         find: from `classes.class_finder`.
@@ -349,9 +354,18 @@ def paint(
         numbered.sort(key=lambda pair: -_area(pair[1].rings))
     for number, shape in numbered:
         index = find(shape.name, shape.where)
-        mask = _filled(shape, size) if shape.mask is None else shape.mask
         if index or nested:
+            mask = _mask(shape, size)
             label[mask], instances[mask] = index, number if index else 0
+    if nested:
+        return label, instances
+    for number, shape in numbered:
+        index, left = find(shape.name, shape.where), np.bincount(instances.ravel())
+        if index and (number >= len(left) or not left[number]):
+            mask = _mask(shape, size)
+            over = np.bincount(instances[mask], minlength=len(left))
+            if (left > over)[over > 0].all():  # and what lies over it does not vanish in its place
+                label[mask], instances[mask] = index, number
     return label, instances
 
 
@@ -360,8 +374,10 @@ def _area(rings: Sequence[np.ndarray]) -> float:
     return sum(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 for x, y in (r.T for r in rings))
 
 
-def _filled(shape: Shape, size: tuple[int, int]) -> np.ndarray:
-    """`polygon_mask` of a shape that may leave the image by `MARGIN` only."""
+def _mask(shape: Shape, size: tuple[int, int]) -> np.ndarray:
+    """A shape as a bool mask (H, W); its polygons may leave the image by `MARGIN` only."""
+    if shape.mask is not None:
+        return shape.mask
     extent = np.array(size[::-1], float)
     rings = [r * extent if shape.relative else r for r in shape.rings]
     if max(max(-(r / extent).min(), (r / extent).max() - 1) for r in rings) > MARGIN:

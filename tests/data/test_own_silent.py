@@ -116,6 +116,54 @@ def test_images_labelled_as_free_are_told(root):
     assert folder.free == ["b"] and "1 of those as free of impurities" in str(folder)
 
 
+SMALL = [[20, 10], [40, 10], [40, 22], [20, 22]]
+LARGE = [[10, 5], [60, 5], [60, 45], [10, 45]]
+
+
+def coco(root: Path, rings: list[tuple[int, list]]) -> None:
+    """Image a with polygons of class 1, wood, or 2, cable."""
+    annotations = [
+        {"id": k, "image_id": 1, "category_id": c, "segmentation": [np.ravel(ring).tolist()]}
+        for k, (c, ring) in enumerate(rings)
+    ]
+    annotations.append(  # made and never drawn
+        {"id": 9, "image_id": 1, "category_id": 1, "segmentation": [], "area": 0, "bbox": [0] * 4}
+    )
+    image = {"id": 1, "file_name": "a.jpg", "height": SIZE[0], "width": SIZE[1]}
+    categories = [{"id": 1, "name": "wood"}, {"id": 2, "name": "cable"}]
+    content = {"images": [image], "categories": categories, "annotations": annotations}
+    (root / "c.json").write_text(json.dumps(content))
+
+
+def test_a_small_object_within_a_later_large_one_does_not_vanish(root):
+    whole, part = 50 * 40, 20 * 12
+    for order in ([(2, SMALL), (1, LARGE)], [(1, LARGE), (2, SMALL)]):
+        coco(root, order)
+        assert objects(root) == {"cable": part, "wood": whole - part}
+    coco(root, [(1, SMALL), (2, SMALL)])  # the same outline twice: the later one, as ever
+    assert objects(root) == {"cable": part}
+    coco(root, [(2, LARGE), (1, [[x + 5, y] for x, y in LARGE])])  # overlap: the later on top
+    assert objects(root) == {"wood": whole, "cable": 5 * 40}
+
+
+def test_labelme_parts_of_a_group_are_one_object(root):
+    def shape(left, group):
+        ring = [[left, 10], [left + 8, 10], [left + 8, 20], [left, 20]]
+        return {"label": "cable", "points": ring, "shape_type": "polygon", "group_id": group}
+
+    shapes = [shape(5, 1), shape(20, None), shape(35, 1), shape(50, None)]
+    size = {"imagePath": "a.jpg", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+    (root / "a.json").write_text(json.dumps(size | {"shapes": shapes}))
+    rows = open_folder(root).images(["a"]).meta["a"]["instances"]
+    assert sorted(o["pixels"] for o in rows) == [80, 80, 160]
+
+
+def test_the_normal_class_is_told(root):
+    """A list without one loses the objects of its first class: the word shows which that is."""
+    (root / "classes.yaml").write_text("wood:\nrubber:\n")
+    assert "2 classes with wood the normal one" in str(open_folder(root))
+
+
 def test_a_class_list_called_yml_is_used(root):
     (root / "classes.yml").write_text("steel:\nbattery:\n")
     save(root / "masks/a.png", square(1))
