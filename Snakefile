@@ -158,6 +158,9 @@ rule grid:  # a profile's runs, and what shows them
 # Jobs -----------------------------------------------------------------------------------------
 
 
+localrules: tables, publish, readme, paper
+
+
 rule run:
     input:
         lambda wildcards: relative(RUNS[wildcards.name].inputs()),
