@@ -38,7 +38,7 @@
 profile = "smoke"
 results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"
-limit = 60  # images per split whose pixels are read; None for all of them
+limit = 8  # images per split whose pixels are read; None for all of them
 
 # %%
 import matplotlib as mpl
@@ -78,9 +78,9 @@ train_px, val_px = (list(scrapsim.ScrapSim(data_dir, s, limit=limit)) for s in (
 
 
 # %%
-def pictures(rows, names=(), titles=(), height=None):
+def pictures(rows, names=(), titles=(), height=None, cols=0):
     """Rows of pictures without axes; names stand left of the rows, titles above the columns."""
-    cols = max(len(row) for row in rows)
+    cols = max(cols, *(len(row) for row in rows))
     figure = style.figure(style.FULL, height or style.FULL * len(rows) / cols)
     grid = figure.subplots(len(rows), cols, squeeze=False)
     figure.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
@@ -176,7 +176,7 @@ found = found[found["pixels"] >= 150].sample(frac=1, random_state=0)
 found["again"] = found.duplicated(["class", "scene"])  # another scene's object comes first
 nine = found.sort_values("again", kind="stable").groupby("class").head(9).sort_values("pixels")
 rows = [[crop(*k) for k in nine.loc[nine["class"] == slug, "object"]] for slug in SLUGS[1:]]
-figure, _ = pictures(rows, [name.replace(" ", "\n") for name in NAMES], height=5.6)
+figure, _ = pictures(rows, [name.replace(" ", "\n") for name in NAMES], height=5.6, cols=9)
 style.as_jpeg(figure, 130)
 
 # %%
