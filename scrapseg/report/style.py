@@ -69,7 +69,7 @@ class _Pdf(PdfFile):
             super()._writeImg(data, id, smask)
             return
         buffer = io.BytesIO()
-        Image.fromarray(data).save(buffer, "jpeg", quality=85, subsampling=0, optimize=True)
+        Image.fromarray(data).save(buffer, "jpeg", quality=85, subsampling=0)
         entry = {"Type": Name("XObject"), "Subtype": Name("Image"), "BitsPerComponent": 8}
         entry |= {"Height": data.shape[0], "Width": data.shape[1]}
         entry |= {"ColorSpace": Name("DeviceRGB"), "Filter": Name("DCTDecode")}
@@ -96,7 +96,7 @@ class Figure(_Figure):
             super().draw(renderer)
 
     def savefig(self, target, *, format: str | None = None, metadata=None, **kwargs) -> None:
-        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`; in PDF, photographs as JPEG."""
+        """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`; PDF photographs as JPEG."""
         with matplotlib.rc_context(STYLE):
             if format != "pdf":
                 super().savefig(target, format=format, metadata=metadata, **kwargs)
