@@ -68,7 +68,7 @@ from scrapseg.experiments.stats import read as scene_stats
 from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import figures, scene_tables, style, tables
 
-matplotlib.rcParams.update(style.STYLE)
+matplotlib.rcParams.update(style.STYLE | {"axes.axisbelow": True})
 splits = Splits.load(data_dir, limit)
 
 # %% [markdown]

@@ -72,7 +72,7 @@ from scrapseg.experiments.stats import read as scene_stats
 from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import scene_tables, style, tables
 
-matplotlib.rcParams.update(style.STYLE)
+matplotlib.rcParams.update(style.STYLE | {"axes.axisbelow": True})
 splits = Splits.load(data_dir, limit)
 
 # %% [markdown]
@@ -306,10 +306,11 @@ def differences(table, names=("ap", "miou_binary", "miou_impurity")):
         rows = table[table["metric"] == name].set_index("scrapseg minus").reindex(others)
         axes.axvline(0, color="0.4", lw=0.8)
         axes.hlines(range(len(rows)), rows["lo"], rows["hi"], colors=colours, lw=1)
-        dots = {"hue": others, "palette": colours, "legend": False, "ax": axes, "s": 22}
+        dots = {"hue": others, "palette": colours, "legend": False, "ax": axes, "lw": 0, "s": 20}
         sns.scatterplot(x=rows["value"].to_numpy(), y=range(len(rows)), **dots)
-        unsure = (rows["p_holm"] >= 0.05).to_numpy()
-        axes.plot(rows["value"][unsure], np.flatnonzero(unsure), "o", color="white", ms=2.2)
+        unsure = np.flatnonzero(rows["p_holm"] >= 0.05)
+        rims = [colours[row] for row in unsure]
+        axes.scatter(rows["value"].iloc[unsure], unsure, 16, "white", edgecolors=rims, zorder=3)
         axes.set(title=tables.METRIC_LABELS[name], xlabel="", ylabel="")
         axes.grid(axis="x")
     axes.set_yticks(range(len(others)), [look["label"] for look in looks])

@@ -48,7 +48,7 @@ from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.metrics import failures, mass
 from scrapseg.report import style, tables
 
-matplotlib.rcParams.update(style.STYLE)
+matplotlib.rcParams.update(style.STYLE | {"axes.axisbelow": True})
 splits = Splits.load(data_dir, limit)
 labels = label_stack(splits.test)
 

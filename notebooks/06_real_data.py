@@ -59,7 +59,7 @@ from scrapseg.experiments.studies import plan, run_all
 from scrapseg.report import figures, scene_tables, style, tables
 
 TILES = tables.TILES
-matplotlib.rcParams.update(style.STYLE)
+matplotlib.rcParams.update(style.STYLE | {"axes.axisbelow": True})
 
 # %% [markdown]
 # ## The photographs
