@@ -7,6 +7,7 @@ SHELL := /bin/bash
 PROFILE ?= laptop
 PYTHON ?= python3
 JOBS ?= 1
+THREADS ?= 4
 
 PY := .venv/bin/python
 UV := $(PY) -m uv
@@ -29,7 +30,7 @@ export UV_HTTP_TIMEOUT ?= 300
 # The map of what is made from what is the Snakefile. EXECUTOR names a plugin of Snakemake's for other machines.
 ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max-checksum-file-size 100000000 \
   --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
-  --config profile=$(PROFILE) jobs=$(JOBS)
+  --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
 
 .PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab bench clean
 

@@ -18,6 +18,8 @@ from scrapseg.report import engine, notebook
 
 PROFILE = config.get("profile", "laptop")
 JOBS = int(config.get("jobs", 1))
+WHOLE = int(config.get("threads", os.cpu_count()))  # threads of a job that has the machine to itself
+SHARERS = 1 if "threads" in config else JOBS  # elsewhere a job has its threads, however many there are
 RESULTS = f"results/{PROFILE}"
 CACHE = f"{RESULTS}/cache"
 VALUES = studies.profile(PROFILE)
@@ -171,7 +173,7 @@ rule run:
         settings=lambda wildcards: RUNS[wildcards.name].settings(),
     log:
         f"{RESULTS}/logs/{{name}}.log",
-    threads: lambda wildcards: engine.share(workflow.cores, 1 if wildcards.name in ALONE else JOBS)
+    threads: lambda wildcards: WHOLE if wildcards.name in ALONE else max(1, WHOLE // SHARERS)
     shell:
         "{sys.executable} -m scrapseg run {wildcards.name} --profile {PROFILE} --log {log}"
         " && touch {output[1]}"
@@ -207,7 +209,7 @@ for stem in [*STEMS, *APPENDICES]:
             packages=studies.pins(PACKAGES),
         log:
             f"{RESULTS}/logs/{stem}.log",
-        threads: engine.share(workflow.cores, 1)
+        threads: WHOLE
         shell:
             "{sys.executable} -m scrapseg notebook {params.stem} --profile {PROFILE} --log {log}"
 

@@ -119,11 +119,6 @@ def follow(every: float = 1.0) -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def share(cores: int | None, jobs: int) -> int:
-    """Threads of one of ``jobs`` that run at once; on a cluster, which names no cores, four."""
-    return max(1, cores // jobs) if cores else 4
-
-
 def clock(seconds: float) -> str:
     """Minutes and seconds, as in ``3:07``."""
     return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
