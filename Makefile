@@ -79,6 +79,7 @@ reproduce: $(READY) ## a profile's runs, notebooks, tables, README and paper: wh
 	@$(ENGINE) -- reproduce
 
 accept: $(READY) ## take what is there as up to date, after a change that cannot matter
+	@$(PY) -m scrapseg accept --profile $(PROFILE)
 	@$(ENGINE) --touch -- reproduce
 
 notebooks: $(READY) ## the notebooks with a profile's outputs, to be read on the web, appendices too

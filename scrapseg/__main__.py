@@ -81,6 +81,16 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
 
 
 @app.command()
+def accept(profile: Profile = "laptop") -> None:
+    """Let finished runs stand although files that they were made from changed."""
+    with one_line():
+        from scrapseg.experiments import studies
+
+        for name in studies.accept(profile):
+            print(f"accepted {name}")
+
+
+@app.command()
 def tune(
     data: Path = SCRAPSIM,
     out: Path = REPOSITORY / "results/tuning/tuning.csv",

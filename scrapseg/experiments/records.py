@@ -1,8 +1,8 @@
-"""Run records, the tidy table, figures and tables: everything the paper reads.
+"""Run records, the table that joins them, and where tables and figures are written.
 
 ``results/<profile>/`` holds ``runs/*.json`` (one per run), ``metrics.csv`` (all runs, one line per
-number), ``tables/*.csv`` and ``figures/*.{pdf,png,json}``. Every file is written atomically: a
-reader sees the old one or the new one, never half of it.
+number), ``tables/*.csv`` and ``figures/*.{pdf,png,json}``. A record is read with its fields
+checked, written with its keys sorted, so that equal runs give equal bytes.
 """
 
 from __future__ import annotations

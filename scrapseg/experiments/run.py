@@ -34,7 +34,14 @@ from scrapseg.experiments.records import (
 from scrapseg.experiments.splits import Splits, label_stack, load_splits, only_from, truth
 from scrapseg.experiments.stats import by_setting
 from scrapseg.experiments.stats import write as write_stats
-from scrapseg.experiments.studies import POCKET, Backbone, RunSpec, file_sha256, inputs_sha256
+from scrapseg.experiments.studies import (
+    ACCEPTED,
+    POCKET,
+    Backbone,
+    RunSpec,
+    file_sha256,
+    inputs_sha256,
+)
 from scrapseg.files import atomic_write
 from scrapseg.models.predict import Predictions
 from scrapseg.models.weights import WeightsMissing
@@ -70,6 +77,7 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
     state = cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.state"
     for old in set(cache.glob("*.state")) - {state}:
         old.unlink()  # of a run with other settings
+    (cache / ACCEPTED).unlink(missing_ok=True)
     found = fit.outcome(spec, splits, config, cache, state)
     scored = getattr(splits, spec.split)
     values, threshold, stats = fit.measure(found, splits, scored)
@@ -130,26 +138,14 @@ def is_current(
         return False
     record = read_run(path)
     asked = {k: v for k, v in plain(record.config).items() if k not in CHOSEN}
-    origin = record.provenance
+    origin, accepted = record.provenance, cache / ACCEPTED
+    stands = {origin.get("inputs_sha256"), accepted.read_text() if accepted.is_file() else None}
     return (
         asked == wanted
         and origin.get("data_sha256") == data_sha256
-        and made_from in (origin.get("inputs_sha256"), origin.get("accepted_sha256"))
+        and made_from in stands
         and origin.get("date") == (cache / "done").read_text()
     )
-
-
-def accept(spec: RunSpec, results_dir: str | Path) -> None:
-    """Let a record stand although its inputs changed, by a person's word that no number can.
-
-    The record keeps the hash of what it was made from; that of today is added beside it.
-
-    Raises:
-        BrokenRecord: there is no such record.
-    """
-    record = read_run(Path(results_dir) / "runs" / f"{spec.name}.json")
-    record.provenance["accepted_sha256"] = inputs_sha256(spec)
-    write_run(record, results_dir, spec.tag)
 
 
 def weights_identity(backbone: Backbone) -> dict[str, str]:

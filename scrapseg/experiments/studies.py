@@ -36,7 +36,7 @@ import yaml
 
 from scrapseg.experiments.methods import method as find_method
 from scrapseg.experiments.methods import rates
-from scrapseg.files import REPOSITORY, shipped
+from scrapseg.files import REPOSITORY, atomic_write, shipped
 
 if TYPE_CHECKING:
     from scrapseg.experiments.records import RunRecord
@@ -45,6 +45,8 @@ PATH = Path(__file__).with_name("studies.yaml")
 PROFILES = REPOSITORY / "notebooks" / "profiles"
 #: The parameters as the notebooks have them, for what a profile does not say.
 DEFAULTS = "smoke"
+#: File of a run's cache with the hash of inputs that a person let its record stand with.
+ACCEPTED = "accepted"
 
 
 class StudyError(ValueError):
@@ -402,6 +404,28 @@ def run_all(
     wanted = {(spec.dataset, spec.limit) for spec in specs}
     splits = {key: load_splits(*key, data_dir) for key in sorted(wanted, key=str)}
     return [run(spec, splits[spec.dataset, spec.limit], results_dir) for spec in specs]
+
+
+def accept(profile_name: str, results_dir: Path | str | None = None) -> list[str]:
+    """Let finished runs stand although their inputs changed, which a person says cannot matter.
+
+    Today's hash is put beside their maps; a record keeps that of what it was made from. A change of
+    settings or data is not accepted.
+
+    Returns:
+        The names of the runs that had other inputs or were accepted before.
+    """
+    results = Path(results_dir or REPOSITORY / "results" / profile_name)
+    accepted = []
+    for name, spec in plan_profile(profile_name).items():
+        record, cache = results / "runs" / f"{name}.json", results / "cache" / name
+        if not (record.is_file() and (cache / "done").is_file()):
+            continue
+        today = inputs_sha256(spec)
+        if json.loads(record.read_text())["provenance"].get("inputs_sha256") != today:
+            atomic_write(cache / ACCEPTED, today)
+            accepted.append(name)
+    return accepted
 
 
 def run_named(

@@ -132,13 +132,18 @@ def test_other_packages_weights_or_sources_are_another_run(splits, tmp_path, mon
 
 def test_a_change_that_cannot_matter_may_be_accepted(splits, tmp_path, monkeypatch):
     made, spec = counted(monkeypatch), RunSpec("scrapseg")
+    monkeypatch.setattr(studies, "plan_profile", lambda name: {spec.name: spec})
     first = run(spec, splits, tmp_path)
+    assert studies.accept("tiny", tmp_path) == []
     monkeypatch.setattr(studies, "TRAINED", [])
-    runner.accept(spec, tmp_path)
-    assert run(spec, splits, tmp_path).metrics["ap"] == first.metrics["ap"] and len(made) == 1
+    assert studies.accept("tiny", tmp_path) == [spec.name]
+    assert run(spec, splits, tmp_path).provenance == first.provenance and len(made) == 1
     monkeypatch.setattr(studies, "EVERY", [])
     run(spec, splits, tmp_path)
+    run(spec, splits, tmp_path)
     assert len(made) == 2
+    (tmp_path / "cache" / spec.name / "done").unlink()
+    assert studies.accept("tiny", tmp_path) == []
 
 
 def test_a_record_from_elsewhere_has_no_cache_and_is_made_anew(splits, tmp_path, monkeypatch):
