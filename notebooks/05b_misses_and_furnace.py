@@ -348,7 +348,7 @@ ours = objects["scrapseg"]
 small, large = ours["found"][ours["pixels"] < 300], ours["found"][ours["pixels"] >= 1500]
 lost = steel.loc[steel["as_steel"].idxmax()]
 name = {c.slug: c.name for c in CLASSES}[lost["class"]]
-needed = 1 - mass.COPPER_LIMIT / (2 * mass.COPPER_LIMIT)
+needed = mass.recall_needed(2 * mass.COPPER_LIMIT)
 Markdown(
     f"In this `{profile}` run ScrapSeg finds {ours['found'].sum()} of {len(ours)} pieces at one false alarm per "
     f"image: {100 * large.mean():.0f} % of those with 1500 visible pixels or more, {100 * small.mean():.0f} % of "
