@@ -390,6 +390,48 @@ figure = style.panel([splits.test[i].image for i in chosen], rows)
 save_figure(figure, results_dir, "qualitative", runs=runs)
 figure
 
+# %%
+said = load_maps(results_dir, records["scrapseg"].name()).labels
+first = max(chosen, key=lambda i: len(np.unique(labels[i])))  # the one with the most classes
+shown = {"truth": labels[first], "ours": said[first]}
+figure = style.strip(splits.test[first].image, shown)
+save_figure(figure, results_dir, "readme", runs=[records["scrapseg"].name()])
+figure
+
+# %% [markdown]
+# ## One map, six numbers
+#
+# Papers report "IoU" of different things. The very same maps of ours, scored by six definitions: what counts is
+# which classes are averaged, and whether over all pixels or image by image.
+
+
+# %%
+def class_iou(table):
+    """IoU of each class from pixel counts, row = truth; nan for a class that is nowhere."""
+    hit = np.diagonal(table)
+    with np.errstate(invalid="ignore"):
+        return hit / (table.sum(0) + table.sum(1) - hit)
+
+
+images = metrics.confusion(said, labels, len(SLUGS))  # images x true class x predicted class
+table, binary = images.sum(0), metrics.confusion(said > 0, labels > 0, 2).sum(0)
+iou, share = class_iou(table), table.sum(1) / table.sum()
+present = [np.nanmean(class_iou(one)[one.sum(1) > 0]) for one in images]
+accuracy, weighted = np.trace(table) / table.sum(), np.nansum(share * iou)
+rows = [
+    ("pixel accuracy", "share of the pixels named rightly, most of them steel", accuracy),
+    ("frequency-weighted IoU", "IoU of the classes, weighted by their pixels", weighted),
+    ("per-image mIoU", "mean over images of the IoU of the classes present", np.mean(present)),
+    ("binary mIoU", "mean IoU of steel and impurity, whichever it is", np.mean(class_iou(binary))),
+    ("mIoU", "mean IoU of steel and the impurities, over all pixels", np.nanmean(iou)),
+    ("impurity mIoU", "mean IoU of the impurities alone", np.nanmean(iou[1:])),
+]
+definitions = pd.DataFrame(rows, columns=["definition", "meaning", "value"])
+values = records["scrapseg"].metrics
+assert np.allclose(definitions["value"].iloc[-2:], [values["miou"], values["miou_impurity"]])
+save_table(definitions, results_dir, "definitions")
+definitions.round(3)
+
 # %% [markdown]
 # ## The leaderboard
 #

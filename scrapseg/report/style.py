@@ -296,6 +296,28 @@ def panel(
     return fig
 
 
+@styled
+def strip(image: np.ndarray, labels: Mapping[str, np.ndarray]) -> Figure:
+    """An image and label maps over it side by side, with names: a picture to look at first.
+
+    Args:
+        image: uint8 (H, W, 3).
+        labels: name -> integers (H, W).
+    """
+    count = 1 + len(labels)
+    fig = figure(FULL, FULL / count * image.shape[0] / image.shape[1] + 0.5)
+    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    grid = fig.subplots(1, count)
+    pictures = {"image": image} | {k: overlay(faded(image), v, 0.75) for k, v in labels.items()}
+    for axes, (name, picture) in zip(grid, pictures.items(), strict=True):
+        bare(axes)
+        axes.imshow(picture)
+        axes.set_title(name)
+    present = set().union(*(np.unique(v).tolist() for v in labels.values()))
+    legend_below(fig, class_handles(present))
+    return fig
+
+
 def as_jpeg(fig: _Figure, dpi: int = 100, quality: int = 82):
     """A figure full of photographs as a JPEG to show in a notebook, a fifth of the PNG's size.
 
