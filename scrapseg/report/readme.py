@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
+import yaml
 
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import method_label
@@ -93,13 +94,21 @@ def findings(results_dir: Path) -> str:
 
 
 def definitions(results_dir: Path) -> str:
-    """The same maps of ours under six definitions of quality."""
+    """What the reference reports, and the same maps of ours under six definitions of quality."""
+    of_theirs = yaml.safe_load(tables.REFERENCE.read_text(encoding="utf-8"))
+    told = "; ".join(
+        f"{entry['quantity']} {'below ' if entry['bound'] == '<' else ''}"
+        f"{percent(entry['value'])} % ({entry['source']})"
+        for entry in of_theirs
+        if "minus" not in entry
+    )
     table = saved(results_dir, "definitions")
     if table.empty:
         return NOT_YET
     rows = [[*row[:2], percent(row[2])] for row in table.itertuples(index=False, name=None)]
     head = "| the same maps, scored by | which is | % |\n|---|---|---:|"
-    return "\n".join([head, *(f"| {' | '.join(row)} |" for row in rows)])
+    lines = [head, *(f"| {' | '.join(row)} |" for row in rows)]
+    return f"Theirs, on images of real scrap that are not public: {told}.\n\n" + "\n".join(lines)
 
 
 def results(results_dir: Path) -> str:

@@ -56,7 +56,11 @@ def test_definitions_are_shown_as_saved(folder):
     assert readme.definitions(folder) == readme.NOT_YET
     table = pd.DataFrame({"definition": ["mIoU"], "meaning": ["mean"], "value": [0.5494]})
     records.save_table(table, folder, "definitions")
-    assert "| mIoU | mean | 54.9 |" in readme.definitions(folder)
+    text = readme.definitions(folder)
+    assert "| mIoU | mean | 54.9 |" in text
+    assert (
+        "28.6 % (abstract of arXiv:2506.13282)" in text and "mIoU 92.3 % (machine-written" in text
+    )
     (folder / "tables/definitions.csv").unlink()
 
 
