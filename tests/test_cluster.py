@@ -86,7 +86,7 @@ def test_a_grid_on_other_machines_gives_the_serial_numbers_though_a_job_is_kille
     grid = start(
         project,
         *("make", "--old-file=.venv/.ready", "grid", "PROFILE=tiny"),
-        *("EXECUTOR=cluster-generic", "JOBS=2"),
+        *("EXECUTOR=cluster-generic", "JOBS=2", "THREADS=1"),
         f"SNAKEMAKE={plugin} --seconds-between-status-checks 1 --until run",
     )
     killed = kill_one(project)

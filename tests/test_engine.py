@@ -16,6 +16,7 @@ from scrapseg.experiments.studies import plan_profile
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
+ACCEPTED = "the loss, but accepted"
 #: What the README's table names -> a change of that kind.
 CHANGES = {
     "nothing, though files have new dates": {"path": "README.md", "old": "S", "new": "S"},
@@ -49,7 +50,8 @@ CHANGES = {
 def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
     """Jobs that each of `CHANGES` brings about."""
     copy = copy_project(tmp_path_factory.mktemp("project"))
-    (copy / "changes.json").write_text(json.dumps(list(CHANGES.values())))
+    changes = {**CHANGES, ACCEPTED: CHANGES["the loss"] | {"accept": True}}
+    (copy / "changes.json").write_text(json.dumps(list(changes.values())))
     done = subprocess.run(
         [sys.executable, ROOT / "tests/dry_runs.py", copy, copy / "changes.json"],
         capture_output=True,
@@ -57,7 +59,7 @@ def jobs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[str]]:
         env=os.environ | {"PYTHONPATH": str(copy)},
     )
     assert done.returncode == 0, done.stderr
-    return dict(zip(CHANGES, json.loads((copy / "jobs.json").read_text())))
+    return dict(zip(changes, json.loads((copy / "jobs.json").read_text())))
 
 
 def table() -> dict[str, list[str]]:
@@ -98,6 +100,10 @@ def test_what_reruns_is_what_the_readme_says(change, jobs):
     for job in done:
         if job.startswith("publish "):
             assert job.removeprefix("publish ") in done
+
+
+def test_an_accepted_change_makes_nothing_anew(jobs):
+    assert jobs[ACCEPTED] == []
 
 
 def test_every_study_that_a_notebook_plans_is_on_the_map():

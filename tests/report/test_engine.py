@@ -123,3 +123,20 @@ def test_an_interrupt_ends_all_of_it_with_a_line(project):
     assert lines[-1] == "stopped; what was finished is kept, and the same command goes on"
     assert not any("Traceback" in line for line in lines)
     assert not (project / "one.done").exists()
+
+
+def test_waiting_threads_sleep_wherever_torch_is_loaded():
+    """As OpenMP itself tells it; a kernel inherits it from the command that starts it."""
+    clean = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    told = subprocess.run(
+        [sys.executable, "-c", "import scrapseg.__main__, torch, os; print(dict(os.environ))"],
+        cwd=ROOT,
+        env=clean | {"OMP_DISPLAY_ENV": "verbose"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    if "GOMP_SPINCOUNT" in told.stderr:  # GNU's OpenMP, which Linux has; it spins 300,000 times
+        assert "GOMP_SPINCOUNT = '0'" in told.stderr
+    assert "'OMP_WAIT_POLICY': 'PASSIVE'" in told.stdout
+    assert "export OMP_WAIT_POLICY ?= PASSIVE" in (ROOT / "Makefile").read_text()
