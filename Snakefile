@@ -18,7 +18,8 @@ from scrapseg.report import engine, notebook
 
 PROFILE = config.get("profile", "laptop")
 JOBS = int(config.get("jobs", 1))
-WHOLE = int(config.get("threads", os.cpu_count()))  # threads of a job that has the machine to itself
+# Threads of a job that has the machine to itself.
+WHOLE = int(config.get("threads", os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
 SHARERS = 1 if "threads" in config else JOBS  # elsewhere a job has its threads, however many there are
 RESULTS = f"results/{PROFILE}"
 CACHE = f"{RESULTS}/cache"
