@@ -80,5 +80,5 @@ def test_tables_compare_starts_and_leave_tagged_runs_out_of_the_methods(study):
 
 def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
-    with pytest.raises(MissingFile, match=r"scrapseg.*magnetic_tile --download"):
+    with pytest.raises(MissingFile, match="scrapseg fetch magnetic-tile"):
         load_splits("magnetic-tile", None, tmp_path)

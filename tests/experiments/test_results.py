@@ -210,7 +210,7 @@ def test_figures_repeat_byte_for_byte_and_name_their_runs(tmp_path):
     assert one == two and one[0] != other[0] and one[1] != other[1]
     assert b"CreationDate" not in one[0]
     assert json.loads(one[2]) == {"runs": ["b_0.5_s0", "unet_s0"]}
-    assert int.from_bytes(one[1][16:20], "big") == 400  # 2 inches at 200 dpi
+    assert int.from_bytes(one[1][16:20], "big") == 280  # 2 inches at 140 dpi
 
 
 def test_table_has_six_digits_and_empty_nan(tmp_path):
