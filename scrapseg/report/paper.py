@@ -7,6 +7,7 @@ the same bytes: no dates, and only fonts that come with Typst.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
@@ -15,7 +16,11 @@ from typing import NamedTuple
 import typst
 
 from scrapseg import files
+from scrapseg.experiments.methods import METHODS
 from scrapseg.files import REPOSITORY
+from scrapseg.metrics.mass import HEAT_T
+from scrapseg.metrics.objects import SIZES
+from scrapseg.metrics.pixels import FPR_LIMIT
 from scrapseg.report import scene_tables
 from scrapseg.report.tables import real_of, study_of
 
@@ -67,6 +72,17 @@ def missing(source: Path, results_dir: Path) -> list[Path]:
     return [path for path in needed if not path.is_file()]
 
 
+def constants() -> dict[str, float]:
+    """Numbers of the code that the document's prose names."""
+    return {
+        "fpr_limit": FPR_LIMIT,
+        "small": SIZES["medium"][0],
+        "large": SIZES["medium"][1],
+        "heat_t": int(HEAT_T),
+        "candidates": max(len(method.candidates) for method in METHODS.values()),
+    }
+
+
 def pdf(source: Path, results_dir: Path) -> bytes:
     """The document as PDF, from the results as they are; nothing is written.
 
@@ -81,17 +97,18 @@ def pdf(source: Path, results_dir: Path) -> bytes:
         raise PaperError(f"{results_dir}: lacks {names}; run the notebooks that write them")
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
-    inputs = {"results": results_dir, "study": study, "alignment": ALIGNMENT}
+    folders = {"results": results_dir, "study": study, "alignment": ALIGNMENT}
     real = real_of(results_dir)
     if real:
-        inputs["real"] = real
+        folders["real"] = real
+    inputs = {k: f"/{path.relative_to(root).as_posix()}" for k, path in folders.items()}
     try:
         return typst.compile(
             str(source),
             root=str(root),
             format="pdf",
             ignore_system_fonts=True,
-            sys_inputs={k: f"/{path.relative_to(root).as_posix()}" for k, path in inputs.items()},
+            sys_inputs=inputs | {"constants": json.dumps(constants())},
         )
     except typst.TypstError as error:
         raise PaperError(f"{source}: {' '.join(str(error).split())}") from error
