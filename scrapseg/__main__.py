@@ -74,6 +74,8 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     from scrapseg.report import engine
 
     engine.follow()
+    if not sys.stderr.isatty():  # bars are for a terminal; tqdm reads this when it is imported
+        os.environ.setdefault("TQDM_DISABLE", "1")
     with one_line(log), engine.alone(results_of(profile) / "cache" / name / ".lock"):
         from scrapseg.experiments import studies
 
