@@ -16,11 +16,9 @@ from scrapseg.report.style import (
     FULL,
     SPARE_COLOURS,
     Figure,
-    as_jpeg,  # noqa: F401
     figure,
     legend_below,
     method_style,
-    panel,  # noqa: F401
     styled,
 )
 from scrapseg.report.tables import (

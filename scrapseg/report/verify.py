@@ -309,8 +309,7 @@ def check_repeat(comp: Compendium) -> Iterator[Check]:
     changed = [name for name in changed if name.endswith(".json")]
     what = f"{comp.relative(path)}: {len(changed)} runs that differ from the committed ones"
     if not changed:
-        why = "no run was made anew here, so nothing was repeated; `make reproduce` after"
-        why += f" `rm -r {comp.relative(comp.results)}` repeats them"
+        why = "no run was made anew here, so nothing was repeated; `make reproduce` does that"
         yield Check(f"{comp.relative(path)}: {why}", untested=True)
         return
     try:

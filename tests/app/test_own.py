@@ -24,7 +24,7 @@ from scrapseg.data.classes import CLASSES
 from scrapseg.data.folder import open_folder
 from scrapseg.models import segmenter
 from scrapseg.models.segmenter import Segmenter, starting_model
-from scrapseg.report import figures as plots
+from scrapseg.report import figures
 from scrapseg.train.loop import TrainConfig
 
 
@@ -153,7 +153,7 @@ def test_overlays_show_what_was_found(applied):
 
 def report_of(applied, tuned: bool = True) -> Path:
     out, result, folder, images, _ = applied
-    curve = plots.training_curves(result.history.drop(columns="fold"))
+    curve = figures.training_curves(result.history.drop(columns="fold"))
     return write_report(
         out,
         "my <scrap>",

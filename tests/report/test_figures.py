@@ -10,8 +10,7 @@ from matplotlib.text import Text
 
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.methods import METHODS
-from scrapseg.report import figures as plots
-from scrapseg.report import tables
+from scrapseg.report import figures, style, tables
 
 
 @pytest.fixture(scope="module")
@@ -31,11 +30,11 @@ def every_figure(frame, samples):
     images, labels = [s.image for s in samples[:4]], [s.label for s in samples[:4]]
     scores = [(lab > 0) * 0.9 for lab in labels]
     history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
-    yield "panel", plots.panel(images, {"truth": labels, "score": scores})
-    yield "fewshot_curve", plots.fewshot_curve(frame)
-    yield "fewshot_curve, one metric", plots.fewshot_curve(frame, metrics=["ap"])
-    yield "ablation_dots", plots.ablation_dots(tables.ablation(frame))
-    yield "training_curves", plots.training_curves(history)
+    yield "panel", style.panel(images, {"truth": labels, "score": scores})
+    yield "fewshot_curve", figures.fewshot_curve(frame)
+    yield "fewshot_curve, one metric", figures.fewshot_curve(frame, metrics=["ap"])
+    yield "ablation_dots", figures.ablation_dots(tables.ablation(frame))
+    yield "training_curves", figures.training_curves(history)
 
 
 def hidden_ticks(fig) -> set[int]:
@@ -70,22 +69,22 @@ def test_no_text_is_clipped_or_too_small_or_on_other_text(frame, samples):
         for i, (a, box) in enumerate(boxes):
             for b, other in boxes[i + 1 :]:
                 assert not box.overlaps(other) or a == b, f"{name}: {a!r} lies on {b!r}"
-        assert fig.get_figwidth() <= plots.FULL + 1e-9, name
+        assert fig.get_figwidth() <= style.FULL + 1e-9, name
 
 
 def test_the_reader_s_own_style_is_left_alone(frame):
     before = dict(matplotlib.rcParams)
-    fig = plots.fewshot_curve(frame)
+    fig = figures.fewshot_curve(frame)
     fig.savefig("/dev/null", format="png")
     assert dict(matplotlib.rcParams) == before
 
 
 def test_a_figure_shows_itself_in_a_notebook(frame):
-    assert plots.fewshot_curve(frame)._repr_png_().startswith(b"\x89PNG")
+    assert figures.fewshot_curve(frame)._repr_png_().startswith(b"\x89PNG")
 
 
 def test_fewshot_curve_draws_the_means_over_seeds(frame):
-    axes = plots.fewshot_curve(frame, metrics=["ap"]).axes[0]
+    axes = figures.fewshot_curve(frame, metrics=["ap"]).axes[0]
     ours = next(a for a in axes.lines if a.get_label() == METHODS["scrapseg"].label)
     # One shot has two seeds, 0.01 apart (fake_results.record).
     assert ours.get_ydata() == pytest.approx([0.9 * 0.45 + 0.005, 0.9 * 0.65, 0.9 * 0.85, 0.9])
@@ -99,16 +98,16 @@ def test_an_ablation_does_not_enter_the_curve(frame):
     tagged["run"] += "_no-dice"
     tagged["value"] = 0.0
     both = pd.concat([frame, tagged])
-    axes = plots.fewshot_curve(both, metrics=["ap"]).axes[0]
+    axes = figures.fewshot_curve(both, metrics=["ap"]).axes[0]
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.9)
 
 
 def test_panel_names_a_row_that_does_not_fit(samples):
     with pytest.raises(ValueError, match="'truth' has 1 arrays for 2 images"):
-        plots.panel([s.image for s in samples[:2]], {"truth": [samples[0].label]})
+        style.panel([s.image for s in samples[:2]], {"truth": [samples[0].label]})
 
 
 def test_unknown_methods_get_a_style_and_come_last():
-    order = plots.method_order(["mine", "unet", "scrapseg"])
+    order = tables.method_order(["mine", "unet", "scrapseg"])
     assert order == ["scrapseg", "unet", "mine"]
-    assert plots.method_style("mine")["color"] not in {m.colour for m in METHODS.values()}
+    assert style.method_style("mine")["color"] not in {m.colour for m in METHODS.values()}
