@@ -49,7 +49,7 @@ def test_photographs_are_jpeg_in_a_pdf_and_drawings_are_not(tmp_path):
     sizes = {}
     for name, picture in (("noise", noise), ("flat", flat)):
         fig = style.figure(3, 3)
-        fig.subplots().imshow(picture)
+        fig.subplots().imshow(picture, interpolation="nearest")
         fig.savefig(tmp_path / name, format="pdf", dpi=100)
         content = (tmp_path / name).read_bytes()
         assert (b"DCTDecode" in content) == (name == "noise")
