@@ -315,7 +315,7 @@ with torch.no_grad():
     pixel, dice, image = loss_by_hand(out, masks)
     by_hand = pixel + config.dice_weight * dice + config.image_weight * image
     library = segmentation_loss(out.logits, out.image_logits, masks)
-assert torch.allclose(by_hand, library.total, atol=1e-4)
+assert torch.allclose(by_hand, library.total, atol=1e-3)  # its Dice sums in single precision
 print(f"{by_hand:.4f} = {pixel:.4f} + {dice:.4f} + {config.image_weight} * {image:.4f}")
 
 # %% [markdown]
