@@ -90,7 +90,7 @@ def sources(stem):
         if room in ("scrapseg/data", "scrapseg/experiments"):
             found |= set(listed(f"{file}.py", f"{file}.yaml"))
         elif len(parts) > 1:
-            found |= set(listed(f"{room}/*.py"))
+            found |= set(listed(f"{room}/*.py", f"{room}/*.mplstyle"))
     if "scrapseg/data/folder.py" in found:  # it reads labels by way of another file
         found.add("scrapseg/data/labels.py")
     return sorted(found)
@@ -126,8 +126,8 @@ SHOWN = {"laptop", "real"}  # profiles that README and the committed paper show
 PAPER = "paper/paper.pdf" if PROFILE in SHOWN else f"{RESULTS}/paper.pdf"
 OWN = {path for stem in STEMS for path in made(stem)} | {f"{RESULTS}/metrics.csv"}
 ALONE = {Path(path).stem for path in records("compared")}  # costs are compared: nothing beside them
-REPORT = listed("scrapseg/report/*.py", "scrapseg/report/*.yaml", "scrapseg/metrics/*.py", "scrapseg/experiments/records.py",
-                "scrapseg/experiments/methods.*")
+REPORT = listed("scrapseg/report/*.py", "scrapseg/report/*.yaml", "scrapseg/report/*.mplstyle", "scrapseg/metrics/*.py",
+                "scrapseg/experiments/records.py", "scrapseg/experiments/methods.*")
 
 
 def shown_results():

@@ -6,11 +6,11 @@ commands, so that ``--help`` and a mistyped name answer at once.
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import traceback
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -36,31 +36,37 @@ Profile = Annotated[str, typer.Option(help="laptop, full, real, clip or smoke")]
 Log = Annotated[Path | None, typer.Option(help="file for what goes wrong, in place of the screen")]
 
 
-@contextmanager
-def one_line(log: Path | None = None) -> Iterator[None]:
-    """An error that a person can mend is one line; another one keeps its traceback.
+def command(function: Callable[..., None]) -> Callable[..., None]:
+    """Make a function a command. What a person can mend is told in a line; else the error is shown.
 
-    With a log, where the engine looks, all of it goes there, the line last.
+    Where the command is given a `log`, for the engine, all of it goes there, the line last.
     """
-    try:
-        yield
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-    except (typer.Exit, typer.BadParameter):
-        raise
-    except Exception as error:
-        known = isinstance(error, OSError) or type(error).__module__.startswith("scrapseg")
-        text = " ".join(str(error).split())
-        line = f"error: {text}" if known else f"error: {type(error).__name__}: {text}"
-        if log:
-            log.parent.mkdir(parents=True, exist_ok=True)
-            with log.open("a", encoding="utf-8") as stream:
-                stream.write(f"\n{traceback.format_exc()}\n{line}\n")
-        elif not known:
+
+    @app.command()
+    @functools.wraps(function)
+    def told(**arguments) -> None:
+        log = arguments.get("log")
+        try:
+            function(**arguments)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except typer.Exit:
             raise
-        else:
-            print(line, file=sys.stderr)
-        raise typer.Exit(1) from None
+        except Exception as error:
+            known = isinstance(error, OSError) or type(error).__module__.startswith("scrapseg")
+            if not (log or known):
+                raise
+            text = " ".join(str(error).split())
+            line = f"error: {text}" if known else f"error: {type(error).__name__}: {text}"
+            if log:
+                log.parent.mkdir(parents=True, exist_ok=True)
+                with log.open("a", encoding="utf-8") as stream:
+                    stream.write(f"\n{traceback.format_exc()}\n{line}\n")
+            else:
+                print(line, file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return function
 
 
 def results_of(profile: str) -> Path:
@@ -68,7 +74,7 @@ def results_of(profile: str) -> Path:
     return REPOSITORY / "results" / profile
 
 
-@app.command()
+@command
 def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     """Train and test one run of a profile's studies; NAME is that of its record in runs/."""
     from scrapseg.report import engine
@@ -76,23 +82,22 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     engine.follow()
     if not sys.stderr.isatty():  # bars are for a terminal; tqdm reads this when it is imported
         os.environ.setdefault("TQDM_DISABLE", "1")
-    with one_line(log), engine.alone(results_of(profile) / "cache" / name / ".lock"):
+    with engine.alone(results_of(profile) / "cache" / name / ".lock"):
         from scrapseg.experiments import studies
 
         studies.run_named(profile, name, results_of(profile))
 
 
-@app.command()
+@command
 def accept(profile: Profile = "laptop") -> None:
     """Let finished runs stand although files that they were made from changed."""
-    with one_line():
-        from scrapseg.experiments import studies
+    from scrapseg.experiments import studies
 
-        for name in studies.accept(profile):
-            print(f"accepted {name}")
+    for name in studies.accept(profile):
+        print(f"accepted {name}")
 
 
-@app.command()
+@command
 def tune(
     data: Path = SCRAPSIM,
     out: Path = REPOSITORY / "results/tuning/tuning.csv",
@@ -101,21 +106,20 @@ def tune(
     fresh: Annotated[bool, typer.Option(help="make all trials anew")] = False,
 ) -> None:
     """Choose every method's settings on val, four candidates each (hours; resumable)."""
-    with one_line():
-        from scrapseg.experiments import tune
+    from scrapseg.experiments import tune
 
-        trials = tune.choose_all(data, out, steps, method, fresh)
-        print(trials.to_string(index=False))
+    trials = tune.choose_all(data, out, steps, method, fresh)
+    print(trials.to_string(index=False))
 
 
-@app.command()
+@command
 def notebook(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
     """Run notebooks/STEM.py with a profile's parameters to results/PROFILE/notebooks."""
     from scrapseg.report import engine
 
     engine.follow()
     results = results_of(profile)
-    with one_line(log), engine.alone(results / "cache/locks" / stem):
+    with engine.alone(results / "cache/locks" / stem):
         from scrapseg.experiments import studies
         from scrapseg.report import notebook
 
@@ -126,55 +130,50 @@ def notebook(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
         notebook.execute(source, notebook.parameters(source, values), executed, logged)
 
 
-@app.command()
+@command
 def publish(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
     """Put the outputs of results/PROFILE/notebooks/STEM.ipynb into notebooks/STEM.ipynb."""
-    with one_line(log):
-        from scrapseg.report import notebook
+    from scrapseg.report import notebook
 
-        source = REPOSITORY / "notebooks" / f"{stem}.py"
-        notebook.publish(source, results_of(profile) / "notebooks" / f"{stem}.ipynb")
+    source = REPOSITORY / "notebooks" / f"{stem}.py"
+    notebook.publish(source, results_of(profile) / "notebooks" / f"{stem}.ipynb")
 
 
-@app.command()
+@command
 def tables(profile: Profile = "laptop", log: Log = None) -> None:
     """Join a profile's records into metrics.csv and make the tables that follow from it."""
-    with one_line(log):
-        from scrapseg.report import scene_tables
+    from scrapseg.report import scene_tables
 
-        scene_tables.make(results_of(profile), SCRAPSIM)
+    scene_tables.make(results_of(profile), SCRAPSIM)
 
 
-@app.command()
+@command
 def readme(log: Log = None) -> None:
     """Bring the README's tables up to date with the results."""
-    with one_line(log):
-        from scrapseg.report import readme
+    from scrapseg.report import readme
 
-        readme.write(results_of("laptop"))
+    readme.write(results_of("laptop"))
 
 
-@app.command()
+@command
 def paper(profile: Profile = "laptop", log: Log = None) -> None:
     """Build the paper's PDF from a profile's results (those on photographs go into laptop's)."""
-    with one_line(log):
-        from scrapseg.report import paper
+    from scrapseg.report import paper
 
-        made = paper.build("laptop" if profile == "real" else profile)
-        if not log:
-            print(os.path.relpath(made))
+    made = paper.build("laptop" if profile == "real" else profile)
+    if not log:
+        print(os.path.relpath(made))
 
 
-@app.command()
+@command
 def verify(profile: Profile = "laptop") -> None:
     """Check that the paper's tables and figures follow from the committed runs."""
-    with one_line():
-        from scrapseg.report import verify
+    from scrapseg.report import verify
 
-        raise typer.Exit(not verify.run(profile))
+    raise typer.Exit(not verify.run(profile))
 
 
-@app.command()
+@command
 def leaderboard(
     folder: Path,
     data: Path = SCRAPSIM,
@@ -183,18 +182,17 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Score a folder of predictions, and compare each with ours."""
-    with one_line():
-        from scrapseg.data.scrapsim import ScrapSim
-        from scrapseg.experiments import leaderboard
+    from scrapseg.data.scrapsim import ScrapSim
+    from scrapseg.experiments import leaderboard
 
-        test = ScrapSim(data, "test")
-        if collect:
-            for path in leaderboard.collect(collect, folder, test):
-                print(f"wrote {path}")
-        print(leaderboard.board(folder, test).round(3).to_string(index=False))
+    test = ScrapSim(data, "test")
+    if collect:
+        for path in leaderboard.collect(collect, folder, test):
+            print(f"wrote {path}")
+    print(leaderboard.board(folder, test).round(3).to_string(index=False))
 
 
-@app.command()
+@command
 def apply(
     data: Path,
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
@@ -204,21 +202,19 @@ def apply(
     folds: Annotated[int, typer.Option(help="parts of the labelled images")] = 2,
 ) -> None:
     """Find what is in a folder of your own images; train on its labels first if it has any."""
-    with one_line():
-        from scrapseg.app.apply import apply
+    from scrapseg.app.apply import apply
 
-        print(os.path.relpath(apply(data, out, classes, side, steps=steps, folds=folds)))
+    print(os.path.relpath(apply(data, out, classes, side, steps=steps, folds=folds)))
 
 
-@app.command()
+@command
 def export(model: Path, out: Path) -> None:
     """Write a saved MODEL (a folder or a .safetensors file) as ONNX to OUT."""
-    with one_line():
-        from scrapseg.models import export, segmenter
+    from scrapseg.models import export, segmenter
 
-        loaded = segmenter.load(model)
-        export.to_onnx(loaded.model, out, [c.name for c in loaded.classes])
-        print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, checked against torch")
+    loaded = segmenter.load(model)
+    export.to_onnx(loaded.model, out, [c.name for c in loaded.classes])
+    print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, checked against torch")
 
 
 class DataSet(StrEnum):
@@ -228,14 +224,13 @@ class DataSet(StrEnum):
     STEELDS = "steelds"
 
 
-@app.command()
+@command
 def fetch(dataset: DataSet, where: Path | None = None) -> None:
     """Download a data set to SCRAPSEG_DATA or the user's cache; the size is told first."""
-    with one_line():
-        from scrapseg.data import magnetic_tile, steelds
+    from scrapseg.data import magnetic_tile, steelds
 
-        source = {DataSet.TILES: magnetic_tile, DataSet.STEELDS: steelds}[dataset]
-        print(source.download(where))
+    source = {DataSet.TILES: magnetic_tile, DataSet.STEELDS: steelds}[dataset]
+    print(source.download(where))
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ shares the lowest. Truth is read from the data set, never from a file that is en
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,9 +22,10 @@ from numpy.typing import NDArray
 from scrapseg import metrics
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import stats
 from scrapseg.experiments.records import read_runs
 from scrapseg.experiments.run import load_maps
-from scrapseg.files import ResultsError, atomic_write
+from scrapseg.files import ResultsError
 from scrapseg.models.predict import Predictions
 
 OURS = "scrapseg"
@@ -45,6 +45,11 @@ def chosen_ids(test: ScrapSim) -> list[str]:
     first = [i for i in test.ids if test.meta[i]["view"] == 0]
     places = np.linspace(0, len(first) - 1, min(IMAGES, len(first))).round().astype(int)
     return [first[k] for k in places]
+
+
+def thinned(maps: NDArray) -> NDArray:
+    """Each fourth pixel in each direction of maps (N, H, W)."""
+    return maps[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
 
 
 @dataclass(frozen=True)
@@ -72,8 +77,7 @@ class Entry:
         Args:
             threshold: scores at or above it are flagged; it becomes the edge of a level.
         """
-        scores = np.asarray(maps.score_maps, np.float32)[:, STRIDE // 2 :: STRIDE]
-        scores = scores[:, :, STRIDE // 2 :: STRIDE]
+        scores = thinned(np.asarray(maps.score_maps, np.float32))
         tail = SHARE * np.geomspace(1, 1 / (SHARE * scores.size), LEVELS - 2)
         edges = np.quantile(scores, 1 - tail, method="higher")
         edges = np.sort(np.concatenate([[scores.min()], edges, [threshold]])).astype(np.float32)
@@ -87,10 +91,7 @@ class Entry:
 
     def save(self, path: Path | str) -> Path:
         """Write a compressed npz, 100 to 150 kB."""
-        arrays = {k: v for k, v in vars(self).items() if v is not None}
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, **arrays)
-        return atomic_write(path, buffer.getvalue())
+        return stats.save(path, {k: v for k, v in vars(self).items() if v is not None})
 
     @classmethod
     def load(cls, path: Path | str, ids: Sequence[str]) -> Entry:
@@ -124,13 +125,11 @@ def statistics(entry: Entry, labels: NDArray) -> metrics.ImageStats:
     Raises:
         ValueError: shapes do not fit the truth.
     """
-    few = labels[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
-    stats = metrics.image_stats(
-        entry.score_maps, None, few, threshold=entry.threshold, ids=entry.ids
-    )
+    scored = {"threshold": entry.threshold, "ids": entry.ids}
+    of_images = metrics.image_stats(entry.score_maps, None, thinned(labels), **scored)
     if entry.labels is None:
-        return stats
-    return replace(stats, classes=metrics.confusion(entry.labels, labels, len(CLASSES)))
+        return of_images
+    return replace(of_images, classes=metrics.confusion(entry.labels, labels, len(CLASSES)))
 
 
 def score(entry: Entry, labels: NDArray) -> dict[str, float]:
@@ -139,14 +138,13 @@ def score(entry: Entry, labels: NDArray) -> dict[str, float]:
     Raises:
         ValueError: shapes do not fit the truth.
     """
-    stats = statistics(entry, labels)
-    few = labels[:, STRIDE // 2 :: STRIDE, STRIDE // 2 :: STRIDE]
+    of = statistics(entry, labels)
     values = {
-        "ap": metrics.average_precision(metrics.rank(entry.score_maps, few > 0)),
-        "miou_binary": metrics.class_metrics(stats.binary.sum(0), ("normal", "impurity"))["miou"],
+        "ap": metrics.average_precision(metrics.rank(entry.score_maps, thinned(labels) > 0)),
+        "miou_binary": metrics.class_metrics(of.binary.sum(0), ("normal", "impurity"))["miou"],
     }
-    if stats.classes is not None:
-        named = metrics.class_metrics(stats.classes.sum(0))
+    if of.classes is not None:
+        named = metrics.class_metrics(of.classes.sum(0))
         values |= {name: named[name] for name in ("miou", "miou_impurity")}
     return values
 
@@ -163,20 +161,20 @@ def board(folder: Path | str, test: ScrapSim) -> pd.DataFrame:
     """
     ids = chosen_ids(test)
     labels = np.stack([test.sample(i).label for i in ids])
-    rows, stats = [], {}
+    rows, known = [], {}
     for path in sorted(Path(folder).glob("*.npz")):
         entry = Entry.load(path, ids)
         try:
             rows.append({"method": path.stem} | score(entry, labels))
-            stats[path.stem] = statistics(entry, labels)
+            known[path.stem] = statistics(entry, labels)
         except ValueError as error:
             raise BrokenEntry(f"{path}: {error}") from error
     if not rows:
         raise BrokenEntry(f"{folder}: holds no .npz file of predictions")
     names = ["method", "ap", "miou_binary", "miou", "miou_impurity"]
     table = pd.DataFrame(rows, columns=names)
-    if OURS in stats:
-        gaps = [metrics.paired_difference(stats[OURS], stats[m], "ap") for m in table["method"]]
+    if OURS in known:
+        gaps = [metrics.paired_difference(known[OURS], known[m], "ap") for m in table["method"]]
         gaps = pd.DataFrame(gaps).rename(columns={"value": "ap_diff"})
         table = pd.concat([table, gaps], axis=1)
     return table.sort_values("ap", ascending=False, ignore_index=True)

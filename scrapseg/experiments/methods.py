@@ -6,6 +6,7 @@ The file's head says what an entry holds and how a method is added. Nothing heav
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,12 @@ class Method:
     maker: str
     colour: str = ""
     marker: str = ""
-    candidates: tuple[dict[str, Any], ...] = ()
+    candidates: Sequence[dict[str, Any]] = ()
     chosen: dict[str, Any] | None = None
     settings_of: str = ""
     options: dict[str, Any] = field(default_factory=dict)
-    inputs: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
+    inputs: Sequence[str] = ()
+    packages: Sequence[str] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -70,18 +71,10 @@ def load(path: Path = PATH) -> dict[str, Method]:
     """
     try:
         entries = next(yaml.safe_load_all(path.read_text(encoding="utf-8")))
-        methods = {
-            slug: Method(
-                slug,
-                **entry
-                | {k: tuple(entry[k]) for k in ("candidates", "inputs", "packages") if k in entry},
-            )
-            for slug, entry in entries.items()
-        }
+        methods = {slug: Method(slug, **entry) for slug, entry in entries.items()}
     except (OSError, yaml.YAMLError, TypeError, AttributeError) as error:
-        raise MethodsError(
-            f"{path}: not a list of methods ({' '.join(str(error).split())})"
-        ) from error
+        reason = " ".join(str(error).split())
+        raise MethodsError(f"{path}: not a list of methods ({reason})") from error
     counts = {slug: len(m.candidates) for slug, m in methods.items() if m.candidates}
     if len(set(counts.values())) > 1:
         unequal = ", ".join(f"{slug} {count}" for slug, count in counts.items())

@@ -126,18 +126,17 @@ def read_run(path: Path | str) -> RunRecord:
     except (OSError, ValueError) as error:
         raise BrokenRecord(f"{path}: not a readable run record ({error})") from error
     names = {f.name for f in fields(RunRecord)}
-    if not isinstance(content, dict) or set(content) != names:
-        found = set(content) if isinstance(content, dict) else set()
-        wrong = [f"no {name!r}" for name in sorted(names - found)]
-        wrong += [f"unknown {name!r}" for name in sorted(found - names)]
+    found = set(content) if isinstance(content, dict) else set()
+    wrong = [f"no {name!r}" for name in sorted(names - found)]
+    wrong += [f"unknown {name!r}" for name in sorted(found - names)]
+    if wrong:
         raise BrokenRecord(f"{path}: {', '.join(wrong)}; delete the file and repeat the run")
-    metrics = content["metrics"]
-    if not isinstance(metrics, dict) or not all(
-        value is None or isinstance(value, int | float) for value in metrics.values()
-    ):
-        raise BrokenRecord(f"{path}: 'metrics' must map names to numbers or null")
-    content["metrics"] = {k: math.nan if v is None else v for k, v in metrics.items()}
-    return RunRecord(**content)
+    try:
+        # Adding 0 to what is no number is an error.
+        numbers = {k: math.nan if v is None else v + 0 for k, v in content["metrics"].items()}
+    except (AttributeError, TypeError):
+        raise BrokenRecord(f"{path}: 'metrics' must map names to numbers or null") from None
+    return RunRecord(**content | {"metrics": numbers})
 
 
 def read_runs(results_dir: Path | str) -> dict[str, RunRecord]:
@@ -150,16 +149,14 @@ def read_runs(results_dir: Path | str) -> dict[str, RunRecord]:
     return {path.stem: read_run(path) for path in paths}
 
 
-def collect(results_dir: Path | str) -> pd.DataFrame:
-    """Join all runs into ``metrics.csv``, and their statistics into ``stats.npz`` (`stats.join`).
+def joined(results_dir: Path | str) -> str:
+    """What ``metrics.csv`` says when all runs are joined; equal runs give equal bytes.
 
-    Returns what `read_metrics` would read: a row per run and metric with `COLUMNS`; sorted by
-    method, dataset, backbone, shots (numbers, then ``all``), seed, run and metric, so that equal
-    runs give equal bytes. ``shots`` is text.
+    A row per run and metric with `COLUMNS`; sorted by method, dataset, backbone, shots (numbers,
+    then ``all``), seed, run and metric.
 
     Raises:
         BrokenRecord: see `read_run`.
-        WriteFailed: the table could not be written.
     """
     rows = []
     for run, r in read_runs(results_dir).items():
@@ -169,9 +166,19 @@ def collect(results_dir: Path | str) -> pd.DataFrame:
             row = (r.method, r.family, r.backbone, r.dataset, r.shots, r.seed, metric, value, run)
             rows.append((*order, metric, row))
     rows = [entry[-1] for entry in sorted(rows, key=lambda entry: entry[:-1])]
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    text = table.to_csv(index=False, lineterminator="\n")
-    atomic_write(Path(results_dir) / "metrics.csv", text)
+    return pd.DataFrame(rows, columns=COLUMNS).to_csv(index=False, lineterminator="\n")
+
+
+def collect(results_dir: Path | str) -> pd.DataFrame:
+    """Join all runs into ``metrics.csv``, and their statistics into ``stats.npz`` (`stats.join`).
+
+    Returns what `read_metrics` would read.
+
+    Raises:
+        BrokenRecord: see `read_run`.
+        WriteFailed: the table could not be written.
+    """
+    atomic_write(Path(results_dir) / "metrics.csv", joined(results_dir))
     stats.join(results_dir)
     return read_metrics(results_dir)
 
@@ -227,27 +234,27 @@ def provenance(
     }
 
 
+def git(root: Path, *arguments: str) -> str | None:
+    """What a git command prints, or None where it fails or there is no git."""
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.decode("utf-8")
+
+
 def source_state(root: Path = REPOSITORY) -> dict[str, Any]:
     """The commit of a checkout, and whether its files are those of it, `results/` aside.
 
     Returns:
         commit and clean; ``unknown`` and False outside git.
     """
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(root), *arguments], capture_output=True, text=True, check=True
-        )
-        return done.stdout.strip()
-
-    try:
-        # An installed copy may lie inside some other repository: that one's commit says nothing.
-        if Path(git("rev-parse", "--show-toplevel")).resolve() != root.resolve():
-            return {"commit": "unknown", "clean": False}
-        changed = git("status", "--porcelain", "--", ".", ":(exclude)results")
-        return {"commit": git("rev-parse", "HEAD"), "clean": not changed}
-    except (OSError, subprocess.CalledProcessError):
+    top, commit = git(root, "rev-parse", "--show-toplevel"), git(root, "rev-parse", "HEAD")
+    # An installed copy may lie inside some other repository: that one's commit says nothing.
+    if not top or not commit or Path(top.strip()).resolve() != root.resolve():
         return {"commit": "unknown", "clean": False}
+    changed = git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+    return {"commit": commit.strip(), "clean": changed == ""}
 
 
 # ---------------------------------------------------------------- figures and tables

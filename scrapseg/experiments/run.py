@@ -21,27 +21,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from scrapseg.experiments import fit
+from scrapseg.experiments import fit, records, stats, studies
 from scrapseg.experiments.methods import method as find
-from scrapseg.experiments.records import (
-    RunRecord,
-    plain,
-    provenance,
-    read_run,
-    source_state,
-    write_run,
-)
+from scrapseg.experiments.records import RunRecord, plain
 from scrapseg.experiments.splits import Splits, label_stack, load_splits, only_from, truth
-from scrapseg.experiments.stats import by_setting
-from scrapseg.experiments.stats import write as write_stats
-from scrapseg.experiments.studies import (
-    ACCEPTED,
-    POCKET,
-    Backbone,
-    RunSpec,
-    file_sha256,
-    inputs_sha256,
-)
+from scrapseg.experiments.studies import POCKET, Backbone, RunSpec
 from scrapseg.files import atomic_write
 from scrapseg.models.predict import Predictions
 from scrapseg.models.weights import WeightsMissing
@@ -64,23 +48,23 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
     if spec.source:
         splits = only_from(splits, spec.source)
     config = TrainConfig(**spec.changes, seed=spec.seed)
-    wanted, made_from = settings(spec, splits, config), inputs_sha256(spec)
+    wanted, made_from = settings(spec, splits, config), studies.inputs_sha256(spec)
     path = Path(results_dir) / "runs" / f"{spec.name}.json"
     cache = Path(results_dir) / "cache" / spec.name
     if is_current(path, cache, wanted, splits.test.sha256, made_from):
-        return read_run(path)
+        return records.read_run(path)
 
     fit.check_val(splits, config.without)
-    started, clock, source = datetime.now(UTC), time.perf_counter(), source_state()
+    started, clock, source = datetime.now(UTC), time.perf_counter(), records.source_state()
     cache.mkdir(parents=True, exist_ok=True)
     identity = json.dumps([wanted, splits.test.sha256, made_from], sort_keys=True)
     state = cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.state"
     for old in set(cache.glob("*.state")) - {state}:
         old.unlink()  # of a run with other settings
-    (cache / ACCEPTED).unlink(missing_ok=True)
+    (cache / studies.ACCEPTED).unlink(missing_ok=True)
     found = fit.outcome(spec, splits, config, cache, state)
     scored = getattr(splits, spec.split)
-    values, threshold, stats = fit.measure(found, splits, scored)
+    values, threshold, of_scenes = fit.measure(found, splits, scored)
     record = RunRecord(
         spec.method,
         find(spec.method).family,
@@ -92,15 +76,14 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
         values,
         wanted | found.chosen | {"threshold": threshold},
     )
-    wall_s = time.perf_counter() - clock
-    record.provenance = provenance(
-        wall_s, scored.sha256, device_name(spec.method), started, source
-    ) | {"inputs_sha256": made_from}
+    wall_s, device = time.perf_counter() - clock, device_name(spec.method)
+    record.provenance = records.provenance(wall_s, scored.sha256, device, started, source)
+    record.provenance["inputs_sha256"] = made_from
     save_maps(cache / "maps.npz", found.maps)
-    write_run(record, results_dir, spec.tag)
+    records.write_run(record, results_dir, spec.tag)
     if spec.split == "test":  # differences between ablations are too many to keep all of this for
-        parts = by_setting(stats, scored) if spec.source else {}
-        write_stats(results_dir, spec.name, {"": stats} | parts)
+        parts = stats.by_setting(of_scenes, scored) if spec.source else {}
+        stats.write(results_dir, spec.name, {"": of_scenes} | parts)
     atomic_write(cache / "done", record.provenance["date"])
     return record
 
@@ -122,7 +105,7 @@ def settings(spec: RunSpec, splits: Splits, config: TrainConfig) -> dict[str, An
     if of.options:
         found["options"] = of.options
     if spec.start:
-        found["start"] = file_sha256(Path(spec.start))
+        found["start"] = studies.file_sha256(Path(spec.start))
     parts = (splits.train, splits.val, splits.test)
     found["data"] = splits.test.settings | {"images": [len(part) for part in parts]}
     if spec.source:
@@ -136,9 +119,9 @@ def is_current(
     """Whether a finished record is of the very run asked for, and its cache of that record."""
     if not (path.is_file() and (cache / "done").is_file()):
         return False
-    record = read_run(path)
+    record = records.read_run(path)
     asked = {k: v for k, v in plain(record.config).items() if k not in CHOSEN}
-    origin, accepted = record.provenance, cache / ACCEPTED
+    origin, accepted = record.provenance, cache / studies.ACCEPTED
     stands = {origin.get("inputs_sha256"), accepted.read_text() if accepted.is_file() else None}
     return (
         asked == wanted
@@ -159,7 +142,7 @@ def weights_identity(backbone: Backbone) -> dict[str, str]:
     path = Path(backbone.weights_path).resolve()
     if not path.is_file():
         raise WeightsMissing(f"{backbone.weights_path}: no such weight file")
-    return {"weights_sha256": file_sha256(path)}
+    return {"weights_sha256": studies.file_sha256(path)}
 
 
 def device_name(method: str) -> str:

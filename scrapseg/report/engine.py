@@ -14,8 +14,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -61,18 +60,13 @@ def lock(path: Path, patience: float = 0) -> IO[str]:
         return held
 
 
-@contextmanager
-def alone(path: Path) -> Iterator[None]:
-    """A job's own lock: for a moment the job of a killed Snakemake may still be there.
+def alone(path: Path) -> IO[str]:
+    """A job's own lock, for a ``with``: a killed Snakemake's job may still be there for a moment.
 
     Raises:
         Busy: it does not end.
     """
-    held = lock(path, patience=20)
-    try:
-        yield
-    finally:
-        held.close()
+    return lock(path, patience=20)
 
 
 def begin(workflow: Any, path: Path | str) -> None:
@@ -83,12 +77,10 @@ def begin(workflow: Any, path: Path | str) -> None:
     from snakemake.logging import logger
     from snakemake.settings.enums import Quietness
 
-    if not workflow.is_main_process:
+    if not workflow.is_main_process or workflow.dryrun:
         return
-    if Quietness.ALL in (workflow.output_settings.quiet or ()) and not workflow.dryrun:
+    if Quietness.ALL in (workflow.output_settings.quiet or ()):
         logger.handlers[:] = [Lines()]
-    if workflow.dryrun:
-        return
     try:
         _HELD.append(lock(Path(path)))
     except Busy as error:
@@ -110,40 +102,30 @@ def follow(every: float = 1.0) -> None:
         while True:
             try:
                 os.kill(int(pid), 0)
-            except ProcessLookupError:
+            except OSError:  # it is gone, or its number is somebody else's by now
                 os._exit(1)
-            except PermissionError:
-                pass
             time.sleep(every)
 
     threading.Thread(target=watch, daemon=True).start()
 
 
-def clock(seconds: float) -> str:
-    """Minutes and seconds, as in ``3:07``."""
-    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
-
-
 class Lines(logging.Handler):
     """Snakemake's log events, a line each where a person wants one.
 
-    Args:
-        stream: stderr, so that a job's progress bar and the lines share the terminal.
+    They go to stderr, so that a job's progress bar and the lines share the terminal.
     """
 
-    def __init__(self, stream: IO[str] = sys.stderr) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.stream = stream
         self.jobs: dict[int, tuple[str, float]] = {}
         self.ended: list[str] = []  # jobs whose line waits for the count
         self.failed: set[str] = set()
 
     def say(self, text: str) -> None:
         """Write a line, over what a progress bar left."""
-        start = "\r\033[K" if self.stream.isatty() else ""
+        start = "\r\033[K" if sys.stderr.isatty() else ""
         with suppress(BrokenPipeError):
-            self.stream.write(f"{start}{text}\n")
-            self.stream.flush()
+            print(f"{start}{text}", file=sys.stderr, flush=True)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell one event."""
@@ -153,7 +135,8 @@ class Lines(logging.Handler):
             self.jobs[record.jobid] = " ".join(map(str, words)), time.monotonic()
         elif event == "job_finished":
             name, start = self.jobs.get(record.job_id, ("job", time.monotonic()))
-            self.ended.append(f"{name}  {clock(time.monotonic() - start)}")
+            minutes, seconds = divmod(int(time.monotonic() - start), 60)
+            self.ended.append(f"{name}  {minutes}:{seconds:02d}")
         elif event == "progress":
             for line in self.ended:
                 self.say(f"{record.done} of {record.total}  {line}")

@@ -42,20 +42,16 @@ def defaults(source: Path) -> dict[str, Any]:
     """
     try:
         cell = _DEFAULTS.search(source.read_text(encoding="utf-8"))
-        lines = ast.parse(cell[1]).body if cell else []
+        return {
+            line.targets[0].id: ast.literal_eval(line.value)
+            for line in ast.parse(cell[1] if cell else "").body
+            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
+        }
     except OSError as error:
         raise NotebookError(f"{source}: no such notebook ({error.strerror})") from None
     except SyntaxError as error:
-        raise NotebookError(
-            f"{source}: syntax error in its parameters cell: {error.msg}: "
-            f"{(error.text or '').strip()}"
-        ) from None
-    try:
-        return {
-            line.targets[0].id: ast.literal_eval(line.value)
-            for line in lines
-            if isinstance(line, ast.Assign) and isinstance(line.targets[0], ast.Name)
-        }
+        what = f"{error.msg}: {(error.text or '').strip()}"
+        raise NotebookError(f"{source}: syntax error in its parameters cell: {what}") from None
     except ValueError:
         raise NotebookError(f"{source}: its parameters must be plain values") from None
 
@@ -167,15 +163,15 @@ def execute(source: Path, values: Mapping[str, Any], out: Path, log: Path) -> Pa
             )
         except PapermillExecutionError as error:
             stream.write(str(error))
-            number, line = failing_cell(working)
+            # As JupyterLab counts code cells in a fresh run, where there is no injected one.
+            number, line = error.exec_count - bool(values), error.source.strip().split("\n")[0]
+            reason = f"{error.ename}: {' '.join(str(error.evalue).split())}"
             raise NotebookError(
-                f"{source.stem}: cell {number} ({line}) failed with {error.ename}: "
-                f"{' '.join(str(error.evalue).split())}"
+                f"{source.stem}: cell {number} ({line}) failed with {reason}"
             ) from None
         except DeadKernelError:
-            raise NotebookError(
-                f"{source.stem}: its Python process died (out of memory?)"
-            ) from None
+            why = "its Python process died (out of memory?)"
+            raise NotebookError(f"{source.stem}: {why}") from None
         except BaseException:
             working.unlink(missing_ok=True)
             raise
@@ -184,23 +180,6 @@ def execute(source: Path, values: Mapping[str, Any], out: Path, log: Path) -> Pa
     atomic_write(out, clean(working.read_text(encoding="utf-8")))
     working.unlink()
     return out
-
-
-def failing_cell(executed: Path) -> tuple[int, str]:
-    """Number of the failed code cell, as JupyterLab counts them in a fresh run, and its first line.
-
-    Papermill's own cells in an executed copy do not count.
-    """
-    number = 0
-    for cell in json.loads(executed.read_text(encoding="utf-8"))["cells"]:
-        tags = cell["metadata"].get("tags", [])
-        if cell["cell_type"] != "code" or INJECTED in tags:
-            continue
-        number += 1
-        if any(out["output_type"] == "error" for out in cell["outputs"]):
-            lines = "".join(cell["source"]).strip().splitlines()
-            return number, lines[0] if lines else ""
-    return number, ""
 
 
 def publish(source: Path, executed: Path) -> Path:

@@ -90,18 +90,15 @@ def pdf(source: Path, results_dir: Path) -> bytes:
         PaperError: a table or figure is missing, or Typst cannot compile the document.
     """
     source, results_dir = source.resolve(), results_dir.resolve()
-    study = study_of(results_dir)
     lacking = missing(source, results_dir)
     if lacking:
         names = ", ".join(os.path.relpath(path, results_dir) for path in lacking)
         raise PaperError(f"{results_dir}: lacks {names}; run the notebooks that write them")
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
-    folders = {"results": results_dir, "study": study, "alignment": ALIGNMENT}
-    real = real_of(results_dir)
-    if real:
-        folders["real"] = real
-    inputs = {k: f"/{path.relative_to(root).as_posix()}" for k, path in folders.items()}
+    folders = {"results": results_dir, "study": study_of(results_dir), "alignment": ALIGNMENT}
+    folders |= {"real": real_of(results_dir)}
+    inputs = {k: f"/{path.relative_to(root).as_posix()}" for k, path in folders.items() if path}
     try:
         return typst.compile(
             str(source),

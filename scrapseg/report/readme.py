@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -38,10 +38,11 @@ def gap(row: pd.Series) -> str:
     return f"{value} points ({low} to {high})"
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """A table whose first row is its head: text on the left, numbers on the right."""
+def markdown(rows: Sequence[Sequence[str]], texts: int = 1) -> str:
+    """A table whose first row is its head: columns of text on the left, numbers on the right."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
-    return "\n".join([lines[0], "|---|" + "---:|" * (len(rows[0]) - 1), *lines[1:]])
+    rule = "|" + "---|" * texts + "---:|" * (len(rows[0]) - texts)
+    return "\n".join([lines[0], rule, *lines[1:]])
 
 
 def saved(folder: Path, name: str) -> pd.DataFrame:
@@ -75,21 +76,18 @@ def findings(results_dir: Path) -> str:
         lines[0] += f"; started from ImageNet as these are, ours is at {away:+.1f}"
     if "scrapseg-random" in named.index:
         row = named.loc["scrapseg-random"]
-        told = "the meaning of the words helps" if row["lo"] > 0 else "these scenes do not show"
-        told += "" if row["lo"] > 0 else " that the meaning of the words helps"
+        helps = "the meaning of the words helps"
+        told = helps if row["lo"] > 0 else f"these scenes do not show that {helps}"
         lines += [f"Text against random vectors in its place is worth {gap(row)}: {told}"]
-    tiles = saved(real, "tile_methods") if real else pd.DataFrame()
-    if len(tiles):
+    if real and len(tiles := saved(real, "tile_methods")):
         on_tiles = tiles.set_index("method")["miou"]
         first = on_tiles.idxmax()
         lines += [
             f"On photographs of magnetic tiles ours has {percent(on_tiles[tables.OURS])} % mIoU, "
             f"where {method_label(first)} has {percent(on_tiles[first])} %"
         ]
-    recall = ours["object_recall_1fa"]
-    lines[-1] += (
-        f"; on ScrapSim it finds {percent(recall)} % of the objects at one false alarm per image"
-    )
+    recall = percent(ours["object_recall_1fa"])
+    lines[-1] += f"; on ScrapSim it finds {recall} % of the objects at one false alarm per image"
     return "\n".join(f"- {line}." for line in lines)
 
 
@@ -105,10 +103,10 @@ def definitions(results_dir: Path) -> str:
     table = saved(results_dir, "definitions")
     if table.empty:
         return NOT_YET
-    rows = [[*row[:2], percent(row[2])] for row in table.itertuples(index=False, name=None)]
-    head = "| the same maps, scored by | which is | % |\n|---|---|---:|"
-    lines = [head, *(f"| {' | '.join(row)} |" for row in rows)]
-    return f"Theirs, on images of real scrap that are not public: {told}.\n\n" + "\n".join(lines)
+    rows = [["the same maps, scored by", "which is", "%"]]
+    rows += [[*row[:2], percent(row[2])] for row in table.itertuples(index=False, name=None)]
+    theirs = f"Theirs, on images of real scrap that are not public: {told}."
+    return f"{theirs}\n\n{markdown(rows, texts=2)}"
 
 
 def results(results_dir: Path) -> str:
@@ -116,8 +114,8 @@ def results(results_dir: Path) -> str:
     table = tables.methods(records.read_metrics(tables.study_of(results_dir)))
     if table.empty:
         return NOT_YET
-    units = (("train_s", 60, "{:.1f} min"), ("ms_per_image", 1, "{:.0f} ms"))
-    units += (("params_m", 1, "{:.1f} M"),)
+    units = {"train_s": (60, "{:.1f} min"), "ms_per_image": (1, "{:.0f} ms")}
+    units["params_m"] = (1, "{:.1f} M")
     heads = [tables.METRIC_LABELS[m] for m in tables.HEADLINE]
     rows = [["method", *heads, "training", "per image", "parameters"]]
     for _, row in table.iterrows():
@@ -126,7 +124,7 @@ def results(results_dir: Path) -> str:
             text = percent(row[name])
             best = text != "–" and text == percent(table[name].max())
             cells.append(f"**{text}**" if best else text)
-        for name, scale, form in units:
+        for name, (scale, form) in units.items():
             cells.append("–" if math.isnan(row[name]) else form.format(row[name] / scale))
         rows.append(cells)
     seeds = sorted(set(table["seeds"]))
@@ -166,12 +164,7 @@ def _clock(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-BLOCKS: dict[str, Callable[[Path], str]] = {
-    "findings": findings,
-    "definitions": definitions,
-    "results": results,
-    "times": times,
-}
+BLOCKS = {block.__name__: block for block in (findings, definitions, results, times)}
 
 
 def fresh(text: str, results_dir: Path) -> str:
@@ -184,11 +177,11 @@ def fresh(text: str, results_dir: Path) -> str:
     for name, make in BLOCKS.items():
         block = make(results_dir)
         pattern = rf"(<!-- {name}:begin -->\n).*?(<!-- {name}:end -->)"
-        text, count = re.subn(
-            pattern, lambda m, block=block: m[1] + block + "\n" + m[2], text, flags=re.DOTALL
-        )
-        if count != 1:
+        parts = re.split(pattern, text, flags=re.DOTALL)
+        if len(parts) != 4:
             raise ReadmeError(f"README.md: needs the marks <!-- {name}:begin --> and :end once")
+        before, begin, end, after = parts
+        text = f"{before}{begin}{block}\n{end}{after}"
     return text
 
 

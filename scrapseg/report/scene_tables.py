@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -77,10 +77,9 @@ def fewshot_bands(results_dir: Path | str) -> pd.DataFrame:
         for shots in shots_order(of_method["shots"]):
             names = of_method.loc[of_method["shots"] == shots, "run"]
             known = [s for s in (stats.read(results_dir, name) for name in names) if s]
-            for metric in ("ap", "miou_impurity") if known else ():
-                if metric == "ap" or known[0].classes is not None:
-                    found = mean_interval(known, metric)
-                    rows.append((method, shots, len(known), metric, *found))
+            for metric in measured(known, ("ap", "miou_impurity")):
+                found = mean_interval(known, metric)
+                rows.append((method, shots, len(known), metric, *found))
     columns = ["method", "shots", "seeds", "metric", "value", "lo", "hi"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -108,20 +107,21 @@ def domains(results_dir: Path | str) -> pd.DataFrame:
             }
             for name in (method, OURS)
         )
-        for metric in ("ap", "miou_impurity") if theirs else ():
-            if metric != "ap" and any(s.classes is None for s in theirs.values()):
-                continue
+        seeds = sorted(theirs.keys() & ours.keys()) if method != OURS else []
+        sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
+        for metric in measured(theirs.values(), ("ap", "miou_impurity")):
             mean = mean_interval(list(theirs.values()), metric)
-            seeds = sorted(theirs.keys() & ours.keys()) if method != OURS else []
-            gap = [math.nan] * 3
-            if seeds:
-                gap = paired_difference(
-                    [ours[s] for s in seeds], [theirs[s] for s in seeds], metric
-                )[:3]
+            gap = paired_difference(*sides, metric)[:3] if seeds else [math.nan] * 3
             of = (method, method_label(method), source, target, len(theirs), metric)
             rows.append((*of, *mean, *gap))
     columns = ["method", "label", "source", "target", "seeds", "metric", "value", "lo", "hi"]
     return pd.DataFrame(rows, columns=[*columns, "gap", "gap_lo", "gap_hi"])
+
+
+def measured(known: Iterable[ImageStats], among: Sequence[str] = WITH_INTERVAL) -> list[str]:
+    """Those of some metrics that statistics tell of: none without any, few where classes lack."""
+    named = {of_scenes.classes is not None for of_scenes in known}
+    return [m for m in among if named and (all(named) or m in ("ap", "miou_binary"))]
 
 
 def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
@@ -137,27 +137,18 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
         for method in method_order(m for k, m in known if k == shots and m != OURS):
             theirs = known[shots, method]
             seeds = sorted(ours.keys() & theirs.keys())
-            for metric in WITH_INTERVAL if seeds else ():
-                named = theirs[seeds[0]].classes is not None
-                if named or metric in ("ap", "miou_binary"):
-                    sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
-                    rows.append(
-                        (shots, method, len(seeds), metric, *paired_difference(*sides, metric))
-                    )
+            sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
+            for metric in measured(sides[1]):
+                found = paired_difference(*sides, metric)
+                rows.append((shots, method, len(seeds), metric, *found))
     columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
     table = pd.DataFrame(rows, columns=columns)
     corrected = table.groupby(["shots", "metric"])["p"].transform(holm)
     return table.assign(p_holm=corrected.astype(float))
 
 
-TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {
-    "paired": paired,
-    "paired_fewshot": paired_fewshot,
-    "fewshot_bands": fewshot_bands,
-    "domains": domains,
-    "tile_paired": tile_paired,
-    "tile_starts_paired": tile_starts_paired,
-}
+MAKERS = (paired, paired_fewshot, fewshot_bands, domains, tile_paired, tile_starts_paired)
+TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 
 def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> list[Path]:

@@ -1,18 +1,19 @@
 """The one style of paper, notebooks and app, and the ways to lay labels and scores over images.
 
-Nothing here saves, shows or reads a file; `records.save_figure` writes a figure beside the names
-of its runs. Two widths: `COLUMN` (one column of the paper) and `FULL` (both), in inches, with
-7-9 pt type that stays readable at that size. Methods carry the Okabe-Ito colours, which
-colour-blind readers can tell apart, and a marker each; classes those of their `ScrapClass`.
+The style itself is matplotlib's sheet `scrapseg.mplstyle`. Nothing here saves or shows a file;
+`records.save_figure` writes a figure beside the names of its runs. Two widths: `COLUMN` (one column
+of the paper) and `FULL` (both), in inches, with 7-9 pt type that stays readable at that size.
+Methods carry the Okabe-Ito colours, which colour-blind readers can tell apart, and a marker each;
+classes those of their `ScrapClass`.
 
 A figure function is decorated with `styled` and begins with `figure(width, height)`.
 """
 
 from __future__ import annotations
 
-import functools
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import matplotlib
 import numpy as np
@@ -29,33 +30,10 @@ from scrapseg.experiments.methods import METHODS
 COLUMN = 3.4
 FULL = 7.0
 
-STYLE = {
-    "font.family": "sans-serif",
-    # Shipped with matplotlib: the same letters on every machine.
-    "font.sans-serif": ["DejaVu Sans"],
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.frameon": False,
-    "legend.handlelength": 1.4,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.4,
-    "lines.markersize": 4,
-    "axes.grid": False,
-    "grid.color": "0.88",
-    "grid.linewidth": 0.5,
-    "figure.dpi": 110,
-    "savefig.dpi": 200,
-    "pdf.fonttype": 42,
-    "image.interpolation": "nearest",
-}
+SHEET = Path(__file__).with_name("scrapseg.mplstyle")
+STYLE = dict(matplotlib.rc_params_from_file(SHEET, use_default_template=False))
+#: Decorator: runs a function under `STYLE` and leaves the reader's own settings as they were.
+styled = matplotlib.rc_context(STYLE)
 
 # What remains of Okabe-Ito, for methods a user adds.
 SPARE_COLOURS = ("#000000", "#F0E442", "#999999")
@@ -90,35 +68,24 @@ class Figure(_Figure):
     """A matplotlib figure that keeps our style when it is drawn or saved, and that a notebook shows
     once, as the value of its cell, without pyplot's hidden list of open figures."""
 
+    @styled
     def draw(self, renderer) -> None:
         """Draw under `STYLE`: matplotlib makes tick labels only now."""
-        with matplotlib.rc_context(STYLE):
-            super().draw(renderer)
+        super().draw(renderer)
 
+    @styled
     def savefig(self, target, *, format: str | None = None, metadata=None, **kwargs) -> None:
         """Save under `STYLE`, see `matplotlib.figure.Figure.savefig`; PDF photographs as JPEG."""
-        with matplotlib.rc_context(STYLE):
-            if format != "pdf":
-                super().savefig(target, format=format, metadata=metadata, **kwargs)
-                return
-            with _Pages(target, metadata=metadata) as pages:
-                super().savefig(pages, format="pdf", **kwargs)
+        if format != "pdf":
+            super().savefig(target, format=format, metadata=metadata, **kwargs)
+            return
+        with _Pages(target, metadata=metadata) as pages:
+            super().savefig(pages, format="pdf", **kwargs)
 
     def _repr_png_(self) -> bytes:
         buffer = io.BytesIO()
         self.savefig(buffer, format="png", dpi=130)
         return buffer.getvalue()
-
-
-def styled(function: Callable) -> Callable:
-    """Run `function` under `STYLE` and leave the reader's own settings as they were."""
-
-    @functools.wraps(function)
-    def wrapper(*args, **kwargs):
-        with matplotlib.rc_context(STYLE):
-            return function(*args, **kwargs)
-
-    return wrapper
 
 
 def figure(width: float, height: float) -> Figure:
@@ -215,11 +182,10 @@ def faded(image: np.ndarray) -> np.ndarray:
     return np.repeat((255 - 0.65 * (255 - luma) + 0.5).astype(np.uint8)[..., None], 3, axis=2)
 
 
-def heat(scores: np.ndarray, vmin: float = 0.0, vmax: float = 1.0) -> np.ndarray:
-    """A score map (H, W) as magma colours, uint8 (H, W, 3); NaN becomes the lowest colour."""
-    span = max(vmax - vmin, 1e-12)
-    scaled = np.clip((np.nan_to_num(np.asarray(scores, float), nan=vmin) - vmin) / span, 0, 1)
-    return (matplotlib.colormaps["magma"](scaled)[..., :3] * 255 + 0.5).astype(np.uint8)
+def heat(scores: np.ndarray) -> np.ndarray:
+    """Scores (H, W) in 0..1 as magma colours, uint8 (H, W, 3); NaN becomes the lowest colour."""
+    scores = np.clip(np.nan_to_num(np.asarray(scores, float)), 0, 1)
+    return (matplotlib.colormaps["magma"](scores)[..., :3] * 255 + 0.5).astype(np.uint8)
 
 
 def legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:
@@ -229,13 +195,8 @@ def legend_below(fig: Figure, handles: list, cols: int | None = None) -> None:
         if cols is None:
             long = max(len(handle.get_label()) for handle in handles) > 16
             cols = min(len(handles), 4 if not wide or long else 8)
-        fig.legend(
-            handles=handles,
-            loc="outside lower center",
-            ncols=cols,
-            columnspacing=1.0,
-            handletextpad=0.4,
-        )
+        spacing = {"columnspacing": 1.0, "handletextpad": 0.4}
+        fig.legend(handles=handles, loc="outside lower center", ncols=cols, **spacing)
 
 
 @styled
@@ -304,17 +265,10 @@ def strip(image: np.ndarray, labels: Mapping[str, np.ndarray]) -> Figure:
         image: uint8 (H, W, 3).
         labels: name -> integers (H, W).
     """
-    count = 1 + len(labels)
-    fig = figure(FULL, FULL / count * image.shape[0] / image.shape[1] + 0.5)
-    fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
-    grid = fig.subplots(1, count)
-    pictures = {"image": image} | {k: overlay(faded(image), v, 0.75) for k, v in labels.items()}
-    for axes, (name, picture) in zip(grid, pictures.items(), strict=True):
-        bare(axes)
-        axes.imshow(picture)
-        axes.set_title(name)
-    present = set().union(*(np.unique(v).tolist() for v in labels.values()))
-    legend_below(fig, class_handles(present))
+    tinted = [overlay(faded(image), label, 0.75) for label in labels.values()]
+    fig = panel([image, *tinted], {}, titles=["image", *labels])
+    fig.axes[0].set_ylabel("")
+    legend_below(fig, class_handles(np.unique([*labels.values()])))
     return fig
 
 

@@ -8,7 +8,6 @@ names is its abnormal class, such as a defect, and a *shot* is a labelled photog
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,7 +22,7 @@ from scrapseg.data.magnetic_tile import CLASSES as TILE_CLASSES
 from scrapseg.data.scrapsim import ScrapSim, composition
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import METHODS, method_label
-from scrapseg.experiments.studies import ABLATIONS
+from scrapseg.experiments.studies import ABLATIONS, run_name
 from scrapseg.metrics.failures import boundary_ceiling
 
 DATASET = "scrapsim"
@@ -82,45 +81,41 @@ def main_runs(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
     (`RunRecord.name`); it must not be averaged with the others.
     """
     rows = metrics[metrics["dataset"] == dataset].assign(shots=lambda d: d["shots"].astype(str))
-    backbone = rows["backbone"].map(lambda b: re.sub(r"[^A-Za-z0-9.-]+", "-", b))
-    stem = rows["shots"] + "shots_s" + rows["seed"].astype(str)
-    plain = [
-        run.endswith(f"_{s}") or run.endswith(f"_{s}_{b}")
-        for run, s, b in zip(rows["run"], stem, backbone, strict=True)
-    ]
-    return rows[pd.Series(plain, index=rows.index, dtype=bool)]
+    of = zip(*(rows[column] for column in ("method", "dataset", "shots", "seed", "backbone")))
+    return rows[rows["run"] == np.array([run_name(*one) for one in of], dtype=object)]
+
+
+#: Column -> the order of its values.
+ORDERS: dict[str, Callable[[Iterable], list[str]]] = {
+    "method": method_order,
+    "shots": shots_order,
+    "steps": shots_order,
+    "start": lambda starts: list(STARTS),
+}
+
+
+def means(rows: pd.DataFrame, keys: list[str], names: Sequence[str]) -> pd.DataFrame:
+    """Means over seeds: a row for each combination of `keys`, in the order of every table.
+
+    Columns are the keys, as text, seeds (how many) and the metrics in `names`, nan where there is
+    no value.
+    """
+    kinds = {k: pd.Categorical(rows[k], ORDERS[k](rows[k])) for k in keys if k in ORDERS}
+    rows = rows.assign(**kinds)
+    table = rows.pivot_table("value", keys, "metric", observed=True).reindex(columns=list(names))
+    table.insert(0, "seeds", rows.groupby(keys, observed=True)["seed"].nunique())
+    return table.rename_axis(columns=None).reset_index().astype(dict.fromkeys(keys, str))
 
 
 def mean_over_seeds(
-    metrics: pd.DataFrame,
-    names: Sequence[str],
-    by_shots: bool = False,
-    dataset: str = DATASET,
+    metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False, dataset: str = DATASET
 ) -> pd.DataFrame:
-    """One row per method (and shots): method, label, family, [shots,] seeds, then the metrics.
-
-    A metric that a method has no value for is nan.
-    """
+    """One row per method (and shots): method, label, family, [shots,] seeds, then the metrics."""
     rows = main_runs(metrics, dataset)
     if not by_shots:
         rows = rows[rows["shots"] == "all"]
-    out = []
-    for method in method_order(rows["method"]):
-        of_method = rows[rows["method"] == method]
-        for shots in shots_order(of_method["shots"]):
-            of_shots = of_method[of_method["shots"] == shots]
-            mean = of_shots.groupby("metric")["value"].mean()
-            out.append(
-                {
-                    "method": method,
-                    "label": method_label(method),
-                    "family": of_shots["family"].iloc[0],
-                    "shots": shots,
-                    "seeds": of_shots["seed"].nunique(),
-                    **{name: mean.get(name, math.nan) for name in names},
-                }
-            )
-    table = pd.DataFrame(out, columns=["method", "label", "family", "shots", "seeds", *names])
+    table = means(rows, ["method", "family", "shots"], names)
+    table.insert(1, "label", table["method"].map(method_label))
     return table if by_shots else table.drop(columns="shots")
 
 
@@ -144,11 +139,9 @@ def fewshot(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
     table = mean_over_seeds(metrics, names, by_shots=True, dataset=dataset)
     rows = main_runs(metrics, dataset)
     for name in names[:2]:
-        ends = (
-            rows[rows["metric"] == name].groupby(["method", "shots"])["value"].agg(["min", "max"])
-        )
-        ends = ends.reindex(pd.MultiIndex.from_frame(table[["method", "shots"]]))
-        table[f"{name}_min"], table[f"{name}_max"] = ends["min"].to_numpy(), ends["max"].to_numpy()
+        values = rows[rows["metric"] == name].groupby(["method", "shots"])["value"]
+        ends = values.agg(["min", "max"]).add_prefix(f"{name}_")
+        table = table.join(ends, on=["method", "shots"])
     return table
 
 
@@ -177,17 +170,17 @@ def ablation(metrics: pd.DataFrame) -> pd.DataFrame:
     seed. No rows where no ablation was run.
     """
     names = ("ap", "miou_impurity", "miou", "object_recall_1fa")
-    values: dict[str, pd.DataFrame] = {}
-    for tag in ABLATIONS:
+    out, ours = [], None
+    for tag, change in ABLATIONS.items():  # ours is the first
         rows = metrics[metrics["run"].str.endswith(f"_{tag}")]
-        if len(rows):
-            values[tag] = rows.pivot(index="seed", columns="metric", values="value")[list(names)]
-    out = []
-    for tag, of_tag in values.items():
-        row = {"group": ABLATIONS[tag].question, "label": ABLATIONS[tag].label}
-        row |= {"tag": tag, "seeds": len(of_tag), **of_tag.mean()}
-        if "ours" in values:
-            gap = (of_tag - values["ours"]).dropna()[["ap", "miou_impurity"]]
+        if rows.empty:
+            continue
+        of_tag = rows.pivot(index="seed", columns="metric", values="value")[list(names)]
+        ours = of_tag if tag == "ours" else ours
+        row = {"group": change.question, "label": change.label, "tag": tag, "seeds": len(of_tag)}
+        row |= of_tag.mean()
+        if ours is not None:
+            gap = (of_tag - ours).dropna()[["ap", "miou_impurity"]]
             for name in gap:
                 row |= {f"{name}_diff": gap[name].mean()}
                 row |= {f"{name}_diff_lo": gap[name].min(), f"{name}_diff_hi": gap[name].max()}
@@ -204,21 +197,16 @@ def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
     which both runs exist; means over seeds.
     """
 
-    def mean(run_end: str, slug: str) -> pd.Series:
-        rows = metrics[metrics["run"].str.endswith(run_end)]
-        wanted = rows["metric"].isin([f"class_ap/{slug}", f"class_prior/{slug}"])
-        return rows[wanted].groupby("metric")["value"].mean()
-
+    tag = metrics["run"].str.extract(r"_(without-.+|with-all)$")[0]
+    mean = metrics.groupby([tag, "metric"])["value"].mean()
     out = []
     for slug in SLUGS[1:]:
         # Run names have no underscore within a part, see `RunRecord.name`.
-        tag = "_without-" + slug.replace("_", "-")
-        words, labels = mean(tag, slug), mean("_with-all", slug)
-        if len(words) and len(labels):
-            prior, ap = words[f"class_prior/{slug}"], words[f"class_ap/{slug}"]
-            out.append(
-                (slug, prior, ap, labels[f"class_ap/{slug}"], ap / prior if prior else math.nan)
-            )
+        without, ap = f"without-{slug.replace('_', '-')}", f"class_ap/{slug}"
+        keys = [(without, f"class_prior/{slug}"), (without, ap), ("with-all", ap)]
+        if all(key in mean.index for key in keys):
+            prior, words, supervised = mean.loc[keys]
+            out.append((slug, prior, words, supervised, words / prior if prior else math.nan))
     return pd.DataFrame(out, columns=["class", "prior", "words", "supervised", "words_over_prior"])
 
 
@@ -232,15 +220,9 @@ def long(metrics: pd.DataFrame) -> pd.DataFrame:
     rows = metrics.assign(steps=steps).dropna(subset=["steps"])
     names = [*HEADLINE, *(f"object_recall_1fa/{s}" for s in SIZES)]
     names += [*(f"iou/{s}" for s in SLUGS), "train_s"]
-    out = []
-    for method in method_order(rows["method"]):
-        for count in shots_order(rows.loc[rows["method"] == method, "steps"]):
-            of = rows[(rows["method"] == method) & (rows["steps"] == count)]
-            mean = of.groupby("metric")["value"].mean()
-            values = [mean.get(name, math.nan) for name in names]
-            label = method_label(method)
-            out.append((method, label, int(count), of["seed"].nunique(), *values))
-    return pd.DataFrame(out, columns=["method", "label", "steps", "seeds", *names])
+    table = means(rows, ["method", "steps"], names).astype({"steps": int})
+    table.insert(1, "label", table["method"].map(method_label))
+    return table
 
 
 #: Assumptions about the work of labelling: outlining one piece takes 79 s (22 hours for 1,000
@@ -260,18 +242,13 @@ def label_cost(metrics: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
         Columns method, label, family, shots, minutes, ap, miou_impurity; means over seeds. A method
         that learns from normal images alone needs these to be looked at, and nothing outlined.
     """
-    table = mean_over_seeds(metrics, ["ap", "miou_impurity"], by_shots=True)
-    work = subsets.assign(shots=subsets["shots"].astype(str)).set_index("shots")
-    table = table[table["shots"].isin(work.index)].copy()
-    work = work.loc[table["shots"]]
-    pieces = (work["pieces"] * SECONDS_PER_PIECE).to_numpy()
-    looks = (work["images"] * SECONDS_PER_IMAGE).to_numpy()
-    one_class = (table["family"] == "unsupervised").to_numpy()
-    seconds = looks + pieces
+    table = mean_over_seeds(metrics, ["ap", "miou_impurity"], by_shots=True).drop(columns="seeds")
+    table = table.merge(subsets[["shots", "images", "pieces"]].astype({"shots": str}), on="shots")
     # To find its normal images somebody has looked at all.
-    seconds[one_class] = looks[one_class]
+    outlined = table["pieces"].where(table["family"] != "unsupervised", 0)
+    seconds = table["images"] * SECONDS_PER_IMAGE + outlined * SECONDS_PER_PIECE
     table.insert(4, "minutes", seconds / 60)
-    return table.drop(columns="seeds").reset_index(drop=True)
+    return table.drop(columns=["images", "pieces"])
 
 
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -311,29 +288,16 @@ def starts_runs(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def starts(metrics: pd.DataFrame) -> pd.DataFrame:
     """Quality by what ours starts from: columns start, label, shots, seeds, metrics as means."""
-    rows = starts_runs(metrics)
     names = ["ap", "miou_impurity", "miou", "object_recall_1fa"]
-    out = []
-    for shots in shots_order(rows["shots"]):
-        for start, (_, _, label) in STARTS.items():
-            of = rows[(rows["start"] == start) & (rows["shots"] == shots)]
-            if len(of):
-                mean = of.groupby("metric")["value"].mean()
-                values = [mean.get(name, math.nan) for name in names]
-                out.append((start, label, shots, of["seed"].nunique(), *values))
-    return pd.DataFrame(out, columns=["start", "label", "shots", "seeds", *names])
+    table = means(starts_runs(metrics), ["shots", "start"], names)
+    table["label"] = table["start"].map(lambda start: STARTS[start][2])
+    return table[["start", "label", "shots", "seeds", *names]]
 
 
+MAKERS = (methods, intervals, fewshot, per_class, recall_by_size, reference, ablation)
+MAKERS += (class_by_words, long)
 TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    "methods": methods,
-    "intervals": intervals,
-    "fewshot": fewshot,
-    "per_class": per_class,
-    "recall_by_size": recall_by_size,
-    "reference": reference,
-    "ablation": ablation,
-    "class_by_words": class_by_words,
-    "long": long,
+    **{make.__name__: make for make in MAKERS},
     "tile_methods": partial(methods, dataset=TILES),
     "tile_fewshot": partial(fewshot, dataset=TILES),
     "tile_classes": partial(per_class, dataset=TILES, slugs=[c.slug for c in TILE_CLASSES]),

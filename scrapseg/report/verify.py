@@ -13,12 +13,11 @@ from __future__ import annotations
 import io
 import json
 import math
-import os
 import re
-import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 
 import pandas as pd
@@ -29,39 +28,34 @@ from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 from scrapseg.metrics import mass
 from scrapseg.report import paper, readme, scene_tables, tables
 
-#: Metric (fnmatch pattern, the first that fits counts) -> greatest absolute difference between the
-#: committed number and that of a fresh run, and why. Seeds are fixed, so the same machine repeats
-#: itself; another one adds floating-point numbers in another order, and training carries such
-#: differences on.
-TOLERANCES: dict[str, tuple[float, str]] = {
-    "train_s": (math.inf, "a cost of the machine"),
-    "ms_per_image": (math.inf, "a cost of the machine"),
-    "params_m": (0.0, "a count"),
-    "auroc": (0.01, "ranks over millions of pixels"),
-    "image_auroc": (0.04, "ranks over the test images, of which one weighs much"),
-    "miou_binary": (0.02, "large regions and the threshold"),
-    "ap": (0.03, "as training varies"),
-    "f1_max": (0.03, "as training varies"),
-    "aupro_30": (0.03, "as training varies"),
-    "miou": (0.03, "as training varies"),
-    "miou_impurity": (0.03, "as training varies"),
-    "object_recall_1fa": (0.05, "counts of objects at one operating point"),
-    "object_recall_1fa/*": (0.08, "counts of fewer objects"),
-    "iou/steel": (0.01, "nearly all pixels"),
-    "iou/*": (0.10, "one class, some of them rare"),
-    "class_ap/*": (0.10, "one class, some of them rare"),
-    "class_prior/*": (0.0, "a count"),
-    "*_lo": (0.04, "an end of an interval moves with the value and with the resampling"),
-    "*_hi": (0.04, "an end of an interval moves with the value and with the resampling"),
-    "*": (0.05, "any other fraction of 1"),
-}
+#: Greatest absolute difference between a committed number and that of a fresh run, the metrics it
+#: is for (fnmatch patterns; the first that fits counts), and why. Seeds are fixed, so the same
+#: machine repeats itself; another one adds floating-point numbers in another order, and training
+#: carries such differences on.
+TOLERANCES = (
+    (math.inf, "train_s ms_per_image", "costs of the machine"),
+    (0.0, "params_m class_prior/*", "counts"),
+    (0.01, "auroc", "ranks over millions of pixels"),
+    (0.04, "image_auroc", "ranks over the test images, of which one weighs much"),
+    (0.02, "miou_binary", "large regions and the threshold"),
+    (0.03, "ap f1_max aupro_30 miou miou_impurity", "as training varies"),
+    (0.05, "object_recall_1fa", "counts of objects at one operating point"),
+    (0.08, "object_recall_1fa/*", "counts of fewer objects"),
+    (0.01, "iou/steel", "nearly all pixels"),
+    (0.10, "iou/* class_ap/*", "one class, some of them rare"),
+    (0.04, "*_lo *_hi", "an end of an interval moves with the value and with the resampling"),
+    (0.05, "*", "any other fraction of 1"),
+)
+LIMITS = {metric: limit for limit, names, _ in TOLERANCES for metric in names.split()}
 
-
+#: All tables that follow from the records.
+TABLES = (*tables.TABLES, *scene_tables.TABLES)
 #: Tables that come from maps, which are not committed.
 FROM_MAPS = {"mass", "heat", "definitions"}
 #: Columns that name a row of a table.
 KEYS = ["method", "tag", "split", "class", "source", "target", "shots", "steps"]
 KEYS += ["scrapseg minus", "scrapsim minus", "metric"]
+TODO = "run `make reproduce`"
 
 
 @dataclass(frozen=True)
@@ -81,6 +75,16 @@ class Check:
         return f"{'note' if self.untested else 'ok':6}{self.what}"
 
 
+def examined(what: str, problem: Callable[[], str]) -> Check:
+    """The check whose `problem` says what is wrong, in words or as an error; "" if nothing is."""
+    try:
+        return Check(what, problem())
+    except FileNotFoundError:
+        return Check(what, f"file is missing; {TODO}")
+    except Exception as error:  # whatever is wrong with the input is this check's finding
+        return Check(what, " ".join(str(error).split()) or repr(error))
+
+
 @dataclass(frozen=True)
 class Compendium:
     """A checkout and the results of one of its profiles."""
@@ -95,21 +99,12 @@ class Compendium:
 
     def relative(self, path: Path) -> str:
         """A path as git and a reader write it, from the checkout's root."""
-        return Path(os.path.relpath(path, self.root)).as_posix()
+        return path.relative_to(self.root).as_posix()
 
-    def git(self, *arguments: str) -> str | None:
-        """What a git command prints, or None where it fails or there is no git."""
-        try:
-            done = subprocess.run(
-                ["git", "-C", str(self.root), *arguments], capture_output=True, check=True
-            )
-        except (OSError, subprocess.CalledProcessError):
-            return None
-        return done.stdout.decode("utf-8")
-
+    @cached_property
     def committed(self) -> frozenset[str]:
         """Paths of all committed files; empty outside git or before the first commit."""
-        listing = self.git("ls-tree", "-r", "-z", "--name-only", "HEAD")
+        listing = records.git(self.root, "ls-tree", "-r", "-z", "--name-only", "HEAD")
         return frozenset((listing or "").split("\0")) - {""}
 
 
@@ -118,81 +113,59 @@ class Compendium:
 
 def check_metrics(comp: Compendium) -> Iterator[Check]:
     """`metrics.csv` is the join of `runs/*.json`, byte for byte, and each record is committed."""
-    path = comp.results / "metrics.csv"
-    what = f"{comp.relative(path)} joins its run records"
-    if not path.is_file():
-        yield Check(what, "file is missing; run `make reproduce`")
-        return
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            (Path(folder) / "runs").symlink_to((comp.results / "runs").resolve())
-            records.collect(folder)
-            same = (Path(folder) / "metrics.csv").read_bytes() == path.read_bytes()
-    except ResultsError as error:
-        yield Check(what, str(error))
-        return
-    yield Check(what, "" if same else "it differs; run `make reproduce` to join them anew")
-    committed = comp.committed()
-    paths = sorted((comp.results / "runs").glob("*.json"))
-    lost = [p.name for p in paths if comp.relative(p) not in committed]
-    what = f"{comp.relative(comp.results / 'runs')} has {len(paths)} run records, all committed"
+    path, runs = comp.results / "metrics.csv", comp.results / "runs"
+
+    def differs() -> str:
+        same = records.joined(comp.results).encode() == path.read_bytes()
+        return "" if same else f"it differs; {TODO} to join them anew"
+
+    yield examined(f"{comp.relative(path)} joins its run records", differs)
+    paths = sorted(runs.glob("*.json"))
+    lost = [p.name for p in paths if comp.relative(p) not in comp.committed]
+    what = f"{comp.relative(runs)} has {len(paths)} run records, all committed"
     yield Check(what, f"not committed: {', '.join(lost)}; commit or remove them" if lost else "")
-
-
-def _as_saved(table: pd.DataFrame) -> pd.DataFrame:
-    """A table as it comes back from `records.save_table` and `pandas.read_csv`, as text."""
-    text = records.table_text(table)
-    return pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
 
 
 def recompute(comp: Compendium, name: str) -> pd.DataFrame:
     """A table made anew from the results or the data.
 
     Raises:
-        KeyError: nothing makes a table of that name.
+        LookupError: nothing makes a table of that name.
     """
     if name in scene_tables.TABLES:
         return scene_tables.TABLES[name](comp.results)
     if name in tables.TABLES:
         return tables.TABLES[name](records.read_metrics(comp.results))
-    return tables.data_tables(comp.root / "data/scrapsim")[name]
+    of_data = tables.data_tables(comp.root / "data/scrapsim")
+    if name not in of_data:
+        raise LookupError("no function of scrapseg/report makes this table; add one")
+    return of_data[name]
+
+
+def table_problem(comp: Compendium, name: str) -> str:
+    """Where a table is not what it is when made anew, its rows in any order."""
+    as_text = partial(pd.read_csv, dtype=str, keep_default_na=False)
+    old = as_text(comp.results / "tables" / f"{name}.csv")
+    fresh = as_text(io.StringIO(records.table_text(recompute(comp, name))))
+    if list(old.columns) != list(fresh.columns):
+        return f"its columns are {', '.join(old.columns)}, not {', '.join(fresh.columns)}; {TODO}"
+    if len(old) != len(fresh):
+        return f"it has {len(old)} rows, not {len(fresh)}; {TODO}"
+    keys = [c for c in KEYS if c in fresh]
+    old, fresh = (t.sort_values(keys, ignore_index=True) for t in (old, fresh))
+    for column in fresh:
+        for row in fresh.index[old[column] != fresh[column]]:
+            was, now = old.at[row, column], fresh.at[row, column]
+            return f"row {row + 1}, column {column} is {was!r}, not {now!r}; {TODO}"
+    return ""
 
 
 def check_tables(comp: Compendium, names: list[str]) -> Iterator[Check]:
-    """Each table exists and recomputes to the same digits, its rows in any order."""
+    """Each table exists and recomputes to the same digits."""
     for name in names:
         path = comp.results / "tables" / f"{name}.csv"
         what = f"{comp.relative(path)} follows from the runs or the data"
-        if not path.is_file():
-            yield Check(what, "file is missing; run `make reproduce`")
-            continue
-        try:
-            fresh = _as_saved(recompute(comp, name))
-        except KeyError:
-            yield Check(what, "no function of scrapseg/report makes this table; add one")
-            continue
-        except Exception as error:  # whatever is wrong with the input is this check's finding
-            yield Check(what, f"cannot be recomputed: {error}")
-            continue
-        old = pd.read_csv(path, dtype=str, keep_default_na=False)
-        keys = [c for c in KEYS if c in fresh and c in old]
-        if keys:
-            fresh, old = (t.sort_values(keys, ignore_index=True) for t in (fresh, old))
-        yield Check(what, _difference(old, fresh))
-
-
-def _difference(old: pd.DataFrame, fresh: pd.DataFrame) -> str:
-    """What is wrong with a table, in words; empty when nothing is."""
-    todo = "run `make reproduce`"
-    if list(old.columns) != list(fresh.columns):
-        return f"its columns are {', '.join(old.columns)}, not {', '.join(fresh.columns)}; {todo}"
-    if len(old) != len(fresh):
-        return f"it has {len(old)} rows, not {len(fresh)}; {todo}"
-    for name in fresh.columns:
-        for row, (a, b) in enumerate(zip(old[name], fresh[name], strict=True), start=1):
-            if a != b:
-                return f"row {row}, column {name} is {a!r}, not {b!r}; {todo}"
-    return ""
+        yield examined(what, partial(table_problem, comp, name))
 
 
 def check_furnace(comp: Compendium) -> Iterator[Check]:
@@ -212,85 +185,74 @@ def check_furnace(comp: Compendium) -> Iterator[Check]:
         recalls = saved.drop_duplicates("method")[["method", "recall"]]
         return saved, mass.heat_table(recalls.itertuples(index=False, name=None))
 
-    told = {
-        "mass": (masks, "its true masks follow from the data"),
-        "heat": (heat, "follows from the recalls it states"),
-    }
-    for name, (sides, claim) in told.items():
-        path = comp.results / "tables" / f"{name}.csv"
-        what = f"{comp.relative(path)}: {claim}"
+    def problem(path: Path, sides: Callable) -> str:
         try:
             # A recall is saved rounded, so what follows from it differs in the last digits.
             pd.testing.assert_frame_equal(*sides(pd.read_csv(path)), rtol=1e-4)
-        except FileNotFoundError:
-            yield Check(what, "file is missing; run `make reproduce`")
         except AssertionError as error:
-            wrong = " ".join(str(error).split())
-            yield Check(what, f"{wrong} (left: the file, right: made anew); run `make reproduce`")
-        except Exception as error:  # whatever is wrong with the input is this check's finding
-            yield Check(what, f"cannot be recomputed: {error}")
-        else:
-            yield Check(what)
+            return f"{' '.join(str(error).split())} (left: the file, right: made anew); {TODO}"
+        return ""
+
+    for name, sides, claim in (
+        ("mass", masks, "its true masks follow from the data"),
+        ("heat", heat, "follows from the recalls it states"),
+    ):
+        path = comp.results / "tables" / f"{name}.csv"
+        yield examined(f"{comp.relative(path)}: {claim}", partial(problem, path, sides))
+
+
+def figure_problem(comp: Compendium, name: str) -> str:
+    """What a figure or one of its runs lacks."""
+    stem = comp.results / "figures" / name
+    lost = [name + s for s in (".pdf", ".png", ".json") if not Path(f"{stem}{s}").is_file()]
+    if lost:
+        return f"{', '.join(lost)} missing; {TODO}"
+    try:
+        runs = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))["runs"]
+    except (ValueError, KeyError, TypeError):
+        return f"{name}.json names no runs; draw it with records.save_figure"
+    paths = {run: comp.results / "runs" / f"{run}.json" for run in runs}
+    gone = [run for run, path in paths.items() if not path.is_file()]
+    if gone:
+        return f"no record of {', '.join(gone)}; rerun the notebook that draws it"
+    loose = [run for run, path in paths.items() if comp.relative(path) not in comp.committed]
+    return f"not committed: {', '.join(loose)}; commit the records" if loose else ""
 
 
 def check_figures(comp: Compendium, names: list[str]) -> Iterator[Check]:
     """Each figure exists and is drawn from run records that exist and are committed."""
-    committed = comp.committed()
     for name in names:
-        stem = comp.results / "figures" / name
-        what = f"{comp.relative(stem)} is drawn from committed runs"
-        lost = [s for s in (".pdf", ".png", ".json") if not Path(f"{stem}{s}").is_file()]
-        if lost:
-            yield Check(what, f"{', '.join(name + s for s in lost)} missing; run `make reproduce`")
-            continue
-        try:
-            runs = json.loads(Path(f"{stem}.json").read_text(encoding="utf-8"))["runs"]
-        except (ValueError, KeyError, TypeError):
-            yield Check(what, f"{name}.json names no runs; draw it with records.save_figure")
-            continue
-        records = {run: comp.results / "runs" / f"{run}.json" for run in runs}
-        gone = [run for run, path in records.items() if not path.is_file()]
-        loose = [run for run, p in records.items() if comp.relative(p) not in committed]
-        if gone:
-            yield Check(what, f"no record of {', '.join(gone)}; rerun the notebook that draws it")
-        elif loose:
-            yield Check(what, f"not committed: {', '.join(loose)}; commit the records")
-        else:
-            yield Check(what)
+        what = f"{comp.relative(comp.results / 'figures' / name)} is drawn from committed runs"
+        yield examined(what, partial(figure_problem, comp, name))
 
 
 def check_readme(comp: Compendium) -> Iterator[Check]:
     """The README's generated blocks are fresh and its pictures are committed."""
     path = comp.root / "README.md"
-    try:
-        text = path.read_text(encoding="utf-8")
-        stale = readme.fresh(text, comp.results) != text
-    except (OSError, ResultsError) as error:
-        yield Check("README.md shows the results", str(error))
-        return
-    todo = "its blocks are stale; run `python -m scrapseg readme`"
-    yield Check("README.md shows the results", todo if stale else "")
-    committed = comp.committed()
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+
+    def stale() -> str:
+        fresh = readme.fresh(text, comp.results) == text
+        return "" if fresh else "its blocks are stale; run `python -m scrapseg readme`"
+
+    yield examined("README.md shows the results", stale)
     for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", text):
         if "://" not in link:
-            problem = (
-                "" if link in committed else "not a committed file; commit it or mend the link"
-            )
-            yield Check(f"README.md's picture {link}", problem)
+            problem = "not a committed file; commit it or mend the link"
+            yield Check(f"README.md's picture {link}", "" if link in comp.committed else problem)
 
 
 def check_pdf(comp: Compendium) -> Iterator[Check]:
     """The PDF is committed, and compiling the paper gives its bytes again."""
     path, source = comp.root / "paper/paper.pdf", comp.root / "paper/paper.typ"
     name = comp.relative(path)
-    yield Check(f"{name} is committed", "" if name in comp.committed() else "it is not; commit it")
-    what = f"{name} follows from {comp.relative(source)} and the results"
-    try:
-        same = path.is_file() and paper.pdf(source, comp.results) == path.read_bytes()
-    except paper.PaperError as error:
-        yield Check(what, str(error))
-        return
-    yield Check(what, "" if same else "it differs; run `make paper`")
+    yield Check(f"{name} is committed", "" if name in comp.committed else "it is not; commit it")
+
+    def stale() -> str:
+        same = path.read_bytes() == paper.pdf(source, comp.results)
+        return "" if same else "it differs; run `make paper`"
+
+    yield examined(f"{name} follows from {comp.relative(source)} and the results", stale)
 
 
 def check_repeat(comp: Compendium) -> Iterator[Check]:
@@ -298,20 +260,20 @@ def check_repeat(comp: Compendium) -> Iterator[Check]:
 
     A checkout holds the committed records themselves: they say nothing about a repetition.
     """
-    path = comp.results / "metrics.csv"
-    old = comp.git("show", f"HEAD:{comp.relative(path)}")
+    name = comp.relative(comp.results / "metrics.csv")
+    old = records.git(comp.root, "show", f"HEAD:{name}")
     if old is None:
-        what = f"{comp.relative(path)} agrees with the committed one"
-        yield Check(what, "none is committed; commit the results of `make reproduce`")
+        problem = "none is committed; commit the results of `make reproduce`"
+        yield Check(f"{name} agrees with the committed one", problem)
         return
     runs = comp.relative(comp.results / "runs")
-    changed = (comp.git("diff", "--name-only", "HEAD", "--", runs) or "").splitlines()
-    changed = [name for name in changed if name.endswith(".json")]
-    what = f"{comp.relative(path)}: {len(changed)} runs that differ from the committed ones"
+    changed = records.git(comp.root, "diff", "--name-only", "HEAD", "--", runs) or ""
+    changed = [path for path in changed.splitlines() if path.endswith(".json")]
     if not changed:
         why = "no run was made anew here, so nothing was repeated; `make reproduce` does that"
-        yield Check(f"{comp.relative(path)}: {why}", untested=True)
+        yield Check(f"{name}: {why}", untested=True)
         return
+    what = f"{name}: {len(changed)} runs that differ from the committed ones"
     try:
         fresh = records.read_metrics(comp.results)
         with tempfile.TemporaryDirectory() as folder:
@@ -320,29 +282,25 @@ def check_repeat(comp: Compendium) -> Iterator[Check]:
     except ResultsError as error:
         yield Check(what, str(error))
         return
-    limits = {pattern: limit for pattern, (limit, _) in TOLERANCES.items()}
-    wrong = records.compare(before, fresh, limits)
+    wrong = records.compare(before, fresh, LIMITS)
     if wrong.empty:
-        costs = [name for name, limit in limits.items() if limit == math.inf]
+        costs = [metric for metric, limit in LIMITS.items() if limit == math.inf]
         both = before.merge(fresh, on=records.KEYS)
         away = (both["value_x"] - both["value_y"]).abs()[~both["metric"].isin(costs)]
         yield Check(f"{what} agree with them (largest difference {away.max():.4f}, costs apart)")
         return
-    lines = []
-    for _, row in wrong.head(5).iterrows():
-        line = f"{row['metric']} of {row['run']} {row['problem']}"
-        if row["problem"] == "differs":
-            line += f" by {row['difference']:+.4f} (tolerance {row['tolerance']:g})"
-        lines.append(line)
-    more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""
-    yield Check(what, f"{'; '.join(lines)}{more}: find out why before committing these results")
+    told = [f"{row.metric} of {row.run} {row.problem}" for row in wrong.head(5).itertuples()]
+    for k, row in enumerate(wrong.head(5).itertuples()):
+        if row.problem == "differs":
+            told[k] += f" by {row.difference:+.4f} (tolerance {row.tolerance:g})"
+    told += [f"{len(wrong) - 5} more"] if len(wrong) > 5 else []
+    yield Check(what, f"{'; '.join(told)}: find out why before committing these results")
 
 
 def check_real(comp: Compendium, used: paper.Uses) -> Iterator[Check]:
     """The results on photographs: records, all tables of theirs, the figures that are used."""
     yield from check_metrics(comp)
-    tiles = [n for n in (*tables.TABLES, *scene_tables.TABLES) if n.startswith("tile_")]
-    yield from check_tables(comp, tiles)
+    yield from check_tables(comp, [name for name in TABLES if name.startswith("tile_")])
     yield from check_figures(comp, used.real_figures)
 
 
@@ -367,7 +325,7 @@ def checks(comp: Compendium) -> Iterator[Check]:
         shown = rf"\((?:\./)?{re.escape(comp.relative(comp.results))}/figures/([\w-]+)\.png\)"
         figures |= set(re.findall(shown, readme.read_text(encoding="utf-8")))
     yield from check_metrics(comp)
-    own = {n for n in (*tables.TABLES, *scene_tables.TABLES) if not n.startswith("tile_")}
+    own = {name for name in TABLES if not name.startswith("tile_")}
     own |= set(used.tables) - FROM_MAPS
     yield from check_tables(comp, sorted(own))
     yield from check_furnace(comp)

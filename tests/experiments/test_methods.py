@@ -12,7 +12,7 @@ from scrapseg.experiments.methods import METHODS, MethodsError, load, write_chos
 from scrapseg.experiments.run import Splits, run
 from scrapseg.experiments.studies import RunSpec
 from scrapseg.models.predict import Predictions
-from scrapseg.report.figures import method_style
+from scrapseg.report.style import method_style
 from scrapseg.report.tables import method_order
 
 

@@ -32,7 +32,6 @@ def every_figure(frame, samples):
     history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
     yield "panel", style.panel(images, {"truth": labels, "score": scores})
     yield "fewshot_curve", figures.fewshot_curve(frame)
-    yield "fewshot_curve, one metric", figures.fewshot_curve(frame, metrics=["ap"])
     yield "ablation_dots", figures.ablation_dots(tables.ablation(frame))
     yield "training_curves", figures.training_curves(history)
 
@@ -84,7 +83,7 @@ def test_a_figure_shows_itself_in_a_notebook(frame):
 
 
 def test_fewshot_curve_draws_the_means_over_seeds(frame):
-    axes = figures.fewshot_curve(frame, metrics=["ap"]).axes[0]
+    axes = figures.fewshot_curve(frame).axes[0]
     ours = next(a for a in axes.lines if a.get_label() == METHODS["scrapseg"].label)
     # One shot has two seeds, 0.01 apart (fake_results.record).
     assert ours.get_ydata() == pytest.approx([0.9 * 0.45 + 0.005, 0.9 * 0.65, 0.9 * 0.85, 0.9])
@@ -98,7 +97,7 @@ def test_an_ablation_does_not_enter_the_curve(frame):
     tagged["run"] += "_no-dice"
     tagged["value"] = 0.0
     both = pd.concat([frame, tagged])
-    axes = figures.fewshot_curve(both, metrics=["ap"]).axes[0]
+    axes = figures.fewshot_curve(both).axes[0]
     assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.9)
 
 
