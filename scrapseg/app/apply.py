@@ -58,7 +58,6 @@ def apply(
         "side": side,
         "own_steps": steps,
         "folds": folds,
-        "batch_size": 4,
         "crop": 256,
         "next_images": 8,
     }

@@ -14,6 +14,7 @@ has seen more, so it should miss no more.
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -21,6 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.stats import binomtest
+from torch import nn
 
 from scrapseg import metrics
 from scrapseg.data.base import DataError, SegDataset
@@ -74,19 +76,13 @@ def deal(images: OwnImages, folds: int) -> list[list[str]]:
             f"{images.root}: {len(held)} labelled images, {impure} of them with an impurity; label "
             f"at least {2 * folds}, {folds} of them with one, or take the labels away"
         )
-    counts = {c: sum(c in h for h in held.values()) for c in set().union(*held.values())}
+    counts = Counter(c for h in held.values() for c in h)
+    rarest = {i: min((counts[c] for c in h), default=len(held)) for i, h in held.items()}
     groups: list[list[str]] = [[] for _ in range(folds)]
-
-    def rarest(id: str) -> tuple:
-        return (min((counts[c] for c in held[id]), default=len(held)), sorted(held[id]), id)
-
-    for id in sorted(held, key=rarest):
+    for id in sorted(held, key=lambda i: (rarest[i], sorted(held[i]), i)):
         # To the group that has these classes least, and among those to the smallest.
-        def need(group: list[str], id: str = id) -> tuple:
-            return (sum(len(held[id] & held[other]) for other in group), len(group))
-
         room = [g for g in groups if len(g) < -(-len(held) // folds)]
-        min(room, key=need).append(id)
+        min(room, key=lambda g: (sum(len(held[id] & held[o]) for o in g), len(g))).append(id)
     return [sorted(group) for group in groups]
 
 
@@ -98,14 +94,12 @@ def train_on(
     torch.manual_seed(config.seed)
     pieces = cutouts(images, ids) if config.paste else ()
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
-    history = fit(
-        model,
-        SegDataset(images, ids, transform),
-        balanced_weights(images, ids),
-        lambda candidate: score(replace(start, model=candidate)),
-        config,
-        label=label,
-    )
+    data, weights = SegDataset(images, ids, transform), balanced_weights(images, ids)
+
+    def val(candidate: nn.Module) -> float:
+        return score(replace(start, model=candidate))
+
+    history = fit(model, data, weights, val, config, label=label)
     return replace(start, model=model.eval()), history
 
 
@@ -167,10 +161,8 @@ def train_folds(start: Segmenter, images: OwnImages, config: TrainConfig, folds:
             scores.append({id: s.predict(images.sample(id).image).score for id in group})
             return pixel_ap(images, scores[-1])
 
-        rest = [id for id in images.ids if id not in group]
-        history = pd.DataFrame(
-            train_on(start, images, rest, config, val, f"fold {k} of {folds}")[1]
-        )
+        rest, label = [id for id in images.ids if id not in group], f"fold {k} of {folds}"
+        history = pd.DataFrame(train_on(start, images, rest, config, val, label)[1])
         histories.append(history.assign(fold=k))
         predicted.append(dict(zip(history.dropna(subset="val")["step"], scores, strict=True)))
     return Folds(images, pd.concat(histories, ignore_index=True), predicted)
@@ -230,11 +222,6 @@ def miss_rate(objects: pd.DataFrame) -> dict[str, float]:
     total, found = len(objects), int(objects["found"].sum())
     if not total:
         raise TooFewLabels(f"all labelled objects are smaller than {metrics.ALARM_AREA} pixels")
-    interval = binomtest(total - found, total).proportion_ci(0.95, "wilson")
-    return {
-        "objects": total,
-        "found": found,
-        "miss_rate": (total - found) / total,
-        "miss_low": float(interval.low),
-        "miss_high": float(interval.high),
-    }
+    low, high = binomtest(total - found, total).proportion_ci(0.95, "wilson")
+    rate = {"miss_rate": (total - found) / total, "miss_low": float(low), "miss_high": float(high)}
+    return {"objects": total, "found": found} | rate

@@ -7,6 +7,7 @@ written over.
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from collections import Counter
 from collections.abc import Sequence
@@ -22,12 +23,11 @@ from scrapseg import __version__
 from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import ScrapClass
 from scrapseg.files import atomic_write
-from scrapseg.models.segmenter import Prediction
+from scrapseg.models.segmenter import Object, Prediction
 from scrapseg.report.style import overlay
 
 #: Overlays are to be looked at on a screen: their longer side in pixels, at most.
 OVERLAY_SIDE = 1600
-THUMBNAIL_SIDE = 320
 
 
 def new_folder(wanted: str | Path) -> Path:
@@ -37,7 +37,7 @@ def new_folder(wanted: str | Path) -> Path:
         DataError: it cannot be made.
     """
     wanted = Path(wanted)
-    for number in range(1, 10_000):
+    for number in itertools.count(1):
         path = wanted if number == 1 else wanted.with_name(f"{wanted.name}-{number}")
         try:
             path.mkdir(parents=True)
@@ -48,37 +48,20 @@ def new_folder(wanted: str | Path) -> Path:
             raise DataError(
                 f"{path}: cannot be made ({error.strerror}); name another folder, as in OUT=results"
             ) from None
-    raise DataError(f"{wanted}: ten thousand of them exist; clear some away")
 
 
-def colours_of(classes: Sequence[ScrapClass]) -> np.ndarray:
-    """Colours (classes, 3) in 0..1."""
-    return np.array([c.colour for c in classes]) / 255
-
-
-def tinted(p: Prediction, classes: Sequence[ScrapClass], side: int = OVERLAY_SIDE) -> np.ndarray:
-    """A prediction laid over its image, uint8 (h, w, 3)."""
+def tinted(p: Prediction, classes: Sequence[ScrapClass], side: int) -> np.ndarray:
+    """A prediction laid over its image, uint8 (h, w, 3), its longer side at most `side` pixels."""
     image, label = shrunk(p.image, side), shrunk(p.label, side)
-    return overlay(image, label, 0.35, colours_of(classes), rim=max(1, max(image.shape) // 300))
+    colours = np.array([c.colour for c in classes]) / 255
+    return overlay(image, label, 0.35, colours, rim=max(1, max(image.shape) // 300))
 
 
-def jpeg(pixels: np.ndarray, quality: int = 88) -> bytes:
-    """An image uint8 (H, W, 3) as the content of a JPEG file."""
-    return _encoded(Image.fromarray(pixels), format="jpeg", quality=quality)
-
-
-def _encoded(image: Image.Image, **options) -> bytes:
+def save_image(path: Path, image: Image.Image, **options) -> None:
+    """Write an image file; `options` are those of `PIL.Image.save`."""
     buffer = io.BytesIO()
     image.save(buffer, **options)
-    return buffer.getvalue()
-
-
-def label_png(label: np.ndarray, classes: Sequence[ScrapClass]) -> bytes:
-    """A palette PNG whose values are the class indices."""
-    coded = Image.fromarray(label)
-    flat = [v for c in classes for v in c.colour]
-    coded.putpalette(flat + [0] * (768 - len(flat)))
-    return _encoded(coded, format="png", optimize=True)
+    atomic_write(path, buffer.getvalue())
 
 
 class Writer:
@@ -92,79 +75,63 @@ class Writer:
         self.folder, self.classes = folder, classes
         self.images: list[dict] = []
         self.objects: list[dict] = []
-        self.coco_images: list[dict] = []
-        self.annotations: list[dict] = []
+        kind = {"supercategory": "impurity"}
+        self.coco = {
+            "info": {"description": f"impurities found by ScrapSeg {__version__}"},
+            "licenses": [],
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": c.index, "name": c.name} | kind for c in classes[1:]],
+        }
 
     def add(self, id: str, file: Path, p: Prediction) -> None:
         """Write an image's overlay, thumbnail and label image, and note its rows."""
-        atomic_write(self.folder / "overlays" / f"{id}.jpg", jpeg(tinted(p, self.classes)))
-        small = tinted(p, self.classes, THUMBNAIL_SIDE)
-        atomic_write(self.folder / "thumbnails" / f"{id}.jpg", jpeg(small, 82))
-        atomic_write(self.folder / "labels" / f"{id}.png", label_png(p.label, self.classes))
+        for folder, side, quality in (("overlays", OVERLAY_SIDE, 88), ("thumbnails", 320, 82)):
+            shown = Image.fromarray(tinted(p, self.classes, side))
+            path = self.folder / folder / f"{id}.jpg"
+            save_image(path, shown, format="jpeg", quality=quality)
+        label = Image.fromarray(p.label)
+        label.putpalette([v for c in self.classes for v in c.colour])
+        save_image(self.folder / "labels" / f"{id}.png", label, format="png", optimize=True)
+        height, width = p.label.shape
         pixels = np.bincount(p.label.ravel(), minlength=len(self.classes))
         counts = Counter(o.index for o in p.objects)
-        row = {
-            "image": file.name,
-            "width": p.label.shape[1],
-            "height": p.label.shape[0],
-            "score": p.image_score,
-            "uncertainty": p.uncertainty,
-            "objects": len(p.objects),
-            "impurity_share": float((p.label > 0).mean()),
-        }
+        row = {"image": file.name, "width": width, "height": height, "score": p.image_score}
+        row |= {"uncertainty": p.uncertainty, "objects": len(p.objects)}
+        row["impurity_share"] = float((p.label > 0).mean())
         for c in self.classes[1:]:
             row |= {f"{c.slug}_objects": counts[c.index], f"{c.slug}_pixels": int(pixels[c.index])}
         self.images.append(row)
-        number = len(self.coco_images) + 1
-        size = dict(zip(("height", "width"), p.label.shape, strict=True))
-        self.coco_images.append({"id": number, "file_name": file.name, **size})
+        image = {"id": len(self.images), "file_name": file.name, "height": height, "width": width}
+        self.coco["images"].append(image)
         for o in p.objects:
-            self._add_object(file.name, number, p.instances == o.number, o)
+            self._add_object(image, o, p.instances == o.number)
 
-    def _add_object(self, file: str, image: int, mask: np.ndarray, o) -> None:
+    def _add_object(self, image: dict, o: Object, mask: np.ndarray) -> None:
         left, top, right, bottom = o.box
+        row = {"image": image["file_name"], "object": o.number, "class": o.name, "area": o.area}
+        row |= {"score": o.score, "left": left, "top": top, "right": right, "bottom": bottom}
+        self.objects.append(row)
         rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        self.annotations.append(
-            {
-                "id": len(self.annotations) + 1,
-                "image_id": image,
-                "category_id": o.index,
-                "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
-                "area": o.area,
-                "bbox": [left, top, right - left, bottom - top],
-                "iscrowd": 0,
-                "score": round(o.score, 6),
-            }
-        )
-        box = {"left": left, "top": top, "right": right, "bottom": bottom}
-        self.objects.append(
-            {"image": file, "object": o.number, "class": o.name, "area": o.area, "score": o.score}
-            | box
-        )
+        annotation = {
+            "id": len(self.objects),
+            "image_id": image["id"],
+            "category_id": o.index,
+            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+            "area": o.area,
+            "bbox": [left, top, right - left, bottom - top],
+            "iscrowd": 0,
+            "score": round(o.score, 6),
+        }
+        self.coco["annotations"].append(annotation)
 
     def finish(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write `images.csv`, `objects.csv` and `coco.json`; return the two tables."""
-        images = pd.DataFrame(self.images)
         columns = ["image", "object", "class", "area", "score", "left", "top", "right", "bottom"]
-        objects = pd.DataFrame(self.objects, columns=columns)
+        images, objects = pd.DataFrame(self.images), pd.DataFrame(self.objects, columns=columns)
         for name, table in (("images", images), ("objects", objects)):
-            atomic_write(
-                self.folder / f"{name}.csv", table.to_csv(index=False, float_format="%.5f")
-            )
-        now = datetime.now(UTC)
-        coco = {
-            "info": {
-                "description": f"impurities found by ScrapSeg {__version__}",
-                "year": now.year,
-                "date_created": now.isoformat(timespec="seconds"),
-            },
-            "licenses": [],
-            "images": self.coco_images,
-            "annotations": self.annotations,
-            "categories": [
-                {"id": c.index, "name": c.name, "supercategory": "impurity"}
-                for c in self.classes[1:]
-            ],
-        }
-        atomic_write(self.folder / "coco.json", json.dumps(coco))
+            content = table.to_csv(index=False, float_format="%.5f")
+            atomic_write(self.folder / f"{name}.csv", content)
+        self.coco["info"]["date_created"] = datetime.now(UTC).isoformat(timespec="seconds")
+        atomic_write(self.folder / "coco.json", json.dumps(self.coco))
         return images, objects

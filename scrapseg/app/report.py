@@ -37,27 +37,14 @@ def write_report(
         to_label: ids of the images to label next, the most useful first.
         summary: of `tune.Tuned`. curve: its training curves as PNG.
     """
-    hexes = {c.index: "#{:02x}{:02x}{:02x}".format(*c.colour) for c in classes}
-    rows = []
-    for row in images.sort_values("score", ascending=False, kind="stable").to_dict("records"):
-        found = [
-            {"name": c.name, "colour": hexes[c.index], "n": row[f"{c.slug}_objects"]}
-            for c in classes[1:]
-            if row[f"{c.slug}_objects"]
-        ]
-        rows.append(row | {"classes": found})
+    rows = images.sort_values("score", ascending=False, kind="stable").to_dict("records")
     by_stem = {row["stem"]: row for row in rows}
-    pixels = float((images["width"] * images["height"]).sum())
-    table = [
-        {
-            "name": c.name,
-            "colour": hexes[c.index],
-            "objects": int(images[f"{c.slug}_objects"].sum()),
-            "images": int((images[f"{c.slug}_objects"] > 0).sum()),
-            "share": float(images[f"{c.slug}_pixels"].sum()) / pixels,
-        }
-        for c in classes[1:]
-    ]
+    pixels = (images["width"] * images["height"]).sum()
+    table = []
+    for c in classes[1:]:
+        found, share = images[f"{c.slug}_objects"], images[f"{c.slug}_pixels"].sum() / pixels
+        row = {"slug": c.slug, "name": c.name, "colour": c.colour, "share": share}
+        table.append(row | {"objects": found.sum(), "images": (found > 0).sum()})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
         title=title,
@@ -66,9 +53,6 @@ def write_report(
         origin=origin,
         threshold=threshold,
         images=rows,
-        with_finds=int((images["objects"] > 0).sum()),
-        objects=int(images["objects"].sum()),
-        share=sum(row["share"] for row in table),
         classes=table,
         to_label=[by_stem[stem] for stem in to_label],
         summary=summary,

@@ -21,13 +21,10 @@ def label_next(
         embeddings: (N, D) of unit length. uncertainty: (N,), at least 0.
         labelled: indices that have labels.
     """
-    embeddings = np.asarray(embeddings, float)
-    taken = list(labelled)
+    embeddings, taken = np.asarray(embeddings, float), list(labelled)
     picked: list[int] = []
     # Without any labels all are equally far from them.
-    nearest = np.full(len(embeddings), 1.0)
-    for i in taken:
-        nearest = np.minimum(nearest, 1 - embeddings @ embeddings[i])
+    nearest = (1 - embeddings @ embeddings[taken].T).min(1, initial=1.0)
     for _ in range(min(n, len(embeddings) - len(set(taken)))):
         worth = (np.asarray(uncertainty, float) + 1e-9) * (np.maximum(nearest, 0) + 1e-9)
         worth[taken] = -1

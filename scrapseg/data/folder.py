@@ -16,9 +16,9 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,9 @@ class OwnImages(SamplesById):
         self.meta: dict[str, dict[str, Any]] = {}
         numbers = {id: k for k, id in enumerate(folder.files)}
         for id in self.ids:
-            self.meta[id] = {"id": id, "scene": numbers[id], "instances": self._instances(id)}
+            label, instances = self._masks(id)
+            rows = [] if label is None else base.instance_rows(label, instances, self.classes)
+            self.meta[id] = {"id": id, "scene": numbers[id], "instances": rows}
 
     @property
     def sha256(self) -> str:
@@ -98,15 +100,9 @@ class OwnImages(SamplesById):
         if id not in self._folder.labelled:
             return None, None
         if id not in self._samples:
-            label, instances = self._folder.labelled[id]()
-            if self.limit_side and max(label.shape) > self.limit_side:
-                label, instances = (shrunk(m, self.limit_side) for m in (label, instances))
-            self._samples[id] = label, instances
+            masks, side = self._folder.labelled[id](), self.limit_side
+            self._samples[id] = tuple(shrunk(m, side) for m in masks) if side else masks
         return self._samples[id]
-
-    def _instances(self, id: str) -> list[dict[str, Any]]:
-        label, instances = self._masks(id)
-        return [] if label is None else base.instance_rows(label, instances, self.classes)
 
 
 @dataclass(frozen=True)
@@ -156,9 +152,8 @@ def open_folder(root: str | Path, classes: str | Path | None = None) -> OwnFolde
     listed = [Path(classes)] if classes else listed
     known = read_classes(listed[0]) if listed else list(CLASSES)
     files = find_images(root)
-    sizes = {}
-    for id, path in tqdm(files.items(), desc="check", unit="image", delay=2, leave=False):
-        sizes[id] = read_photo(path).shape[:2]
+    bar = tqdm(files.items(), desc="check", unit="image", delay=2, leave=False)
+    sizes = {id: read_photo(path).shape[:2] for id, path in bar}
     kind, labelled = find_labels(root, files, sizes, known)
     # All are painted once, so that a bad one is known before anything is trained.
     bar = tqdm(labelled.items(), desc="labels", unit="image", delay=2, leave=False)
@@ -179,10 +174,8 @@ def find_images(root: Path) -> dict[str, Path]:
         if path.name.startswith((".", "__MACOSX")):
             continue
         if path.is_dir():
-            inside = path.name not in LABEL_FOLDERS and any(
-                p.suffix.casefold() in IMAGE_ENDINGS for p in path.iterdir()
-            )
-            if inside:
+            inside = {p.suffix.casefold() for p in path.iterdir()} & IMAGE_ENDINGS
+            if inside and path.name not in LABEL_FOLDERS:
                 raise DataError(f"{path}: a subfolder with images; put all images into {folder}")
         elif ending in OTHER_ENDINGS:
             raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
@@ -219,19 +212,16 @@ class LabelFile:
     """A file that may hold labels.
 
     Attributes:
-        path: of it. content: what a json file holds, else empty.
+        path: of it. ending: of its name, in lower case, such as `.png`.
         in_labels: it lies in one of `LABEL_FOLDERS`. of_image: it has an image's name.
+        content: what a json file holds, else empty.
     """
 
     path: Path
+    ending: str
     in_labels: bool
     of_image: bool
-    content: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def ending(self) -> str:
-        """Of the name, in lower case, such as `.png`."""
-        return self.path.suffix.casefold()
+    content: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -290,17 +280,6 @@ LAYOUTS = (
     Layout("labelme json", lambda f: "shapes" in f.content, _read_labelme),
     Layout("CVAT XML", lambda f: f.ending == ".xml", _read_cvat),
 )
-#: Files that look like labels and are none: how they are told, and what to say.
-REFUSED = (
-    (
-        lambda f: f.ending == ".json" and not {"annotations", "shapes"} & set(f.content),
-        "neither COCO nor labelme; move it away",
-    ),
-    (
-        lambda f: f.ending in (".jpg", ".jpeg") and f.in_labels,
-        "a mask as JPEG, which blurs classes; save masks as PNG",
-    ),
-)
 
 
 def find_labels(
@@ -315,9 +294,13 @@ def find_labels(
         DataError: two kinds, a label without an image, or a file that cannot be understood.
     """
     there = label_files(root, files)
-    for refused, why in REFUSED:
-        for file in filter(refused, there):
-            raise LabelFileError(f"{file.path}: {why}")
+    for f in there:  # what looks like labels and is none
+        if f.ending == ".json" and not {"annotations", "shapes"} & set(f.content):
+            raise LabelFileError(f"{f.path}: neither COCO nor labelme; move it away")
+        if f.ending in (".jpg", ".jpeg") and f.in_labels:
+            raise LabelFileError(
+                f"{f.path}: a mask as JPEG, which blurs classes; save masks as PNG"
+            )
     found = {layout: [f for f in there if layout.holds(f)] for layout in LAYOUTS}
     found = {layout: held for layout, held in found.items() if held}
     if len(found) > 1:
@@ -327,28 +310,26 @@ def find_labels(
         _check_elsewhere(root, files)
         return None, {}
     ((layout, held),) = found.items()
-    read = layout.read(root, held, files)
-    twice = [stem for stem, n in Counter(stem for stem, _ in read).items() if n > 1]
-    if twice:
-        raise DataError(f"{root}: {twice[0]} has labels in two places; keep one")
-    by_stem = dict(read)
-    for stem, labels in by_stem.items():
+    by_stem: dict[str, ImageLabels | Path] = {}
+    for stem, labels in layout.read(root, held, files):
+        if stem in by_stem:
+            raise DataError(f"{root}: {stem} has labels in two places; keep one")
         if stem not in files:
-            source = labels if isinstance(labels, Path) else labels.source
+            source = getattr(labels, "source", labels)
             raise MissingFile(f"{source}: labels an image {stem!r} that is not there; add it")
-    find = class_finder(classes)
+        by_stem[stem] = labels
+    labelled = {id: (by_stem[id], sizes[id], classes) for id in files if id in by_stem}
+    return layout.kind, {id: partial(_painted, *labels) for id, labels in labelled.items()}
 
-    def painter(labels: ImageLabels | Path, size: tuple[int, int]) -> Callable[[], Masks]:
-        def masks() -> Masks:
-            if isinstance(labels, ImageLabels):
-                return formats.paint(labels, size, find)
-            # A mask image has no objects: each connected part of one class is taken for one.
-            label = formats.read_png(labels, size, classes)
-            return label, connected(label, background=0, connectivity=2)
 
-        return masks
-
-    return layout.kind, {id: painter(by_stem[id], sizes[id]) for id in files if id in by_stem}
+def _painted(
+    labels: ImageLabels | Path, size: tuple[int, int], classes: Sequence[ScrapClass]
+) -> Masks:
+    """A mask image has no objects: each connected part of one class is taken for one."""
+    if isinstance(labels, ImageLabels):
+        return formats.paint(labels, size, class_finder(classes))
+    label = formats.read_png(labels, size, classes)
+    return label, connected(label, background=0, connectivity=2)
 
 
 def _check_elsewhere(root: Path, files: dict[str, Path]) -> None:
@@ -372,7 +353,7 @@ def label_files(root: Path, files: dict[str, Path]) -> list[LabelFile]:
     taken, found = set(files.values()), []
     for path in (p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.is_file()):
         if not path.name.startswith(".") and path not in taken:
-            content = formats.read_json(path) if path.suffix.casefold() == ".json" else {}
-            in_labels = path.parent not in (root, images)
-            found.append(LabelFile(path, in_labels, path.stem in files, content))
+            ending, in_labels = path.suffix.casefold(), path.parent not in (root, images)
+            content = formats.read_json(path) if ending == ".json" else {}
+            found.append(LabelFile(path, ending, in_labels, path.stem in files, content))
     return found

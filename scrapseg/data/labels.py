@@ -66,8 +66,19 @@ def _understood(where: str | Path, fault: str, remedy: str = "export it anew") -
     """What a broken file makes Python raise becomes one line."""
     try:
         yield
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError, OSError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, SyntaxError) as error:
         raise LabelFileError(f"{where}: {fault} ({error!r}); {remedy}") from None
+
+
+def _check_size(
+    what: str, size: Sequence[int], image_size: Sequence[int], remedy: str = "export it anew"
+) -> None:
+    """`SizeMismatch` where a label of `size` (H, W) is not as large as its image."""
+    if tuple(size) != tuple(image_size):
+        raise SizeMismatch(
+            f"{what} {size[1]} x {size[0]} pixels, its image {image_size[1]} x {image_size[0]}; "
+            f"{remedy}"
+        )
 
 
 def stem_of(name: str) -> str:
@@ -95,10 +106,8 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def ring(values: Sequence, where: str) -> np.ndarray:
     """Numbers x1 y1 x2 y2 ... as a polygon (N, 2), checked."""
-    try:
+    with _understood(where, "a coordinate is no number"):
         points = np.array([float(v) for v in values])
-    except (TypeError, ValueError):
-        raise LabelFileError(f"{where}: a coordinate is no number; export it anew") from None
     if len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
         raise LabelFileError(
             f"{where}: {len(points)} coordinates make no polygon; it needs x and y of at least "
@@ -174,11 +183,7 @@ def read_coco(path: Path, content: dict[str, Any]) -> list[tuple[str, ImageLabel
 
 def _from_rle(rle: dict, size: tuple[int, int], where: str) -> np.ndarray:
     with _understood(where, "broken run lengths"):
-        if tuple(rle["size"]) != tuple(size):
-            raise SizeMismatch(
-                f"{where}: its mask is {rle['size'][1]} x {rle['size'][0]} pixels, its image "
-                f"{size[1]} x {size[0]}; export it anew"
-            )
+        _check_size(f"{where}: its mask is", rle["size"], size)
         if isinstance(rle["counts"], list):
             if sum(rle["counts"]) != math.prod(size):
                 raise ValueError("the runs do not fill the image")
@@ -280,10 +285,8 @@ def read_cvat(path: Path) -> list[tuple[str, ImageLabels]]:
     Raises:
         LabelFileError: not such a file (a video's has tracks), or a shape that has no area.
     """
-    try:
+    with _understood(path, "not XML"):  # a ParseError is a SyntaxError
         root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, OSError) as error:
-        raise LabelFileError(f"{path}: not XML ({error}); export it anew") from None
     if root.tag != "annotations" or root.find("track") is not None or root.find("image") is None:
         raise LabelFileError(f"{path}: lists no images; export as 'CVAT for images 1.1'")
     found = []
@@ -343,24 +346,21 @@ def paint(
         SizeMismatch: the file was made for another image size.
         LabelFileError: a polygon leaves the image. UnknownLabel: a class has another name.
     """
-    if labels.size and tuple(labels.size) != tuple(size):
-        raise SizeMismatch(
-            f"{labels.source}: made for an image of {labels.size[1]} x {labels.size[0]} pixels, "
-            f"which has {size[1]} x {size[0]}; label the image as it is"
-        )
+    if labels.size:
+        made = f"{labels.source}: made for an image of"
+        _check_size(made, labels.size, size, "label the image as it is")
     label, instances = np.zeros(size, np.uint8), np.zeros(size, np.int32)
-    numbered = list(enumerate(labels.shapes, start=1))
+    shapes = [(k, find(s.name, s.where), s) for k, s in enumerate(labels.shapes, start=1)]
     if nested:
-        numbered.sort(key=lambda pair: -_area(pair[1].rings))
-    for number, shape in numbered:
-        index = find(shape.name, shape.where)
+        shapes.sort(key=lambda row: -_area(row[2].rings))
+    for number, index, shape in shapes:
         if index or nested:
             mask = _mask(shape, size)
             label[mask], instances[mask] = index, number if index else 0
     if nested:
         return label, instances
-    for number, shape in numbered:
-        index, left = find(shape.name, shape.where), np.bincount(instances.ravel())
+    for number, index, shape in shapes:
+        left = np.bincount(instances.ravel())
         if index and (number >= len(left) or not left[number]):
             mask = _mask(shape, size)
             over = np.bincount(instances[mask], minlength=len(left))
@@ -414,11 +414,7 @@ def read_png(path: Path, size: tuple[int, int], classes: Sequence[ScrapClass]) -
         if opened.mode in ("RGBA", "LA"):
             values[values[..., -1] < 128] = 0
             values = values[..., :3] if opened.mode == "RGBA" else values[..., 0]
-    if values.shape[:2] != tuple(size):
-        raise SizeMismatch(
-            f"{path}: is {values.shape[1]} x {values.shape[0]} pixels, its image "
-            f"{size[1]} x {size[0]}; save the mask at the image's size"
-        )
+    _check_size(f"{path}: is", values.shape[:2], size, "save the mask at the image's size")
     if values.ndim == 3:
         return _from_colours(path, values, classes)
     values = values.astype(np.int64)

@@ -51,8 +51,8 @@ _AGAIN = fetch.again(NAME)
 
 MATERIALS: tuple[ScrapClass, ...] = tuple(read_classes(Path(__file__).with_suffix(".yaml")))
 """The labels as they come: background, steel, copper."""
-IMPURITY: tuple[ScrapClass, ...] = tuple(replace(c, index=c.index - 1) for c in MATERIALS[1:])
-"""As in ScrapSim: what is no impurity is normal."""
+CLASSES: tuple[ScrapClass, ...] = tuple(replace(c, index=c.index - 1) for c in MATERIALS[1:])
+"""As in ScrapSim: what is no impurity is normal, the background like the steel."""
 _NAMES = [c.slug for c in MATERIALS]
 _find = class_finder(MATERIALS)
 
@@ -65,17 +65,16 @@ def deal(positions: Sequence[int], seed: int) -> list[str | None]:
         seed: of the order in which blocks are dealt.
     """
     blocks = sorted({p // BLOCK for p in positions})
-    order = np.random.default_rng(seed).permutation(blocks).tolist()
     have, split_of = dict.fromkeys(SPLITS, 0), {}
-    for block in order:
+    for block in np.random.default_rng(seed).permutation(blocks).tolist():
         split = max(SPLITS, key=lambda s: SHARES[s] * (len(split_of) + 1) - have[s])
         split_of[block], have[split] = split, have[split] + 1
-    found: list[str | None] = []
-    for p in positions:
+
+    def taken(p: int) -> bool:
         inside = p % BLOCK - MARGIN
-        taken = 0 <= inside < BLOCK - 2 * MARGIN and inside % STEP == 0
-        found.append(split_of[p // BLOCK] if taken else None)
-    return found
+        return 0 <= inside < BLOCK - 2 * MARGIN and inside % STEP == 0
+
+    return [split_of[p // BLOCK] if taken(p) else None for p in positions]
 
 
 class SteelDS(SamplesById):
@@ -87,12 +86,8 @@ class SteelDS(SamplesById):
         split: ``train``, ``val`` or ``test``, dealt by this project (see the top of the file).
         root: folder of the data set, which holds SteelDS/ or the subsets themselves; by default
             where `scrapseg.data.fetch` finds it.
-        subsets: which of a1 .. a5; those there are by default.
-        size: height and width that frames are resized to, masks drawn at; None for their own.
-        materials: keep background and steel apart (`MATERIALS`), so that everything but the belt
-            counts as impurity; by default both are normal (`IMPURITY`).
+        size: height and width that frames are resized to, masks drawn at.
         limit: keep only this many frames, see ``ScrapSim``.
-        seed: of the split.
 
     Attributes:
         See ``data.LabelledImages``; ids are ``<subset>_<frame>``. ``sha256`` is that of all label
@@ -100,12 +95,13 @@ class SteelDS(SamplesById):
 
     Raises:
         ValueError: no such split, or a limit below 1.
-        MissingFile: the data set, a subset or a label file is not there.
+        MissingFile: the data set or a label file is not there.
         LabelFileError: a line is no polygon of a known class, or leaves the frame.
         EmptySplit: there are too few frames to give this split one.
     """
 
     name = NAME
+    classes = CLASSES
     templates = ("word", "photo", "scrap", "close-up")
     min_pixels = 1
 
@@ -114,47 +110,32 @@ class SteelDS(SamplesById):
         split: str,
         root: str | os.PathLike[str] | None = None,
         *,
-        subsets: Sequence[str] | None = None,
-        size: tuple[int, int] | None = SIZE,
-        materials: bool = False,
+        size: tuple[int, int] = SIZE,
         limit: int | None = None,
-        seed: int = 0,
     ) -> None:
         base.check_choice(split, limit)
         self.root = Path(root) if root else fetch.required(NAME)
         self.split, self.size = split, size
-        self.settings: dict[str, Any] = {
-            "size": list(size) if size else None,
-            "materials": materials,
-            "subsets": list(subsets) if subsets else None,
-            "seed": seed,
-        }
-        self.classes = MATERIALS if materials else IMPURITY
+        self.settings: dict[str, Any] = {"size": list(size)}
         digest = hashlib.sha256()
         records = []
-        for number, folder in enumerate(_subsets(self.root, subsets)):
+        for number, folder in enumerate(_subsets(self.root)):
             frames = _frames(folder)
-            parts = deal([position for _, position in frames], seed + number)
+            parts = deal([position for _, position in frames], seed=number)
             for (image, position), part in zip(frames, parts, strict=True):
                 label = image.parent.parent / "labels" / f"{image.stem}.txt"
                 digest.update(f"{folder.name}/{image.name} {image.stat().st_size} ".encode())
                 digest.update(label.read_bytes() if label.is_file() else b"missing")
                 if part == split:
-                    records.append(
-                        {
-                            "id": f"{folder.name}_{image.stem}",
-                            "scene": 1_000_000 * number + position // BLOCK,
-                            "shot": len(records),
-                            "image": image,
-                            "label": label,
-                        }
-                    )
+                    scene = 1_000_000 * number + position // BLOCK
+                    record = {"id": f"{folder.name}_{image.stem}", "scene": scene}
+                    record |= {"shot": len(records), "image": image, "label": label}
+                    records.append(record)
         if not records:
             raise EmptySplit(f"{self.root}: too few frames for split {split!r}; add subsets")
         self.sha256: str | None = digest.hexdigest()
         for record in tqdm(records, desc="labels", delay=2, leave=False):
-            size = self.size or base.image_size(record["image"], _AGAIN)
-            record["instances"] = base.instance_rows(*self._masks(record, size), self.classes)
+            record["instances"] = base.instance_rows(*self._masks(record), CLASSES)
         if limit is not None:
             records = first_mixed(records, limit)
         self.ids: list[str] = [r["id"] for r in records]
@@ -171,35 +152,26 @@ class SteelDS(SamplesById):
             MissingFile, BrokenImage, LabelFileError: a file is not there or is damaged.
         """
         meta = self.meta[id]
-        image = read_image(meta["image"], as_rgb=True, remedy=_AGAIN)
-        if self.size:
-            resized = Image.fromarray(image).resize(self.size[::-1], Image.Resampling.BILINEAR)
-            image = np.array(resized)
-        label, instances = self._masks(meta, image.shape[:2])
-        return Sample(id, image, label, instances, meta["scene"], meta)
+        image = Image.fromarray(read_image(meta["image"], as_rgb=True, remedy=_AGAIN))
+        image = np.array(image.resize(self.size[::-1], Image.Resampling.BILINEAR))
+        return Sample(id, image, *self._masks(meta), meta["scene"], meta)
 
-    def _masks(self, record: dict, size: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
-        """Label and instances at a size; instances are the polygons of impurities."""
+    def _masks(self, record: dict) -> tuple[np.ndarray, np.ndarray]:
+        """Label and instances; instances are the polygons of impurities."""
         if not record["label"].is_file():  # a frame without objects has an empty one
             raise MissingFile(f"{record['label']}: file is missing; {_AGAIN}")
-        label, instances = paint(read_yolo(record["label"], _NAMES), size, _find, nested=True)
-        shift = len(MATERIALS) - len(self.classes)  # 1 where steel is normal like the background
-        label = np.maximum(label, shift) - shift
+        label, instances = paint(read_yolo(record["label"], _NAMES), self.size, _find, nested=True)
+        label = np.maximum(label, 1) - 1
         return label, np.where(label > 0, instances, 0)
 
 
-def _subsets(root: Path, wanted: Sequence[str] | None) -> list[Path]:
-    """The folders a1 .. a5, in order.
-
-    Raises:
-        MissingFile: none is there, or a wanted one is not.
-    """
-    base = root / "SteelDS" if (root / "SteelDS").is_dir() else root
-    found = {p.name: p for p in sorted(base.glob("a[0-9]*")) if p.is_dir()}
-    missing = [name for name in wanted or () if name not in found]
-    if missing or not found:
-        raise MissingFile(f"{base}: no subset {', '.join(missing) or 'a1 .. a5'}; {_AGAIN}")
-    return [found[name] for name in wanted or found]
+def _subsets(root: Path) -> list[Path]:
+    """The folders a1 .. a5, in order; ``MissingFile`` where there is none."""
+    inside = root / "SteelDS" if (root / "SteelDS").is_dir() else root
+    found = [p for p in sorted(inside.glob("a[0-9]*")) if p.is_dir()]
+    if not found:
+        raise MissingFile(f"{inside}: no subset a1 .. a5; {_AGAIN}")
+    return found
 
 
 def _frames(subset: Path) -> list[tuple[Path, int]]:
@@ -221,5 +193,5 @@ def download(where: Path | None = None) -> Path:
         DownloadFailed, NoSpace: see `scrapseg.data.fetch`. MissingFile: there is no subset in it.
     """
     where = fetch.from_zenodo(DOI, "SteelDS", where or fetch.folder(NAME))
-    _subsets(where, None)
+    _subsets(where)
     return where

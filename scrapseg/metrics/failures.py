@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from scrapseg import metrics
-from scrapseg.data.classes import CLASSES, SLUGS
+from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim, instances_table
 
 
@@ -40,7 +40,7 @@ def found_objects(split: ScrapSim, score_maps: NDArray) -> pd.DataFrame:
     return table.assign(found=[found.get(key, False) for key in keys])
 
 
-def boundary_ceiling(labels: NDArray, classes: int = len(CLASSES)) -> pd.DataFrame:
+def boundary_ceiling(labels: NDArray) -> pd.DataFrame:
     """How good the truth itself is when its outlines are one pixel off.
 
     Every impurity loses (or gains) one pixel all along its outline, to (or from) steel: what a
@@ -64,6 +64,6 @@ def boundary_ceiling(labels: NDArray, classes: int = len(CLASSES)) -> pd.DataFra
             else:
                 edge = ndimage.minimum_filter(label, footprint=cross) == 0
                 moved[i] = np.where(edge, 0, label)
-        table = metrics.confusion(moved, labels, classes).sum(0)
-        rows.append({"outline": name} | metrics.class_metrics(table, SLUGS[:classes]))
+        table = metrics.confusion(moved, labels, len(CLASSES)).sum(0)
+        rows.append({"outline": name} | metrics.class_metrics(table))
     return pd.DataFrame(rows)

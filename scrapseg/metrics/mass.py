@@ -127,11 +127,8 @@ def estimates(
     found = materials(model.masses(split, predictions))
     parts = []
     for material, kg in materials(true).items():
-        columns = {"truth_kg": kg, "estimate_kg": found[material]}
-        frame = pd.DataFrame({"id": split.ids, "material": material} | columns)
-        frame["truth"] = frame["truth_kg"] / whole
-        frame["estimate"] = frame["estimate_kg"] / whole
-        parts.append(frame)
+        of = {"id": split.ids, "material": material, "truth_kg": kg, "estimate_kg": found[material]}
+        parts.append(pd.DataFrame(of | {"truth": kg / whole, "estimate": found[material] / whole}))
     return pd.concat(parts, ignore_index=True)
 
 
@@ -145,16 +142,9 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for material, of in table.groupby("material", sort=False):
         gap, mean = of["estimate"] - of["truth"], of["truth"].mean()
-        rows.append(
-            {
-                "material": material,
-                "mean_truth": mean,
-                "mae": gap.abs().mean(),
-                "bias": gap.mean(),
-                "relative_bias": gap.mean() / mean if mean else np.nan,
-                "correlation": of["estimate"].corr(of["truth"]),
-            }
-        )
+        row = {"material": material, "mean_truth": mean, "mae": gap.abs().mean()}
+        row |= {"bias": gap.mean(), "relative_bias": gap.mean() / mean if mean else np.nan}
+        rows.append(row | {"correlation": of["estimate"].corr(of["truth"])})
     return pd.DataFrame(rows)
 
 
@@ -181,17 +171,16 @@ def material_recall(objects: pd.DataFrame) -> dict[str, float]:
     return recall
 
 
-def heat(copper_share: NDArray | float, recall: float, heat_t: float = HEAT_T) -> NDArray:
-    """Kilograms of copper in a heat of steel once the found share of it was picked out.
+def heat(copper_share: NDArray | float, recall: float) -> NDArray:
+    """Kilograms of copper in a heat of `HEAT_T` tonnes once the found share of it was picked out.
 
     Copper does not leave the melt again: what is charged stays.
 
     Args:
         copper_share: of the scrap before sorting, fraction of mass.
         recall: share of the copper that is picked, by mass.
-        heat_t: tonnes of scrap charged.
     """
-    return np.asarray(copper_share) * (1 - recall) * heat_t * 1000
+    return np.asarray(copper_share) * (1 - recall) * HEAT_T * 1000
 
 
 def heat_table(
@@ -218,6 +207,6 @@ def heat_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def recall_needed(copper_share: float, limit: float = COPPER_LIMIT) -> float:
-    """Share of the copper that must be picked for scrap to keep to a limit; 0 if it does now."""
-    return max(0.0, 1 - limit / copper_share) if copper_share else 0.0
+def recall_needed(copper_share: float) -> float:
+    """Share of the copper to be picked for scrap to keep to `COPPER_LIMIT`; 0 if it does now."""
+    return max(0.0, 1 - COPPER_LIMIT / copper_share) if copper_share else 0.0

@@ -33,7 +33,7 @@ from scrapseg.files import atomic_write, shipped
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
-from scrapseg.models.tiles import predict_large
+from scrapseg.models.tiles import normalised, predict_large
 
 #: The model fine-tuned on ScrapSim that comes with the project.
 SHIPPED = shipped("scrapsim.safetensors")
@@ -113,16 +113,11 @@ class Segmenter:
     def probabilities(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
         """Class probabilities (C, h, w) of an image (H, W, 3) at working size, and its embedding
         (D,)."""
-        small = shrunk(image, self.side)
-        mean, std = (torch.tensor(v).view(3, 1, 1) for v in (self.model.mean, self.model.std))
-        x = (torch.from_numpy(small.copy()).permute(2, 0, 1) / 255 - mean) / std
-        x = x[None].to(self.model.text.device, memory_format=torch.channels_last)
+        x = normalised(self.model, shrunk(image, self.side)[None].copy())
         seen: list[Tensor] = []
         hook = self.model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.pooled))
-        try:
+        with hook:
             logits = self.model(x).logits
-        finally:
-            hook.remove()
         return logits[0].float().softmax(0).cpu(), F.normalize(seen[0][0].float(), dim=0).cpu()
 
     def _scores(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -151,7 +146,7 @@ class Segmenter:
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
             raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
         score, best, entropy, embedding = self._scores(image)
-        uncertain = entropy.topk(max(1, len(entropy) // 100)).values.mean()
+        unsure = float(entropy.topk(max(1, len(entropy) // 100)).values.mean())
         # Back to the image's own size: scores by interpolation, classes by the nearest pixel.
         size = image.shape[:2]
         score = F.interpolate(score[None, None], size=size, mode="bilinear")[0, 0].numpy()
@@ -160,10 +155,8 @@ class Segmenter:
         label, instances, objects = self.objects(label, score)
         top = max(1, round(score.size / 1000))
         image_score = float(np.partition(score.ravel(), -top)[-top:].mean())
-        return Prediction(
-            image, label, score, instances, objects, image_score, float(uncertain),
-            embedding.numpy(),
-        )  # fmt: skip
+        embedding = embedding.numpy()
+        return Prediction(image, label, score, instances, objects, image_score, unsure, embedding)
 
     def objects(
         self, label: np.ndarray, score: np.ndarray
@@ -183,16 +176,9 @@ class Segmenter:
             instances[tuple(region.coords.T)] = number
             index = int(label[tuple(region.coords[0])])
             top, left, bottom, right = (int(v) for v in region.bbox)
-            found.append(
-                Object(
-                    index,
-                    self.classes[index].name,
-                    int(region.area),
-                    float(region.intensity_mean),
-                    (left, top, right, bottom),
-                    number,
-                )
-            )
+            box, mean = (left, top, right, bottom), float(region.intensity_mean)
+            name = self.classes[index].name
+            found.append(Object(index, name, int(region.area), mean, box, number))
         return np.where(instances > 0, label, 0).astype(np.uint8), instances, found
 
     def with_classes(self, classes: Sequence[ScrapClass]) -> Segmenter:
@@ -203,8 +189,7 @@ class Segmenter:
         """
         if [(c.slug, c.words) for c in classes] == [(c.slug, c.words) for c in self.classes]:
             return replace(self, classes=classes)
-        if self.model.encoder.spec["model"] != "pocket":
-            name = self.model.encoder.spec["model"]
+        if (name := self.model.encoder.spec["model"]) != "pocket":
             raise SegmenterError(f"new classes need {name}'s text tower: set them by set_classes")
         model = copy.deepcopy(self.model)
         model.set_classes(class_embeddings(classes))
@@ -223,12 +208,8 @@ class Segmenter:
             for parameter in model.parameters():
                 parameter.data = parameter.data.half()
         model.save(path)
-        card = {
-            "classes": as_yaml(self.classes),
-            "threshold": float(self.threshold),
-            "side": self.side,
-            "origin": self.origin,
-        }
+        card = {"classes": as_yaml(self.classes), "threshold": float(self.threshold)}
+        card |= {"side": self.side, "origin": self.origin}
         atomic_write(path.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))
         return path
 
@@ -252,29 +233,20 @@ def load(path: str | Path | None = None) -> Segmenter:
         path = inside[0]
     if not path.is_file():
         raise SegmenterError(f"{path}: no such model; name its .safetensors file or folder")
+    card, classes, listed = {}, list(CLASSES), path.with_suffix(".yaml")
     try:
         model = ScrapSeg.load(path).float()  # half precision is for the disk alone
-        card, listed = {}, path.with_suffix(".yaml")
         if listed.is_file():
             card = yaml.safe_load(listed.read_text(encoding="utf-8"))
             classes = classes_from(card["classes"], listed)
-        else:
-            classes = list(CLASSES)
     except (ModelFileError, DataError) as error:
         raise SegmenterError(str(error)) from error
     except (yaml.YAMLError, KeyError, TypeError, OSError) as error:
-        raise SegmenterError(f"{path.with_suffix('.yaml')}: cannot be read ({error!r})") from error
-    if len(classes) != len(model.text):
-        raise SegmenterError(
-            f"{path}: has {len(model.text)} class vectors for {len(classes)} classes"
-        )
-    return Segmenter(
-        model,
-        classes,
-        float(card.get("threshold", 0.5)),
-        int(card.get("side", SIDE)),
-        str(card.get("origin", "")),
-    )
+        raise SegmenterError(f"{listed}: cannot be read ({error!r})") from error
+    if (rows := len(model.text)) != len(classes):
+        raise SegmenterError(f"{path}: has {rows} class vectors for {len(classes)} classes")
+    threshold, side = float(card.get("threshold", 0.5)), int(card.get("side", SIDE))
+    return Segmenter(model, classes, threshold, side, str(card.get("origin", "")))
 
 
 def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = True) -> Segmenter:

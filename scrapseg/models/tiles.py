@@ -142,12 +142,17 @@ def _cut(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
     return np.pad(part, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="symmetric")
 
 
-def _probabilities(model: nn.Module, tiles: np.ndarray, tile: int) -> Tensor:
-    """uint8 (B, side, side, 3), seen by the model as (B, 3, tile, tile), to (B, C, side, side)."""
+def normalised(model: nn.Module, images: np.ndarray) -> Tensor:
+    """uint8 (B, H, W, 3) as a model takes it, (B, 3, H, W), on the device it is on."""
     device = next(model.parameters()).device
     mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (model.mean, model.std))
-    x = (torch.from_numpy(tiles).to(device).permute(0, 3, 1, 2).float() / 255 - mean) / std
-    side = x.shape[-1]
+    x = torch.from_numpy(images).to(device).permute(0, 3, 1, 2).float()
+    return ((x / 255 - mean) / std).contiguous(memory_format=torch.channels_last)
+
+
+def _probabilities(model: nn.Module, tiles: np.ndarray, tile: int) -> Tensor:
+    """uint8 (B, side, side, 3), seen by the model as (B, 3, tile, tile), to (B, C, side, side)."""
+    x, side = normalised(model, tiles), tiles.shape[1]
     if side != tile:
         x = F.interpolate(x, size=(tile, tile), mode="bilinear", antialias=True)
     p = model(x.contiguous(memory_format=torch.channels_last)).logits.float().softmax(1)

@@ -147,13 +147,11 @@ def score_sets(pixels: PixelVectors, prompt_sets: Mapping[str, Tensor]) -> pd.Da
     for name, text in prompt_sets.items():
         scores = logits(pixels, text)
         table = metrics.confusion(scores.argmax(0).numpy(), pixels.labels, len(CLASSES)).sum(0)
-        row = {
-            "prompts": name,
-            "ap": average_precision(pixels, -log_odds(scores, 0), 0),
-            "miou_impurity": metrics.class_metrics(table)["miou_impurity"],
-        }
+        ap = average_precision(pixels, -log_odds(scores, 0), 0)
+        named = metrics.class_metrics(table)["miou_impurity"]
         own = {c: average_precision(pixels, log_odds(scores, c.index), c.index) for c in IMPURITIES}
         lifts = [ap / shares[c.index] for c, ap in own.items() if shares[c.index]]
+        row = {"prompts": name, "ap": ap, "miou_impurity": named}
         row["lift"] = float(np.mean(lifts)) if lifts else np.nan
         rows.append(row | {f"ap/{c.slug}": ap for c, ap in own.items()})
     return pd.DataFrame(rows)
