@@ -20,7 +20,7 @@ LATE = {
 }
 
 #: Code lines of the whole module; to be lowered when it gets smaller.
-MOST_LINES = 7500
+MOST_LINES = 7400
 
 
 def inner_imports(path: Path) -> set[str]:
