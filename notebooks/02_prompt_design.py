@@ -63,7 +63,8 @@ from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.studies import plan, run_all
+from scrapseg.experiments.run import run_all
+from scrapseg.experiments.studies import plan
 from scrapseg.models import wording
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.predict import eval_transform

@@ -69,8 +69,9 @@ from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES
 from scrapseg.experiments.build import build
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import Splits, label_stack, load_maps
-from scrapseg.experiments.studies import Backbone, plan, run_all
+from scrapseg.experiments.run import load_maps, run_all
+from scrapseg.experiments.splits import Splits, label_stack
+from scrapseg.experiments.studies import Backbone, plan
 from scrapseg.models.clip import load_clip
 from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences

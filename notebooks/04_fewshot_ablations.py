@@ -63,9 +63,10 @@ from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
+from scrapseg.experiments.run import run_all
 from scrapseg.experiments.splits import Splits
 from scrapseg.experiments.stats import read as scene_stats
-from scrapseg.experiments.studies import plan, run_all
+from scrapseg.experiments.studies import plan
 from scrapseg.report import figures, scene_tables, style, tables
 
 matplotlib.rcParams.update(style.STYLE | {"axes.axisbelow": True})

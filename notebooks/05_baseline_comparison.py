@@ -66,10 +66,10 @@ from scrapseg.data.classes import CLASSES, SLUGS
 from scrapseg.experiments import leaderboard
 from scrapseg.experiments.methods import METHODS, NOT_RUN
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
-from scrapseg.experiments.run import load_maps
+from scrapseg.experiments.run import load_maps, run_all
 from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.stats import read as scene_stats
-from scrapseg.experiments.studies import plan, run_all
+from scrapseg.experiments.studies import plan
 from scrapseg.report import scene_tables, style, tables
 
 matplotlib.rcParams.update(style.STYLE | {"axes.axisbelow": True})

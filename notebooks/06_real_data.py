@@ -53,9 +53,9 @@ from scrapseg.data.magnetic_tile import CLASSES
 from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure
-from scrapseg.experiments.run import load_maps
+from scrapseg.experiments.run import load_maps, run_all
 from scrapseg.experiments.splits import label_stack, load_splits
-from scrapseg.experiments.studies import plan, run_all
+from scrapseg.experiments.studies import plan
 from scrapseg.report import figures, scene_tables, style, tables
 
 TILES = tables.TILES

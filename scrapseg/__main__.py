@@ -83,9 +83,9 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     if not sys.stderr.isatty():  # bars are for a terminal; tqdm reads this when it is imported
         os.environ.setdefault("TQDM_DISABLE", "1")
     with engine.alone(results_of(profile) / "cache" / name / ".lock"):
-        from scrapseg.experiments import studies
+        from scrapseg.experiments.run import run_named
 
-        studies.run_named(profile, name, results_of(profile))
+        run_named(profile, name, results_of(profile))
 
 
 @command

@@ -36,7 +36,8 @@ job = subprocess.Popen(["sh", sys.argv[1]], start_new_session=True, stdin=subpro
 print(job.pid)
 """
 SERIAL = """
-from scrapseg.experiments.studies import plan_profile, run_all
+from scrapseg.experiments.run import run_all
+from scrapseg.experiments.studies import plan_profile
 run_all(list(plan_profile("tiny").values()), "results/serial")
 """
 

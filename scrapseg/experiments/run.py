@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,14 +25,12 @@ import torch
 from scrapseg.experiments import fit, records, stats, studies
 from scrapseg.experiments.methods import method as find
 from scrapseg.experiments.records import RunRecord, plain
-from scrapseg.experiments.splits import Splits, label_stack, load_splits, only_from, truth
+from scrapseg.experiments.splits import Splits, load_splits, only_from
 from scrapseg.experiments.studies import POCKET, Backbone, RunSpec
-from scrapseg.files import atomic_write
+from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.predict import Predictions
 from scrapseg.models.weights import WeightsMissing
 from scrapseg.train.loop import TrainConfig
-
-__all__ = ["Splits", "label_stack", "load_maps", "load_splits", "only_from", "run", "truth"]
 
 #: What a run adds to the settings it was asked for.
 CHOSEN = {"best_step", "val", "normal_offset", "threshold"}
@@ -86,6 +85,48 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
         stats.write(results_dir, spec.name, {"": of_scenes} | parts)
     atomic_write(cache / "done", record.provenance["date"])
     return record
+
+
+def run_all(
+    specs: Sequence[RunSpec],
+    results_dir: Path | str,
+    data_dir: Path | str = REPOSITORY / "data" / "scrapsim",
+) -> list[RunRecord]:
+    """Read back the finished runs, run the others one after the other; records in that order.
+
+    Args:
+        data_dir: of ScrapSim; other data sets are found where `scrapseg.data.fetch` looks.
+
+    Raises:
+        The errors of `run`.
+    """
+    wanted = {(spec.dataset, spec.limit) for spec in specs}
+    splits = {key: load_splits(*key, data_dir) for key in sorted(wanted, key=str)}
+    return [run(spec, splits[spec.dataset, spec.limit], results_dir) for spec in specs]
+
+
+def run_named(
+    profile_name: str,
+    name: str,
+    results_dir: Path | str | None = None,
+    data_dir: Path | str | None = None,
+) -> RunRecord:
+    """Make (or read back) one run of a profile, by the name of its record.
+
+    Results go to `results/<profile>` and data comes from where the profile says, unless given.
+
+    Raises:
+        StudyError: the profile has no such run.
+        The errors of `run`.
+    """
+    planned = studies.plan_profile(profile_name)
+    if name not in planned:
+        raise studies.StudyError(
+            f"profile {profile_name} has no run {name!r}; it has {len(planned)}"
+        )
+    data = data_dir or studies.PROFILES.parent / studies.profile(profile_name)["data_dir"]
+    results = results_dir or REPOSITORY / "results" / profile_name
+    return run_all([planned[name]], results, data)[0]
 
 
 def settings(spec: RunSpec, splits: Splits, config: TrainConfig) -> dict[str, Any]:

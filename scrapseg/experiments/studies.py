@@ -5,7 +5,7 @@ number of shots and seed that it names. `$name` stands for a parameter of the no
 for the first of its values; a list may hold lists. To add a study, write its blocks under
 `studies`, give its parameters a default in the notebook that shows it and in
 `notebooks/profiles/smoke.yaml`, set them in the profiles that run it, and call
-`run_all(plan("name", globals()), results_dir, data_dir)` in that notebook; the engine plans the
+`run.run_all(plan("name", globals()), results_dir, data_dir)` in that notebook; the engine plans the
 same runs from the profile. A block has
 
     methods, shots (all), seeds (0): what is run; `ablations`, for their tags, in place of methods
@@ -31,16 +31,13 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from scrapseg.experiments.methods import method as find_method
 from scrapseg.experiments.methods import rates
 from scrapseg.files import REPOSITORY, atomic_write, shipped
-
-if TYPE_CHECKING:
-    from scrapseg.experiments.records import RunRecord
 
 PATH = Path(__file__).with_name("studies.yaml")
 PROFILES = REPOSITORY / "notebooks" / "profiles"
@@ -334,27 +331,6 @@ def _backbone(parameters: Mapping[str, Any]) -> Backbone:
     )
 
 
-def run_all(
-    specs: Sequence[RunSpec],
-    results_dir: Path | str,
-    data_dir: Path | str = REPOSITORY / "data" / "scrapsim",
-) -> list[RunRecord]:
-    """Read back the finished runs, run the others one after the other; records in that order.
-
-    Args:
-        data_dir: of ScrapSim; other data sets are found where `scrapseg.data.fetch` looks.
-
-    Raises:
-        The errors of `run.run`.
-    """
-    # torch and all that stands on it: planning alone does not need it.
-    from scrapseg.experiments.run import load_splits, run
-
-    wanted = {(spec.dataset, spec.limit) for spec in specs}
-    splits = {key: load_splits(*key, data_dir) for key in sorted(wanted, key=str)}
-    return [run(spec, splits[spec.dataset, spec.limit], results_dir) for spec in specs]
-
-
 def accept(profile_name: str, results_dir: Path | str | None = None) -> list[str]:
     """Let finished runs stand although their inputs changed, which a person says cannot matter.
 
@@ -375,25 +351,3 @@ def accept(profile_name: str, results_dir: Path | str | None = None) -> list[str
             atomic_write(cache / ACCEPTED, today)
             accepted.append(name)
     return accepted
-
-
-def run_named(
-    profile_name: str,
-    name: str,
-    results_dir: Path | str | None = None,
-    data_dir: Path | str | None = None,
-) -> RunRecord:
-    """Make (or read back) one run of a profile, by the name of its record.
-
-    Results go to `results/<profile>` and data comes from where the profile says, unless given.
-
-    Raises:
-        StudyError: the profile has no such run.
-        The errors of `run.run`.
-    """
-    planned = plan_profile(profile_name)
-    if name not in planned:
-        raise StudyError(f"profile {profile_name} has no run {name!r}; it has {len(planned)}")
-    data = data_dir or PROFILES.parent / profile(profile_name)["data_dir"]
-    results = results_dir or REPOSITORY / "results" / profile_name
-    return run_all([planned[name]], results, data)[0]

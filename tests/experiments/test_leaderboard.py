@@ -9,7 +9,8 @@ from scrapseg import metrics
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import leaderboard
 from scrapseg.experiments.leaderboard import BrokenEntry, Entry
-from scrapseg.experiments.run import Splits, run
+from scrapseg.experiments.run import run
+from scrapseg.experiments.splits import Splits
 from scrapseg.experiments.studies import RunSpec
 from scrapseg.files import REPOSITORY
 from scrapseg.models.predict import Predictions

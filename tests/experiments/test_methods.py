@@ -9,7 +9,8 @@ import yaml
 from scrapseg.experiments import methods
 from scrapseg.experiments.build import build
 from scrapseg.experiments.methods import METHODS, MethodsError, load, write_chosen
-from scrapseg.experiments.run import Splits, run
+from scrapseg.experiments.run import run
+from scrapseg.experiments.splits import Splits
 from scrapseg.experiments.studies import RunSpec
 from scrapseg.models.predict import Predictions
 from scrapseg.report.style import method_style

@@ -10,7 +10,8 @@ import pytest
 from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg.data.base import MissingFile
 from scrapseg.experiments import records
-from scrapseg.experiments.run import load_splits, run
+from scrapseg.experiments.run import run
+from scrapseg.experiments.splits import load_splits
 from scrapseg.experiments.studies import plan
 from scrapseg.report import scene_tables, tables
 

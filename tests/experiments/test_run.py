@@ -22,7 +22,8 @@ from scrapseg.experiments import run as runner
 from scrapseg.experiments.build import build
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect
-from scrapseg.experiments.run import Splits, label_stack, load_maps, run
+from scrapseg.experiments.run import load_maps, run
+from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import Backbone, RunSpec, Variant
 from scrapseg.models import weights
 from scrapseg.models.pocket import ALIGNED

@@ -15,10 +15,11 @@ import yaml
 from sklearn.metrics import average_precision_score
 
 from scrapseg.data.base import EmptySplit
-from scrapseg.experiments import studies
+from scrapseg.experiments import run, studies
 from scrapseg.experiments.methods import METHODS, MethodsError
 from scrapseg.experiments.records import collect
-from scrapseg.experiments.run import Splits, label_stack, load_maps, only_from
+from scrapseg.experiments.run import load_maps, run_all
+from scrapseg.experiments.splits import Splits, label_stack, only_from
 from scrapseg.experiments.studies import (
     ABLATIONS,
     RunSpec,
@@ -27,7 +28,6 @@ from scrapseg.experiments.studies import (
     plan,
     plan_profile,
     profile,
-    run_all,
 )
 from scrapseg.files import REPOSITORY
 from scrapseg.report import scene_tables, tables
@@ -46,8 +46,8 @@ def test_a_profile_plans_exactly_the_committed_runs(name):
     runs = {p.stem: p for p in (REPOSITORY / "results" / name / "runs").glob("*.json")}
     planned = plan_profile(name)
     assert planned.keys() == runs.keys()
-    for run, spec in planned.items():
-        record = json.loads(runs[run].read_text())
+    for stem, spec in planned.items():
+        record = json.loads(runs[stem].read_text())
         config, asked = record["config"], TrainConfig(**spec.changes, seed=spec.seed)
         assert record["split"] == spec.split and record["dataset"] == spec.dataset
         if METHODS[spec.method].is_trained:
@@ -103,7 +103,7 @@ def test_what_cannot_be_planned_is_named():
     with pytest.raises(StudyError, match=r"nowhere\.yaml: no such profile; there is clip, full"):
         profile("nowhere")
     with pytest.raises(StudyError, match="profile laptop has no run 'that'"):
-        studies.run_named("laptop", "that")
+        run.run_named("laptop", "that")
 
 
 def test_every_ablation_changes_something():
@@ -244,6 +244,6 @@ def test_a_run_is_made_by_its_name(tiny_scrapsim, tmp_path, monkeypatch):
     (tmp_path / "smoke.yaml").write_text((studies.PROFILES / "smoke.yaml").read_text())
     monkeypatch.setattr(studies, "PROFILES", tmp_path)
     (name,) = plan_profile("quick")
-    record = studies.run_named("quick", name, tmp_path / "results", tiny_scrapsim)
+    record = run.run_named("quick", name, tmp_path / "results", tiny_scrapsim)
     assert record.config["data"]["images"] == [4, 4, 4]
     assert Path(tmp_path / "results/runs" / f"{name}.json").is_file()
