@@ -13,10 +13,18 @@ from pathlib import Path
 
 sys.path.insert(0, workflow.basedir)
 
-from scrapseg.experiments import studies
-from scrapseg.report import engine, notebook
+from scrapseg.report import engine
 
 PROFILE = config.get("profile", "laptop")
+if not Path(f"notebooks/profiles/{PROFILE}.yaml").is_file():
+    known = ", ".join(sorted(path.stem for path in Path("notebooks/profiles").glob("*.yaml")))
+    raise SystemExit(f"reproduce: no profile {PROFILE!r} in notebooks/profiles; there is {known}")
+engine.begin(workflow, f"results/{PROFILE}/cache/engine.lock")  # first: what is wrong below is told
+
+from scrapseg.experiments import studies
+from scrapseg.experiments.methods import METHODS
+from scrapseg.report import notebook
+
 JOBS = int(config.get("jobs", 1))
 # Threads of a job that has the machine to itself.
 WHOLE = int(config.get("threads", os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
@@ -26,13 +34,15 @@ CACHE = f"{RESULTS}/cache"
 VALUES = studies.profile(PROFILE)
 STUDIES = VALUES.get("studies", list(studies.STUDIES))
 RUNS = studies.plan_profile(PROFILE)
+# Names, colours and markers that pictures show.
+LOOKS = [vars(METHODS[m])[k] for m in sorted({s.method for s in RUNS.values()}) for k in ("label", "colour", "marker")]
 
 # Notebook -> the studies whose runs it shows.
 NOTEBOOKS = {
     "01_data_exploration": (),
     "02_prompt_design": ("words",),
     "03_multiscale_finetuning": ("finetuning", "ablations", "long"),
-    "04_fewshot_ablations": ("fewshot", "domains"),
+    "04_fewshot_ablations": ("fewshot", "domains", "compared"),  # what labels cost: of all methods
     "05_baseline_comparison": ("compared",),
     "05b_misses_and_furnace": ("compared",),
     "06_real_data": ("tiles",),
@@ -48,8 +58,6 @@ PACKAGES = (
     *studies.TEXT_PACKAGES,
     *("matplotlib", "pandas", "scikit-image", "scikit-learn", "seaborn"),
 )
-
-engine.begin(workflow, f"{CACHE}/engine.lock")
 
 
 # What things are made from --------------------------------------------------------------------
@@ -90,7 +98,7 @@ def sources(stem):
         if room in ("scrapseg/data", "scrapseg/experiments"):
             found |= set(listed(f"{file}.py", f"{file}.yaml"))
         elif len(parts) > 1:
-            found |= set(listed(f"{room}/*.py", f"{room}/*.mplstyle"))
+            found |= set(listed(*(f"{room}/*.{end}" for end in ("py", "yaml", "html", "mplstyle"))))
     if "scrapseg/data/folder.py" in found:  # it reads labels by way of another file
         found.add("scrapseg/data/labels.py")
     return sorted(found)
@@ -127,7 +135,7 @@ PAPER = "paper/paper.pdf" if PROFILE in SHOWN else f"{RESULTS}/paper.pdf"
 OWN = {path for stem in STEMS for path in made(stem)} | {f"{RESULTS}/metrics.csv"}
 ALONE = {Path(path).stem for path in records("compared")}  # costs are compared: nothing beside them
 REPORT = listed("scrapseg/report/*.py", "scrapseg/report/*.yaml", "scrapseg/report/*.mplstyle", "scrapseg/metrics/*.py",
-                "scrapseg/experiments/records.py", "scrapseg/experiments/methods.*")
+                *(f"scrapseg/experiments/{name}.*" for name in ("records", "stats", "methods", "studies")))
 
 
 def shown_results():
@@ -207,6 +215,7 @@ for stem in [*STEMS, *APPENDICES]:
         params:
             stem=stem,
             values=notebook_values(stem),
+            looks=LOOKS,
             packages=studies.pins(PACKAGES),
         log:
             f"{RESULTS}/logs/{stem}.log",

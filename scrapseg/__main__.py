@@ -70,7 +70,10 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def results_of(profile: str) -> Path:
-    """Folder of a profile's results."""
+    """Folder of a profile's results; a profile that there is not ends the command with one line."""
+    known = sorted(path.stem for path in (REPOSITORY / "notebooks/profiles").glob("*.yaml"))
+    if profile not in known:
+        raise typer.BadParameter(f"no profile {profile!r}; there is {', '.join(known)}")
     return REPOSITORY / "results" / profile
 
 
@@ -160,6 +163,7 @@ def paper(profile: Profile = "laptop", log: Log = None) -> None:
     """Build the paper's PDF from a profile's results (those on photographs go into laptop's)."""
     from scrapseg.report import paper
 
+    results_of(profile)
     made = paper.build("laptop" if profile == "real" else profile)
     if not log:
         print(os.path.relpath(made))
@@ -170,6 +174,7 @@ def verify(profile: Profile = "laptop") -> None:
     """Check that the paper's tables and figures follow from the committed runs."""
     from scrapseg.report import verify
 
+    results_of(profile)
     raise typer.Exit(not verify.run(profile))
 
 

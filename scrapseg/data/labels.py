@@ -31,6 +31,8 @@ from scrapseg.data.errors import LabelFileError, SizeMismatch, UnknownLabel
 
 #: Polygons may leave the image by this share of its sides; tools round, and mice slip.
 MARGIN = 0.02
+#: What PyYAML and Pillow raise on broken files beside Python's usual errors.
+_OF_LIBRARIES = (yaml.YAMLError, SyntaxError, Image.DecompressionBombError)
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def _understood(where: str | Path, fault: str, remedy: str = "export it anew") -
     """What a broken file makes Python raise becomes one line."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, OSError, SyntaxError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, OSError, *_OF_LIBRARIES) as error:
         raise LabelFileError(f"{where}: {fault} ({error!r}); {remedy}") from None
 
 

@@ -244,7 +244,7 @@ def git(root: Path, *arguments: str) -> str | None:
 
 
 def source_state(root: Path = REPOSITORY) -> dict[str, Any]:
-    """The commit of a checkout, and whether its files are those of it, `results/` aside.
+    """The commit of a checkout, and whether its files are those of it, results and the like aside.
 
     Returns:
         commit and clean; ``unknown`` and False outside git.
@@ -253,7 +253,9 @@ def source_state(root: Path = REPOSITORY) -> dict[str, Any]:
     # An installed copy may lie inside some other repository: that one's commit says nothing.
     if not top or not commit or Path(top.strip()).resolve() != root.resolve():
         return {"commit": "unknown", "clean": False}
-    changed = git(root, "status", "--porcelain", "--", ".", ":(exclude)results")
+    # What `make reproduce` writes while runs are still to come is no source of theirs.
+    made = ("results", "notebooks/*.ipynb", "README.md", "paper/paper.pdf")
+    changed = git(root, "status", "--porcelain", "--", ".", *(f":(exclude){p}" for p in made))
     return {"commit": commit.strip(), "clean": changed == ""}
 
 

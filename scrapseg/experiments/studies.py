@@ -4,9 +4,9 @@ A study is a list of blocks, a block a set of runs: one for every method, source
 number of shots and seed that it names. `$name` stands for a parameter of the notebooks, `$name[0]`
 for the first of its values; a list may hold lists. To add a study, write its blocks under
 `studies`, give its parameters a default in the notebook that shows it and in
-`notebooks/profiles/smoke.yaml`, set them in the profiles that run it, and call
-`run.run_all(plan("name", globals()), results_dir, data_dir)` in that notebook; the engine plans the
-same runs from the profile. A block has
+`notebooks/profiles/smoke.yaml`, set them in the profiles that run it, name the study beside that
+notebook in the Snakefile, and call `run.run_all(plan("name", globals()), results_dir, data_dir)` in
+the notebook; the engine plans the same runs from the profile. A block has
 
     methods, shots (all), seeds (0): what is run; `ablations`, for their tags, in place of methods
     steps: a number, or {all: ..., few: ...} by the number of shots

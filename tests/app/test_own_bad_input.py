@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +57,13 @@ def labelme(**changes) -> dict:
 def yolo(root: Path, line: str) -> None:
     write(root / "labels/a.txt", line)
     write(root / "classes.txt", "cable\n")
+
+
+def bomb() -> str:
+    """The head of a PNG of 30,000 x 30,000 pixels, as labelme writes masks."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", 30_000, 30_000, 1, 0, 0, 0, 0)
+    chunk = struct.pack(">I", 13) + head + struct.pack(">I", zlib.crc32(head))
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + chunk).decode()
 
 
 def cvat(shape: str) -> str:
@@ -167,6 +177,10 @@ BAD = {
         lambda r: write(r / "labels/a.txt", "0 0 0 1 0 1 1"),
         "put a classes.txt there",
     ),
+    "YOLO with a data.yaml that is no YAML": (
+        lambda r: write(r / "labels/a.txt", "0 0 0 1 0 1 1") or write(r / "data.yaml", "names: [a"),
+        "data.yaml: has no list of names",
+    ),
     "a YOLO box": (lambda r: yolo(r, "0 0.5 0.5 0.2 0.2"), "a.txt, line 1: is a box"),
     "a YOLO line with an odd number": (
         lambda r: yolo(r, "0 0 0 1 0 1 1\n0 0 0 1 0 1 1 1"),
@@ -183,6 +197,14 @@ BAD = {
     "labelme without a size": (
         lambda r: write(r / "a.json", {"shapes": []}),
         "a.json: not a labelme file",
+    ),
+    "a labelme mask that is no picture": (
+        lambda r: write(r / "a.json", labelme(shape_type="mask", mask="aGVsbG8=")),
+        "shape 1: broken mask",
+    ),
+    "a labelme mask of far too many pixels": (
+        lambda r: write(r / "a.json", labelme(shape_type="mask", mask=bomb())),
+        "shape 1: broken mask",
     ),
     # CVAT
     "broken XML": (lambda r: write(r / "a.xml", "<annotations><image>"), "a.xml: not XML"),

@@ -154,7 +154,9 @@ def test_a_record_says_of_which_commit_it_is_and_whether_the_tree_was_clean(tmp_
     git("commit", "-qm", "first")
     state = records.source_state(tmp_path)
     assert len(state["commit"]) == 40 and state["clean"]
-    (tmp_path / "results/run.json").write_text("made while others run\n")
+    for name in ("results/run.json", "notebooks/01.ipynb", "README.md", "paper/paper.pdf"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("made while others run\n")
     assert records.source_state(tmp_path) == state
     assert records.source_state(tmp_path / "scrapseg") == unknown  # inside some other repository
     code.write_text("2\n")
