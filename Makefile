@@ -45,7 +45,7 @@ $(READY): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null || { \
 	  echo "ScrapSeg needs Python 3.11, 3.12 or 3.13, and '$(PYTHON)' is none of them: name one, as in make env PYTHON=python3.12" >&2; exit 1; }
 	@$(PY) -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
-	@echo "Setting up .venv from requirements.lock (6.5 GB on disk; on first use it is downloaded)"
+	@echo "Setting up .venv from requirements.lock (7 to 8 GB on disk; on first use it is downloaded)"
 	@$(PY) -m pip install --quiet uv
 	@$(UV) pip sync $(QUIET) --compile-bytecode --python $(PY) requirements.lock
 	@$(UV) pip install --quiet --python $(PY) --no-deps --editable .

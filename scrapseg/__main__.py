@@ -202,7 +202,7 @@ def apply(
     data: Path,
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
     classes: Annotated[Path | None, typer.Option(help="a classes.yaml")] = None,
-    side: Annotated[int | None, typer.Option(help="longer side to look at, in pixels")] = None,
+    side: Annotated[int | None, typer.Option(min=32, help="longer side, in pixels")] = None,
     steps: Annotated[int, typer.Option(help="of training, at most")] = 60,
     folds: Annotated[int, typer.Option(help="parts of the labelled images")] = 2,
 ) -> None:

@@ -17,3 +17,8 @@ def test_a_profile_that_there_is_not(command):
     assert done.exit_code == 2
     assert "no profile 'nowhere'; there is clip, full" in done.output
     assert not (REPOSITORY / "results/nowhere").exists()
+
+
+def test_a_side_that_shows_nothing(tmp_path):
+    done = CliRunner().invoke(app, ["apply", str(tmp_path), "--side", "-5"])
+    assert done.exit_code == 2 and "--side" in done.output
