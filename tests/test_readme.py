@@ -6,7 +6,11 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
+import scrapseg
+from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.models.prompts import class_embeddings
 from scrapseg.report import readme
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -35,14 +39,16 @@ def test_make_targets_exist():
     assert {"reproduce", "test", "verify", "lab"} <= named <= targets
 
 
-def test_the_example_s_new_class_is_scored():
-    blocks = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
-    code = next(block for block in blocks if "ScrapClass(" in block)
-    head, tail = code.split("model = ")
-    scope: dict = {}
-    exec(head, scope)  # imports and the new class
-    embeddings = re.search(r"class_embeddings\(.*\]\)", tail)[0]
-    vectors = eval(embeddings, scope)
-    assert vectors.shape[0] == len(scope["CLASSES"]) + 1
-    assert abs(float(vectors[-1].norm()) - 1) < 1e-5
-    assert hasattr(scope["ScrapSeg"], "load") and hasattr(scope["ScrapSeg"], "set_classes")
+def test_a_new_class_is_scored_as_the_readme_says():
+    call = re.search(r"model\.set_classes\(class_embeddings\(.*?\]\)\)", TEXT)[0]
+    battery = ScrapClass(
+        len(CLASSES), "battery", "battery", ("battery", "car battery"), (0, 0, 0), "hazard", "Acid."
+    )
+    model = scrapseg.load().model
+    before = model.text.clone()
+    exec(
+        call,
+        {"model": model, "class_embeddings": class_embeddings} | globals() | {"battery": battery},
+    )
+    assert len(model.text) == len(CLASSES) + 1
+    assert torch.allclose(model.text[: len(CLASSES)], before, atol=1e-5)

@@ -98,7 +98,7 @@ def test_entries_come_from_finished_runs(test_split, tiny_scrapsim, tmp_path):
 
 def test_the_readme_s_entry_is_scored(tmp_path):
     text = (REPOSITORY / "README.md").read_text()
-    code = text.split("**The leaderboard.**")[1].split("```python")[1].split("```")[0]
+    code = text.split("**The leaderboard**")[1].split("```python")[1].split("```")[0]
     data = REPOSITORY / "data/scrapsim"
     code = code.replace("data/scrapsim", str(data)).replace("results/laptop", str(tmp_path))
 
