@@ -80,8 +80,11 @@ def results_of(profile: str) -> Path:
 @command
 def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     """Train and test one run of a profile's studies; NAME is that of its record in runs/."""
+    from scrapseg.experiments import studies
     from scrapseg.report import engine
 
+    results_of(profile)
+    studies.planned(profile, name)
     engine.follow()
     if not sys.stderr.isatty():  # bars are for a terminal; tqdm reads this when it is imported
         os.environ.setdefault("TQDM_DISABLE", "1")

@@ -22,3 +22,9 @@ def test_a_profile_that_there_is_not(command):
 def test_a_side_that_shows_nothing(tmp_path):
     done = CliRunner().invoke(app, ["apply", str(tmp_path), "--side", "-5"])
     assert done.exit_code == 2 and "--side" in done.output
+
+
+def test_a_run_that_there_is_not():
+    done = CliRunner().invoke(app, ["run", "nosuch"])
+    assert done.exit_code == 1 and "profile laptop has no run 'nosuch'" in done.output
+    assert not (REPOSITORY / "results/laptop/cache/nosuch").exists()

@@ -119,14 +119,10 @@ def run_named(
         StudyError: the profile has no such run.
         The errors of `run`.
     """
-    planned = studies.plan_profile(profile_name)
-    if name not in planned:
-        raise studies.StudyError(
-            f"profile {profile_name} has no run {name!r}; it has {len(planned)}"
-        )
+    spec = studies.planned(profile_name, name)
     data = data_dir or studies.PROFILES.parent / studies.profile(profile_name)["data_dir"]
     results = results_dir or REPOSITORY / "results" / profile_name
-    return run_all([planned[name]], results, data)[0]
+    return run_all([spec], results, data)[0]
 
 
 def settings(spec: RunSpec, splits: Splits, config: TrainConfig) -> dict[str, Any]:

@@ -142,6 +142,14 @@ class RunSpec:
         of = self.method, self.dataset, self.shots, self.seed
         return run_name(*of, self.backbone.name, self.tag)
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        """Its training settings, as they stand in its record's config."""
+        of = find_method(self.method)
+        if of.is_trained:
+            return {**self.changes, "seed": self.seed}
+        return {k: v for k, v in self.changes.items() if k in ("steps", "batch_size")} | of.settings
+
     def settings(self) -> dict[str, Any]:
         """All that was chosen for this run, and the pinned packages it needs, as JSON has it."""
         of = find_method(self.method)
@@ -334,20 +342,44 @@ def _backbone(parameters: Mapping[str, Any]) -> Backbone:
 def accept(profile_name: str, results_dir: Path | str | None = None) -> list[str]:
     """Let finished runs stand although their inputs changed, which a person says cannot matter.
 
-    Today's hash is put beside their maps; a record keeps that of what it was made from. A change of
-    settings or data is not accepted.
+    Today's hash is put beside their maps; a record keeps that of what it was made from.
 
     Returns:
         The names of the runs that had other inputs or were accepted before.
+
+    Raises:
+        StudyError: a finished run was made with other settings, which do matter.
     """
     results = Path(results_dir or REPOSITORY / "results" / profile_name)
-    accepted = []
-    for name, spec in plan_profile(profile_name).items():
+    accepted: list[str] = []
+    other: list[str] = []
+    specs = plan_profile(profile_name)
+    for name, spec in specs.items():
         record, cache = results / "runs" / f"{name}.json", results / "cache" / name
         if not (record.is_file() and (cache / "done").is_file()):
             continue
-        today = inputs_sha256(spec)
-        if json.loads(record.read_text())["provenance"].get("inputs_sha256") != today:
-            atomic_write(cache / ACCEPTED, today)
+        made = json.loads(record.read_text())
+        if any(made["config"].get(key) != value for key, value in spec.asked.items()):
+            other.append(name)
+        elif made["provenance"].get("inputs_sha256") != inputs_sha256(spec):
             accepted.append(name)
+    if other:
+        raise StudyError(
+            f"made with other settings, and not to be accepted: {', '.join(other)}; "
+            f"run `make reproduce PROFILE={profile_name}`"
+        )
+    for name in accepted:
+        atomic_write(results / "cache" / name / ACCEPTED, inputs_sha256(specs[name]))
     return accepted
+
+
+def planned(profile_name: str, name: str) -> RunSpec:
+    """The run of a profile whose record has this name.
+
+    Raises:
+        StudyError: the profile has no such run.
+    """
+    specs = plan_profile(profile_name)
+    if name not in specs:
+        raise StudyError(f"profile {profile_name} has no run {name!r}; it has {len(specs)}")
+    return specs[name]

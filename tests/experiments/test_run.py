@@ -143,6 +143,10 @@ def test_a_change_that_cannot_matter_may_be_accepted(splits, tmp_path, monkeypat
     run(spec, splits, tmp_path)
     run(spec, splits, tmp_path)
     assert len(made) == 2
+    changed = replace(spec, changes={"steps": 9})
+    monkeypatch.setattr(studies, "plan_profile", lambda name: {spec.name: changed})
+    with pytest.raises(studies.StudyError, match=f"other settings.*{spec.name}"):
+        studies.accept("tiny", tmp_path)
     (tmp_path / "cache" / spec.name / "done").unlink()
     assert studies.accept("tiny", tmp_path) == []
 
