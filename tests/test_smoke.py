@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -45,9 +46,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy(path, folder / "results/smoke/runs")
     done = reproduce(folder)
     assert done.returncode == 0, done.stderr
-    lines = done.stderr.splitlines()
-    assert any(f"run {ANEW}  " in line for line in lines)
-    assert lines[-1].startswith(f"{len(lines)} of {len(lines)}  reproduce"), lines
+    counts = re.findall(r"(\d+) of (\d+)  ([\w ]+)  ", done.stderr)  # bars may stand before one
+    assert [int(n) for n, _, _ in counts] == list(range(1, len(counts) + 1))
+    assert {total for _, total, _ in counts} == {str(len(counts))}
+    assert counts[-1][2] == "reproduce" and f"run {ANEW}" in {job for _, _, job in counts}
     return folder
 
 
