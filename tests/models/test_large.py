@@ -142,6 +142,8 @@ def test_memory_of_a_4k_frame_is_bounded():
     done = subprocess.run([sys.executable, "-c", MEASURE], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     low, full = map(float, done.stdout.split())
-    # Four times the rows: only the photograph (24 MB) and what is returned (48 MB) grow.
+    # 1,392 rows more: only the photograph (16 MB) and what is returned (48 MB) grow, give or take
+    # what the allocator keeps (40 MB from one machine to another); nine float32 probabilities of
+    # every pixel would be another 192 MB.
     assert full < 500
-    assert full - low < 100
+    assert full - low < 160
