@@ -40,7 +40,7 @@ Piece = tuple[Path, int]
 
 
 def steel_photos(root: str | Path, half: str) -> list[Path]:
-    """Photographs of steel scrap of one `half`: `adapt`, to adapt to, or `test`.
+    """Photographs of steel scrap of one `half`: `val`, to adapt to and to choose on, or `test`.
 
     The committed list keeps photographs of the same scene in one half.
 
@@ -56,10 +56,13 @@ def steel_photos(root: str | Path, half: str) -> list[Path]:
 
 
 class Composites(SamplesById):
-    """The composites as the package's `LabelledImages`, all of them for testing.
+    """The composites of one split as the package's `LabelledImages`.
+
+    No photograph, of steel or of an impurity, is in both splits.
 
     Args:
         root: folder with yard/, motor-outlines/, cables/ and belt-waste/.
+        split: `val` or `test`.
         number: how many; image i is the same whatever the number.
         seed: of the draws.
 
@@ -71,12 +74,13 @@ class Composites(SamplesById):
     classes = CLASSES
     templates = ("word", "photo", "scrap", "close-up")
     min_pixels = MIN_PIXELS
-    split = "test"
 
-    def __init__(self, root: str | Path, number: int = 80, seed: int = 0) -> None:
-        self.root, self.seed = Path(root), seed
-        self.steel = steel_photos(root, "test")
-        self.pieces = {slug: outlined(self.root, slug) for slug in PIECE_SIDE}
+    def __init__(
+        self, root: str | Path, split: str = "test", number: int = 80, seed: int = 0
+    ) -> None:
+        self.root, self.split, self.seed = Path(root), split, seed
+        self.steel = steel_photos(root, split)
+        self.pieces = {slug: outlined(self.root, slug, split) for slug in PIECE_SIDE}
         names = sorted({str(p.relative_to(root)) for g in self.pieces.values() for p, _ in g})
         self.sha256 = hashlib.sha256("\n".join(names).encode()).hexdigest()
         self.settings: dict[str, Any] = {"number": number, "seed": seed, "side": SIDE}
@@ -154,8 +158,9 @@ class Varied:
         return Image.fromarray(inside.astype(np.uint8) * 255).convert("1"), at
 
 
-def outlined(root: Path, slug: str) -> list[Piece]:
-    """The outlined objects of a class, those cut off by a photograph's edge included."""
+def outlined(root: Path, slug: str, split: str) -> list[Piece]:
+    """The outlined objects of a class in every second photograph of it, those cut off by a
+    photograph's edge included; test has the first, val the second."""
     if slug == "cable":
         paths = sorted((root / "cables" / "images").glob("*.jpg"))
         found = [(p, k) for p in paths for k in range(len(cable_files(p)))]
@@ -165,9 +170,10 @@ def outlined(root: Path, slug: str) -> list[Piece]:
     else:
         paths = sorted((root / "belt-waste").glob("A*/*.jpg"))
         found = [(p, k) for p in paths for k, (s, _) in enumerate(polygons(p)) if s == slug]
-    if not found:
+    photos = sorted({photo for photo, _ in found})[("test", "val").index(split) :: 2]
+    if not photos:
         raise MissingFile(f"{root}: no outlined {slug}; {REMEDY}")
-    return found
+    return [piece for piece in found if piece[0] in photos]
 
 
 def cable_files(photo: Path) -> list[Path]:
