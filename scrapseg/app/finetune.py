@@ -14,8 +14,9 @@ has seen more, so it should miss no more.
 from __future__ import annotations
 
 import copy
+import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -47,11 +48,13 @@ class Tuned:
             all folds together choose.
         history: of the folds' training, with columns fold, step, loss, its parts, and val: the
             pixel AP on the fold left out.
-        objects: one row per labelled object: image, class, pixels, and whether it was found.
+        objects: one row per labelled object that counts: image, class, pixels, and whether it was
+            found.
         summary: step and threshold of `segmenter`; and, measured on each fold by a model that was
             not trained on it, with steps and threshold that the other folds chose: ap, objects,
             found, miss_rate with its 95 % interval (Wilson) miss_low and miss_high, false_alarms
-            per image; images and folds say on how many images in how many folds.
+            per image; images and folds say on how many images in how many folds, and small how
+            many objects are too small to count.
     """
 
     segmenter: Segmenter
@@ -65,19 +68,23 @@ def deal(images: OwnImages, folds: int) -> list[list[str]]:
 
     Raises:
         DataError: fewer than two folds.
-        TooFewLabels: fewer than two images per fold, or fewer than `folds` with an impurity.
+        TooFewLabels: fewer than two images per fold, or fewer than `folds` with an impurity that is
+            large enough to count.
     """
     if folds < 2:
         raise DataError(f"folds is {folds}: what is chosen on one is measured on another, so 2")
-    held = {i: {o["class"] for o in images.meta[i]["instances"]} for i in images.ids}
+    held = {
+        i: {o["class"] for o in filter(counts, images.meta[i]["instances"])} for i in images.ids
+    }
     impure = sum(bool(h) for h in held.values())
     if len(held) < 2 * folds or impure < folds:
         raise TooFewLabels(
-            f"{images.root}: {len(held)} labelled images, {impure} of them with an impurity; label "
-            f"at least {2 * folds}, {folds} of them with one, or take the labels away"
+            f"{images.root}: {len(held)} labelled images, {impure} of them with an impurity of "
+            f"{metrics.ALARM_AREA} pixels or more at the size they are looked at; training takes "
+            f"at least {2 * folds}, {folds} of them with one"
         )
-    counts = Counter(c for h in held.values() for c in h)
-    rarest = {i: min((counts[c] for c in h), default=len(held)) for i, h in held.items()}
+    times = Counter(c for h in held.values() for c in h)
+    rarest = {i: min((times[c] for c in h), default=len(held)) for i, h in held.items()}
     groups: list[list[str]] = [[] for _ in range(folds)]
     for id in sorted(held, key=lambda i: (rarest[i], sorted(held[i]), i)):
         # To the group that has these classes least, and among those to the smallest.
@@ -105,6 +112,19 @@ def train_on(
 
 Scores = dict[str, np.ndarray]
 """Anomaly scores, float (H, W), by image id."""
+ThresholdRule = Callable[[OwnImages, Scores], float]
+"""What chooses a threshold on some images by their scores."""
+
+
+def best_f1(images: OwnImages, scores: Scores) -> float:
+    """The threshold of the highest F1 over the pixels."""
+    return metrics.best_threshold(*pixels(images, scores))
+
+
+def at_recall(images: OwnImages, scores: Scores, recall: float) -> float:
+    """The highest threshold at which this share (0..1] of the labelled objects is found."""
+    reached = sorted((at for _, _, at in object_scores(images, scores)), reverse=True)
+    return float(reached[max(0, math.ceil(recall * len(reached) - 1e-9) - 1)])
 
 
 @dataclass(frozen=True)
@@ -115,19 +135,21 @@ class Folds:
         images: the labelled images.
         history: see `Tuned`.
         scores: for each fold, by number of steps, of the fold's images.
+        threshold_of: chooses the threshold.
     """
 
     images: OwnImages
     history: pd.DataFrame
     scores: list[dict[int, Scores]]
+    threshold_of: ThresholdRule = best_f1
 
     def choose(self, folds: Sequence[int]) -> tuple[int, float]:
         """Steps and threshold that some folds (by number, from 0) choose: the highest mean of their
-        pixel APs, then the highest F1 of their pixels at that step."""
+        pixel APs, then `threshold_of` on that step."""
         val = self.history[self.history["fold"].isin([k + 1 for k in folds])].dropna(subset="val")
         step = int(val.groupby("step")["val"].mean().idxmax())
         chosen_on = {id: s for k in folds for id, s in self.scores[k][step].items()}
-        return step, metrics.best_threshold(*pixels(self.images, chosen_on))
+        return step, self.threshold_of(self.images, chosen_on)
 
     def measured(self) -> tuple[Scores, dict[str, float]]:
         """Scores and threshold of every image, by what the folds without it chose."""
@@ -168,30 +190,52 @@ def train_folds(start: Segmenter, images: OwnImages, config: TrainConfig, folds:
     return Folds(images, pd.concat(histories, ignore_index=True), predicted)
 
 
-def tune(start: Segmenter, folder: OwnFolder, config: TrainConfig, *, folds: int = 2) -> Tuned:
+def tune(
+    start: Segmenter,
+    folder: OwnFolder,
+    config: TrainConfig,
+    *,
+    folds: int = 2,
+    threshold_of: ThresholdRule = best_f1,
+) -> Tuned:
     """Train on a folder's labelled images and say, by folds, what is missed.
 
     Args:
         start: model to start from, with the folder's classes.
         config: of each training; its steps are the most that are tried.
+        threshold_of: chooses the threshold, of each fold on the others, of what is kept on all.
 
     Raises:
         TooFewLabels: see `deal`.
     """
     images = folder.images(list(folder.labelled), "labelled", limit_side=start.side)
-    trained = train_folds(start, images, config, folds)
+    trained = replace(train_folds(start, images, config, folds), threshold_of=threshold_of)
     scores, thresholds = trained.measured()
     objects, false_alarms = judge(start, images, scores, thresholds)
     steps, threshold = trained.choose(range(folds))
     summary = {"step": steps, "threshold": threshold, "images": len(scores), "folds": folds}
     summary |= {"ap": pixel_ap(images, scores), "false_alarms": false_alarms / len(scores)}
     summary |= miss_rate(objects)
+    summary["small"] = sum(not counts(o) for r in images.meta.values() for o in r["instances"])
 
     final = replace(config, steps=steps, evals=1)
     kept, _ = train_on(start, images, images.ids, final, lambda _: 0.0, "all labelled images")
     origin = f"fine-tuned on {len(images)} labelled images for {steps} steps, from: {start.origin}"
     kept = replace(kept, threshold=threshold, origin=origin)
     return Tuned(kept, trained.history, objects, summary)
+
+
+def counts(instance: dict) -> bool:
+    """Whether a labelled object is large enough to be measured, `metrics.ALARM_AREA` pixels."""
+    return instance["pixels"] >= metrics.ALARM_AREA
+
+
+def object_scores(images: OwnImages, scores: Scores) -> Iterator[tuple[str, dict, np.floating]]:
+    """Image id, instance, and the highest threshold at which it is found, of each that counts."""
+    for id, score in scores.items():
+        sample = images.sample(id)
+        for o in filter(counts, sample.meta["instances"]):
+            yield id, o, metrics.object_score(score[sample.instances == o["id"]])
 
 
 def judge(
@@ -203,13 +247,10 @@ def judge(
     Objects of fewer than `metrics.ALARM_AREA` pixels at working size do not count.
     """
     rows, false_alarms = [], 0
+    for id, o, at in object_scores(images, scores):
+        rows.append((id, o["class"], o["pixels"], bool(at >= thresholds[id])))
     for id, score in scores.items():
         sample, threshold = images.sample(id), thresholds[id]
-        for o in sample.meta["instances"]:
-            if o["pixels"] >= metrics.ALARM_AREA:
-                inside = sample.instances == o["id"]
-                found = bool(metrics.object_score(score[inside]) >= threshold)
-                rows.append((id, o["class"], o["pixels"], found))
         hit = (score >= threshold).astype(np.uint8)
         _, instances, alarms = segmenter.objects(hit, score)
         touched = set(np.unique(instances[sample.label > 0]).tolist())
@@ -220,8 +261,6 @@ def judge(
 def miss_rate(objects: pd.DataFrame) -> dict[str, float]:
     """Share of objects not found, with its 95 % interval (Wilson 1927)."""
     total, found = len(objects), int(objects["found"].sum())
-    if not total:
-        raise TooFewLabels(f"all labelled objects are smaller than {metrics.ALARM_AREA} pixels")
     low, high = binomtest(total - found, total).proportion_ci(0.95, "wilson")
     rate = {"miss_rate": (total - found) / total, "miss_low": float(low), "miss_high": float(high)}
     return {"objects": total, "found": found} | rate

@@ -134,11 +134,16 @@ class OwnFolder:
         return OwnImages(self, list(self.files) if ids is None else ids, split, **options)
 
 
-def open_folder(root: str | Path, classes: str | Path | None = None) -> OwnFolder:
+def open_folder(
+    root: str | Path,
+    classes: str | Path | None = None,
+    default: Sequence[ScrapClass] = CLASSES,
+) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
     Args:
-        classes: a class list; by default `classes.yaml` in the folder, else the benchmark's nine.
+        classes: a class list; by default `classes.yaml` in the folder.
+        default: the classes where there is neither, the benchmark's nine.
 
     Raises:
         DataError: something is wrong; the message is one line: file, fault, remedy.
@@ -150,7 +155,7 @@ def open_folder(root: str | Path, classes: str | Path | None = None) -> OwnFolde
         raise MissingFile(f"{root}: no such folder; name one that holds images")
     listed = [root / name for name in ("classes.yaml", "classes.yml") if (root / name).is_file()]
     listed = [Path(classes)] if classes else listed
-    known = read_classes(listed[0]) if listed else list(CLASSES)
+    known = read_classes(listed[0]) if listed else list(default)
     files = find_images(root)
     bar = tqdm(files.items(), desc="check", unit="image", delay=2, leave=False)
     sizes = {id: read_photo(path).shape[:2] for id, path in bar}
