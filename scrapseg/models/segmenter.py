@@ -74,6 +74,7 @@ class Prediction:
     Attributes:
         image: uint8 (H, W, 3). label: class of each pixel, uint8 (H, W), 0 normal.
         score: probability of not being normal, float32 (H, W).
+        impurity: the most likely class but the normal one, uint8 (H, W).
         instances: int32 (H, W), 0 or the number of an object. objects: the largest first.
         image_score: mean score of the highest thousandth of the pixels.
         uncertainty: mean entropy, as a share of the most there can be, of the least certain
@@ -84,6 +85,7 @@ class Prediction:
     image: np.ndarray
     label: np.ndarray
     score: np.ndarray
+    impurity: np.ndarray
     instances: np.ndarray
     objects: list[Object]
     image_score: float
@@ -151,12 +153,16 @@ class Segmenter:
         size = image.shape[:2]
         score = F.interpolate(score[None, None], size=size, mode="bilinear")[0, 0].numpy()
         best = F.interpolate(best[None, None], size=size, mode="nearest-exact")[0, 0].numpy()
-        label = np.where(score >= self.threshold, best, 0).astype(np.uint8)
-        label, instances, objects = self.objects(label, score)
         top = max(1, round(score.size / 1000))
         image_score = float(np.partition(score.ravel(), -top)[-top:].mean())
-        embedding = embedding.numpy()
-        return Prediction(image, label, score, instances, objects, image_score, unsure, embedding)
+        whole = (image_score, unsure, embedding.numpy())
+        return self.thresholded(Prediction(image, best, score, best, best, [], *whole))
+
+    def thresholded(self, p: Prediction) -> Prediction:
+        """Label and objects of a prediction anew, at this model's threshold, without the network."""
+        label = np.where(p.score >= self.threshold, p.impurity, 0).astype(np.uint8)
+        label, instances, objects = self.objects(label, p.score)
+        return replace(p, label=label, instances=instances, objects=objects)
 
     def objects(
         self, label: np.ndarray, score: np.ndarray

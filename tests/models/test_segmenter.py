@@ -35,6 +35,17 @@ def test_a_saved_model_predicts_the_same(start, tmp_path):
     assert np.abs(loaded.predict(Image.open(path)).score - before.score).max() < 0.02
 
 
+def test_another_threshold_needs_no_second_look(start):
+    image = np.random.default_rng(2).integers(0, 255, (96, 64, 3), np.uint8)
+    first = start.predict(image)
+    for threshold in (0.0, float(np.median(first.score)), 1.1):
+        other = segmenter.replace(start, threshold=threshold)
+        moved, again = other.thresholded(first), other.predict(image)
+        assert np.array_equal(moved.label, again.label) and moved.objects == again.objects
+        assert np.array_equal(moved.instances, again.instances)
+    assert not again.label.any() and not again.objects
+
+
 def test_the_shipped_model_is_taken_where_there_is_one(start, tmp_path, monkeypatch):
     monkeypatch.setattr(segmenter, "SHIPPED", tmp_path / "none.safetensors")
     assert "zero-shot" in starting_model().origin
