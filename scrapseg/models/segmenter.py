@@ -159,7 +159,7 @@ class Segmenter:
         return self.thresholded(Prediction(image, best, score, best, best, [], *whole))
 
     def thresholded(self, p: Prediction) -> Prediction:
-        """Label and objects of a prediction anew, at this model's threshold, without the network."""
+        """A prediction with its label and objects anew, at this model's threshold."""
         label = np.where(p.score >= self.threshold, p.impurity, 0).astype(np.uint8)
         label, instances, objects = self.objects(label, p.score)
         return replace(p, label=label, instances=instances, objects=objects)
