@@ -1,4 +1,4 @@
-"""What comes out, as files other tools read: overlays, label images, COCO json, CSV.
+"""What comes out, as files other tools read: overlays, label images, COCO json, CSV, proposals.
 
 Everything goes into a folder that `new_folder` made, which did not exist before: nothing is ever
 written over.
@@ -20,6 +20,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from scrapseg import __version__
+from scrapseg.app.proposals import Proposals
 from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import ScrapClass
 from scrapseg.files import atomic_write
@@ -75,6 +76,7 @@ class Writer:
         self.folder, self.classes = folder, classes
         self.images: list[dict] = []
         self.objects: list[dict] = []
+        self.proposals = Proposals(folder / "proposals", classes)
         kind = {"supercategory": "impurity"}
         self.coco = {
             "info": {"description": f"impurities found by ScrapSeg {__version__}"},
@@ -84,8 +86,14 @@ class Writer:
             "categories": [{"id": c.index, "name": c.name} | kind for c in classes[1:]],
         }
 
-    def add(self, id: str, file: Path, p: Prediction) -> None:
-        """Write an image's overlay, thumbnail and label image, and note its rows."""
+    def add(self, id: str, file: Path, p: Prediction, *, propose: bool = True) -> None:
+        """Write an image's overlay, thumbnail and label image, and note its rows.
+
+        Args:
+            propose: its objects as labels to be corrected, too; not for one that has labels.
+        """
+        if propose:
+            self.proposals.add(id, file, p)
         for folder, side, quality in (("overlays", OVERLAY_SIDE, 88), ("thumbnails", 320, 82)):
             shown = Image.fromarray(tinted(p, self.classes, side))
             path = self.folder / folder / f"{id}.jpg"
@@ -126,7 +134,8 @@ class Writer:
         self.coco["annotations"].append(annotation)
 
     def finish(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """Write `images.csv`, `objects.csv` and `coco.json`; return the two tables."""
+        """Write `images.csv`, `objects.csv`, `coco.json`, the proposals; return the two tables."""
+        self.proposals.finish()
         columns = ["image", "object", "class", "area", "score", "left", "top", "right", "bottom"]
         images, objects = pd.DataFrame(self.images), pd.DataFrame(self.objects, columns=columns)
         for name, table in (("images", images), ("objects", objects)):

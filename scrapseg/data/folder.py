@@ -114,6 +114,7 @@ class OwnFolder:
         files: image path of each id, in order of names.
         labelled: for each labelled id a function that gives label and instances (H, W).
         free: the labelled ids without an impurity.
+        unchecked: number of label files that are a model's proposals which nobody has checked.
     """
 
     root: Path
@@ -122,10 +123,13 @@ class OwnFolder:
     files: dict[str, Path]
     labelled: dict[str, Callable[[], Masks]]
     free: list[str]
+    unchecked: int = 0
 
     def __str__(self) -> str:
         seen = f"{len(self.labelled)} of them labelled ({self.kind})" if self.kind else "no labels"
         seen += f", {len(self.free)} of those as free of impurities" if self.free else ""
+        left_out = "files of proposals that nobody has checked are left out"
+        seen += f", {self.unchecked} {left_out}" if self.unchecked else ""
         classes = f"{len(self.classes)} classes with {self.classes[0].name} the normal one"
         return f"{self.root}: {len(self.files)} images, {seen}, {classes}"
 
@@ -159,11 +163,13 @@ def open_folder(
     files = find_images(root)
     bar = tqdm(files.items(), desc="check", unit="image", delay=2, leave=False)
     sizes = {id: read_photo(path).shape[:2] for id, path in bar}
-    kind, labelled = find_labels(root, files, sizes, known)
+    there = label_files(root, files)
+    checked = [f for f in there if not f.is_proposal]
+    kind, labelled = find_labels(root, checked, files, sizes, known)
     # All are painted once, so that a bad one is known before anything is trained.
     bar = tqdm(labelled.items(), desc="labels", unit="image", delay=2, leave=False)
     free = [id for id, masks in bar if not masks()[0].any()]
-    return OwnFolder(root, known, kind, files, labelled, free)
+    return OwnFolder(root, known, kind, files, labelled, free, len(there) - len(checked))
 
 
 def find_images(root: Path) -> dict[str, Path]:
@@ -228,6 +234,12 @@ class LabelFile:
     of_image: bool
     content: dict[str, Any]
 
+    @property
+    def is_proposal(self) -> bool:
+        """Whether it is a model's proposal (`app.proposals`) that nobody has checked: no label."""
+        said = [self.content.get(key) for key in ("flags", "info")]
+        return any(isinstance(part, dict) and part.get("checked") is False for part in said)
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -289,16 +301,19 @@ LAYOUTS = (
 
 def find_labels(
     root: Path,
+    there: Sequence[LabelFile],
     files: dict[str, Path],
     sizes: dict[str, tuple[int, int]],
     classes: Sequence[ScrapClass],
 ) -> tuple[str | None, dict[str, Callable[[], Masks]]]:
     """The kind of labels in a folder, and for each labelled id what makes its masks.
 
+    Args:
+        there: from `label_files`.
+
     Raises:
         DataError: two kinds, a label without an image, or a file that cannot be understood.
     """
-    there = label_files(root, files)
     for f in there:  # what looks like labels and is none
         if f.ending == ".json" and not {"annotations", "shapes"} & set(f.content):
             raise LabelFileError(f"{f.path}: neither COCO nor labelme; move it away")
