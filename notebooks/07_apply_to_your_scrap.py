@@ -180,7 +180,7 @@ out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.roo
 writer, embeddings = Writer(out, folder.classes), []
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     prediction = segmenter.predict(file)
-    writer.add(id, file, prediction)
+    writer.add(id, file, prediction, propose=id not in folder.labelled)
     embeddings.append(prediction.embedding)
 images, objects = writer.finish()
 images["stem"] = list(folder.files)
