@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -120,24 +121,29 @@ class Composites(SamplesById):
         return Sample(meta["id"], np.array(canvas), label, instances, scene, meta)
 
 
+@dataclass(frozen=True)
 class Varied:
     """How a piece and its distractor are varied: both alike, but for the place."""
 
-    def __init__(self, side: float, angle: float, mirror: bool, feather: float) -> None:
-        self.side, self.angle, self.mirror, self.feather = side, angle, mirror, feather
+    side: float
+    angle: float
+    mirror: bool
+    feather: float
+    gain: float
 
     @classmethod
     def drawn(cls, draw: np.random.Generator, slug: str) -> Varied:
-        """Longer side log-uniform, any angle, mirrored or not, an edge 0 to 1.5 pixels soft."""
-        low, high = np.log(PIECE_SIDE[slug])
-        side = float(np.exp(draw.uniform(low, high)))
-        return cls(side, draw.uniform(0, 360), draw.random() < 0.5, draw.uniform(0, 1.5))
+        """Longer side log-uniform, any angle, mirrored or not, an edge 0 to 1.5 pixels soft, light
+        up to a quarter more or less: black rubber stays black, wherever it lies."""
+        side = float(np.exp(draw.uniform(*np.log(PIECE_SIDE[slug]))))
+        angle, mirror, feather = draw.uniform(0, 360), draw.random() < 0.5, draw.uniform(0, 1.5)
+        return cls(side, angle, mirror, feather, float(np.exp(draw.uniform(-1, 1) * np.log(1.25))))
 
     def lay(
         self, canvas: Image.Image, rgba: Image.Image, draw: np.random.Generator
     ) -> tuple[Image.Image, tuple[int, int]]:
-        """Lay a piece on the canvas, in place, three quarters of it inside at least, lit towards
-        what it lies on; return its hard outline and where its corner lies."""
+        """Lay a piece on the canvas, in place, three quarters of it inside at least; return
+        its hard outline and where its corner lies."""
         factor = self.side / max(rgba.size)
         size = [max(2, round(factor * n)) for n in rgba.size]
         rgba = rgba.resize(size, Image.Resampling.LANCZOS)
@@ -149,10 +155,7 @@ class Varied:
         at = tuple(int(draw.integers(*bounds)) for bounds in spare)
         pixels, alpha = np.array(rgba)[..., :3].astype(float), rgba.getchannel("A")
         inside = np.array(alpha) > 127
-        under = np.array(canvas.crop((*at, at[0] + w, at[1] + h)))[inside]
-        lit = under[under.any(1)].mean() if under.any() else 128.0
-        gain = np.clip(lit / max(1.0, pixels[inside].mean()), 0.6, 1.6)
-        shown = Image.fromarray((pixels * gain).clip(0, 255).astype(np.uint8))
+        shown = Image.fromarray((pixels * self.gain).clip(0, 255).astype(np.uint8))
         soft = alpha.filter(ImageFilter.GaussianBlur(self.feather))
         canvas.paste(shown, at, soft)
         return Image.fromarray(inside.astype(np.uint8) * 255).convert("1"), at
