@@ -228,6 +228,8 @@ def export(model: Path, out: Path) -> None:
 class DataSet(StrEnum):
     """Data sets that are fetched, not shipped."""
 
+    BELT = "belt-waste"
+    CABLES = "cables"
     TILES = "magnetic-tile"
     STEELDS = "steelds"
 
@@ -235,9 +237,10 @@ class DataSet(StrEnum):
 @command
 def fetch(dataset: DataSet, where: Path | None = None) -> None:
     """Download a data set to SCRAPSEG_DATA or the user's cache; the size is told first."""
-    from scrapseg.data import magnetic_tile, steelds
+    from scrapseg.data import steelds
+    from scrapseg.experiments.splits import PHOTOGRAPHS
 
-    source = {DataSet.TILES: magnetic_tile, DataSet.STEELDS: steelds}[dataset]
+    source = steelds if dataset == DataSet.STEELDS else PHOTOGRAPHS[dataset]
     print(source.download(where))
 
 

@@ -23,11 +23,13 @@ from tqdm import tqdm
 from scrapseg.data import fetch
 from scrapseg.data.base import SPLITS, read_image
 from scrapseg.data.errors import DataError, MissingFile
-from scrapseg.data.magnetic_tile import AGAIN, FOLDERS, INDEX, NAME, files_sha256
+from scrapseg.data.magnetic_tile import FOLDERS, MagneticTile
+from scrapseg.data.photographs import files_sha256
 from scrapseg.files import atomic_write
 
 STEM = re.compile(r"exp(\d+)_num_(\d+)")
 SHARES = {"train": 0.6, "val": 0.15, "test": 0.25}
+AGAIN = fetch.again(MagneticTile.name)
 SAME_RUN = 100
 """Photographs whose frame numbers are no further apart belong to one run over one tile."""
 SAME_LOOK = 0.65
@@ -42,7 +44,7 @@ def build_index(root: Path, seed: int = 0) -> pd.DataFrame:
     neither normal nor of use as that defect.
 
     Returns:
-        Columns id (stem), folder, tile, split, sha256; sorted by frame number.
+        Columns id (stem), folder, scene (the tile), split, sha256; sorted by frame number.
 
     Raises:
         DataError: a photograph has no mask, or its name is no such stem.
@@ -55,7 +57,7 @@ def build_index(root: Path, seed: int = 0) -> pd.DataFrame:
         match, folder = STEM.fullmatch(path.stem), path.parent.parent.name
         if not match or folder not in FOLDERS:
             raise DataError(f"{path}: not named MT_<Defect>/Imgs/exp<n>_num_<n>.jpg; rename it")
-        sha256 = files_sha256(root, folder, path.stem)
+        sha256 = files_sha256([path, path.with_suffix(".png")], AGAIN)
         marked = (read_image(path.with_suffix(".png"), remedy=AGAIN) > 127).any()
         if folder == "MT_Free" or marked:
             rows.append((path.stem, folder, int(match[2]), sha256))
@@ -65,9 +67,9 @@ def build_index(root: Path, seed: int = 0) -> pd.DataFrame:
     table, look = table.iloc[order].reset_index(drop=True), np.array(looks)[order]
     run = (table["frame"].diff() > SAME_RUN).cumsum().to_numpy()
     same = (run[:, None] == run) | (look @ look.T > SAME_LOOK)
-    table["tile"] = connected_components(same, directed=False)[1]
-    table["split"] = table["tile"].map(_deal(table, seed))
-    return table[["id", "folder", "tile", "split", "sha256"]]
+    table["scene"] = connected_components(same, directed=False)[1]
+    table["split"] = table["scene"].map(_deal(table, seed))
+    return table[["id", "folder", "scene", "split", "sha256"]]
 
 
 def _fine_structure(image: np.ndarray, side: int = 96) -> np.ndarray:
@@ -87,7 +89,7 @@ def _fine_structure(image: np.ndarray, side: int = 96) -> np.ndarray:
 def _deal(table: pd.DataFrame, seed: int) -> dict[int, str]:
     """Tile -> split. Rare classes first, a tile goes where its class lacks most of its share."""
     rng = np.random.default_rng(seed)
-    counts = pd.crosstab(table["tile"], table["folder"])
+    counts = pd.crosstab(table["scene"], table["folder"])
     total = counts.sum()
     have = {s: dict.fromkeys(counts.columns, 0) for s in SPLITS}
     split_of: dict[int, str] = {}
@@ -107,5 +109,5 @@ def _deal(table: pd.DataFrame, seed: int) -> dict[int, str]:
 
 
 if __name__ == "__main__":
-    table = build_index(fetch.required(NAME))
-    print(atomic_write(INDEX, table.to_csv(index=False, lineterminator="\n")))
+    table = build_index(fetch.required(MagneticTile.name))
+    print(atomic_write(MagneticTile.index, table.to_csv(index=False, lineterminator="\n")))

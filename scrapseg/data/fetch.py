@@ -1,9 +1,12 @@
 """Public data sets that are not shipped: where they lie on this machine, and how they get there.
 
-A data set ``<name>`` is looked for in ``$SCRAPSEG_DATA/<name>``; without that variable in the
-user's cache folder. It is only downloaded on request, through pooch, after its size is told:
+A data set ``<name>`` is looked for in ``<name>`` and ``real/<name>`` of ``$SCRAPSEG_DATA``; without
+that variable in the user's cache folder. It is only downloaded on request, through pooch, after its
+size is told:
 
     python -m scrapseg fetch magnetic-tile
+    python -m scrapseg fetch belt-waste
+    python -m scrapseg fetch cables
     python -m scrapseg fetch steelds
 
 Files that have arrived whole are kept; one that was interrupted starts over, as pooch does not
@@ -42,7 +45,8 @@ class NoSpace(DataError):
 def folder(name: str) -> Path:
     """Where the data set ``name`` lies, or would lie."""
     given = os.environ.get(VARIABLE)
-    return (Path(given) if given else Path(pooch.os_cache("scrapseg")) / "data") / name
+    root = Path(given) if given else Path(pooch.os_cache("scrapseg")) / "data"
+    return root / "real" / name if (root / "real" / name).is_dir() else root / name
 
 
 def found(name: str) -> bool:

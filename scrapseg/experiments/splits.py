@@ -10,8 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from scrapseg.data.base import SPLITS, EmptySplit, LabelledImages
+from scrapseg.data.belt_waste import BeltWaste
+from scrapseg.data.cables import Cables
 from scrapseg.data.magnetic_tile import MagneticTile
+from scrapseg.data.photographs import Photographs
 from scrapseg.data.scrapsim import ScrapSim
+
+#: Data sets of photographs, by name.
+PHOTOGRAPHS: dict[str, type[Photographs]] = {c.name: c for c in (BeltWaste, Cables, MagneticTile)}
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,8 @@ def load_splits(dataset: str, limit: int | None, data_dir: str | Path) -> Splits
     Raises:
         DataError: the data is not here; the message says how to get it.
     """
-    if dataset == MagneticTile.name:
-        return Splits(*(MagneticTile(split, limit=limit) for split in SPLITS))
+    if dataset in PHOTOGRAPHS:
+        return Splits(*(PHOTOGRAPHS[dataset](split, limit=limit) for split in SPLITS))
     return Splits.load(data_dir, limit)
 
 

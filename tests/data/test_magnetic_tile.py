@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from making.tiles.index import build_index
-from scrapseg.data import fetch, magnetic_tile
+from scrapseg.data import fetch
 from scrapseg.data.base import SPLITS, ChecksumMismatch, DataError, MissingFile, SegDataset
-from scrapseg.data.magnetic_tile import CLASSES, INDEX, MagneticTile
+from scrapseg.data.magnetic_tile import CLASSES, MagneticTile
 from scrapseg.data.shots import few_shot_ids
 
 FOLDERS = ["MT_Free", "MT_Blowhole", "MT_Break", "MT_Crack", "MT_Fray", "MT_Uneven"]
@@ -65,7 +65,7 @@ def test_samples_are_of_one_size_with_labels_of_their_folder(made):
         assert set(np.unique(sample.label)) == wanted
         rows = sample.meta["instances"]
         assert [r["pixels"] for r in rows] == [(sample.instances == r["id"]).sum() for r in rows]
-        with Image.open(data.path(sample.id)) as photograph:
+        with Image.open(data.files(data.root, sample.meta)[0]) as photograph:
             share = 20 * 30 / (photograph.width * photograph.height)
         if rows:  # 20 x 30 pixels of the photograph
             assert (sample.label > 0).mean() == pytest.approx(share, rel=0.15)
@@ -76,9 +76,9 @@ def test_samples_are_of_one_size_with_labels_of_their_folder(made):
 def test_photographs_of_one_tile_stay_together(made):
     index = pd.read_csv(made[1])
     number = index["id"].str.extract(r"num_(\d+)")[0].astype(int) // 500
-    assert index.groupby(number)["tile"].nunique().max() == 1
-    assert index.groupby("tile")["split"].nunique().max() == 1
-    assert index["tile"].nunique() == 8 * len(FOLDERS)
+    assert index.groupby(number)["scene"].nunique().max() == 1
+    assert index.groupby("scene")["split"].nunique().max() == 1
+    assert index["scene"].nunique() == 8 * len(FOLDERS)
     counts = pd.crosstab(index["folder"], index["split"])
     assert (counts > 0).all(axis=None)
     assert counts["train"].sum() / len(index) == pytest.approx(0.6, abs=0.05)
@@ -91,7 +91,7 @@ def test_a_tile_photographed_again_later_joins_its_first_run(tmp_path):
         copy = first.with_name(f"exp1_num_900000.{ending}")
         copy.write_bytes(first.with_suffix(f".{ending}").read_bytes())
     index = build_index(root).set_index("id")
-    assert index.loc["exp1_num_900000", "tile"] == index.loc[first.stem, "tile"]
+    assert index.loc["exp1_num_900000", "scene"] == index.loc[first.stem, "scene"]
 
 
 def test_a_shot_is_one_photograph(made):
@@ -113,9 +113,8 @@ def test_damage_is_named(made, tmp_path, monkeypatch):
     root = write_magnetic_tile(tmp_path / "mt", tiles=3)
     index = tmp_path / "index.csv"
     build_index(root).to_csv(index, index=False)
-    victim = MagneticTile("train", root, index=index).path(
-        MagneticTile("train", root, index=index).ids[0]
-    )
+    record = MagneticTile("train", root, index=index)[0].meta
+    victim, _ = MagneticTile.files(root, record)
     victim.write_bytes(victim.read_bytes()[:-20])
     with pytest.raises(ChecksumMismatch, match=victim.stem):
         MagneticTile("train", root, index=index)
@@ -145,16 +144,16 @@ def test_download_unpacks_checks_and_is_not_repeated(made, tmp_path, monkeypatch
         unzip(str(folder / name), "download", None)
 
     monkeypatch.setattr(fetch.pooch, "retrieve", archive)
-    monkeypatch.setattr(magnetic_tile, "INDEX", index)
+    monkeypatch.setattr(MagneticTile, "index", index)
     monkeypatch.setenv(fetch.VARIABLE, str(tmp_path / "deep" / "sets"))
-    where = magnetic_tile.download()
+    where = MagneticTile.download()
     assert where == tmp_path / "deep" / "sets" / "magnetic-tile"
     assert "60.0MB to download" in capsys.readouterr().err
     for path in root.rglob("*.*"):
         assert (where / path.relative_to(root)).read_bytes() == path.read_bytes()
     everything = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert all(p.is_relative_to(where) for p in everything)
-    assert magnetic_tile.download() == where and fetched == [magnetic_tile.URL]
+    assert MagneticTile.download() == where and fetched == [MagneticTile.url]
 
 
 def test_what_is_not_the_data_set_is_not_taken_for_it(made, tmp_path, monkeypatch):
@@ -165,16 +164,16 @@ def test_what_is_not_the_data_set_is_not_taken_for_it(made, tmp_path, monkeypatc
         return where
 
     monkeypatch.setattr(fetch, "unzipped", other)
-    monkeypatch.setattr(magnetic_tile, "INDEX", index)
+    monkeypatch.setattr(MagneticTile, "index", index)
     with pytest.raises(MissingFile, match=r"\.jpg: file is missing"):
-        magnetic_tile.download(tmp_path / "magnetic-tile")
+        MagneticTile.download(tmp_path / "magnetic-tile")
     assert not (tmp_path / "magnetic-tile").exists()
 
 
 def test_the_shipped_split_covers_every_class_and_parts_no_tile():
-    index = pd.read_csv(INDEX)
+    index = pd.read_csv(MagneticTile.index)
     assert len(index) == 1340 and index["id"].is_unique
-    assert index.groupby("tile")["split"].nunique().max() == 1
+    assert index.groupby("scene")["split"].nunique().max() == 1
     counts = pd.crosstab(index["folder"], index["split"])
     assert (counts >= 5).all(axis=None) and (counts["train"] >= 16).all()
 
