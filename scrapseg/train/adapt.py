@@ -11,13 +11,15 @@ Three things keep the model from learning what it should not:
   another way (Dwibedi et al., arXiv:1708.01642).
 - *What may be an impurity is not called steel.* Where the model is sure of one beforehand,
   the photograph has no label.
-- *Rendered is not the mark, either.* Pieces take on the light of the place where they lie; then
-  the whole crop is blurred, made noisy and compressed as cameras do.
+- *Rendered is not the mark, either.* The whole crop, pieces and all, is blurred, made noisy and
+  compressed as cameras do. A piece keeps its own brightness: black rubber lies black on bright
+  steel.
 """
 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,19 +32,28 @@ from torch.utils.data import ConcatDataset, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F2
+from tqdm.auto import tqdm
 
 from scrapseg.data.base import LabelledImages, SegDataset, shrunk
+from scrapseg.data.classes import CLASSES
 from scrapseg.data.folder import read_photo
+from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights
+from scrapseg.metrics import best_threshold
 from scrapseg.models.predict import to_float
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, train_transform
+from scrapseg.train.budget import Budget, measured
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
+#: Photographs on which the threshold is chosen, and rendered pieces laid on each.
+THRESHOLD_PHOTOS = 40
+#: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
+STEPS = 60, 600
 
 
 @dataclass(frozen=True)
@@ -54,19 +65,18 @@ class AdaptConfig(TrainConfig):
         distractors: share of the pasted pieces that are cut out of photographs, 0..1.
         surer: pixels whose score is above this before adaptation have no label; 1 ignores none.
         scale: bounds of a rendered piece's magnification.
-        lit: how far a piece takes on the light of its place, 0 not at all, 1 fully.
         camera: probability of each of blur, noise and compression on a photograph's crop.
     """
 
     steps: int = 300
-    lr: float = 1e-3
-    encoder_lr: float = 5e-4
+    lr: float = 2e-3
+    encoder_lr: float = 1e-3
     evals: int = 1
+    paste: int = 6
     photos: float = 0.5
-    distractors: float = 0.5
+    distractors: float = 0.25
     surer: float = 0.9
     scale: tuple[float, float] = (0.5, 2.2)
-    lit: float = 0.7
     camera: float = 0.3
 
 
@@ -92,8 +102,6 @@ class PasteOntoPhotos(PasteCutouts):
             if float(torch.rand(())) < self.config.distractors:
                 pixels, alpha, top, left = self._distractor(flat_inputs[0].shape[-2:])
                 label = 0
-            under = _patch(flat_inputs[0], alpha, top, left)
-            pixels = _lit(pixels, alpha > 0.5, under, self.config.lit * float(torch.rand(())))
             placed.append((pixels, _blended(alpha), label, top, left))
         return {"placed": placed}
 
@@ -103,27 +111,13 @@ class PasteOntoPhotos(PasteCutouts):
         photo = self.photos[int(torch.randint(len(self.photos), ()))]
         h, w = (min(n, m) for n, m in zip(alpha.shape, photo.shape[1:], strict=True))
         alpha = alpha[:h, :w]
-        y, x = (int(torch.randint(m - n + 1, ())) for n, m in zip((h, w), photo.shape[1:]))
+        y, x = (
+            int(torch.randint(m - n + 1, ())) for n, m in zip((h, w), photo.shape[1:], strict=True)
+        )
         top = int(torch.randint(-h // 2, size[0] - h // 2, ()))
         left = int(torch.randint(-w // 2, size[1] - w // 2, ()))
         gain = 0.8 + 0.4 * torch.rand(())
         return (photo[:, y : y + h, x : x + w] * gain).clamp(0, 255), alpha, top, left
-
-
-def _patch(image: Tensor, alpha: Tensor, top: int, left: int) -> Tensor:
-    """The part of an image (3, H, W) below a piece, (3, n) float; at least one pixel."""
-    (height, width), (h, w) = image.shape[-2:], alpha.shape
-    y, x = (min(max(v, 0), n - 1) for v, n in ((top, height), (left, width)))
-    part = image[:, y : max(y + 1, top + h), x : max(x + 1, left + w)]
-    return part.as_subclass(Tensor).flatten(1).float()
-
-
-def _lit(pixels: Tensor, inside: Tensor, under: Tensor, strength: float) -> Tensor:
-    """A piece (3, h, w) moved towards the brightness and contrast of what it lies on."""
-    grey = pixels[:, inside].mean(0) if inside.any() else pixels.mean(0).flatten()
-    there = under.mean(0)
-    gain = (there.mean() / grey.mean().clamp_min(1)).clamp(0.4, 2.5) ** strength
-    return (pixels * gain).clamp(0, 255)
 
 
 def _blended(alpha: Tensor) -> Tensor:
@@ -132,7 +126,8 @@ def _blended(alpha: Tensor) -> Tensor:
     if kind == 0:
         return (alpha > 0.5).float()
     sigma = 0.5 + 1.5 * float(torch.rand(()))
-    soft = F2.gaussian_blur(alpha[None, None], [7, 7], [sigma, sigma])[0, 0]
+    around = F2.pad(alpha[None, None], [3])  # nothing, where a piece is cut off
+    soft = F2.gaussian_blur(around, [7, 7], [sigma, sigma])[0, 0, 3:-3, 3:-3]
     return soft if kind == 1 else (2 * soft - 1).clamp_min(0) * 0.999 + 0.001 * (alpha > 0.5)
 
 
@@ -155,7 +150,13 @@ class Photos(Dataset[tuple[Tensor, Tensor]]):
         return self.transform(image, tv_tensors.Mask(label))
 
 
-def photo_transform(model: Any, pieces: Sequence[Cutout], photos: Sequence[Tensor], config):
+def photo_transform(
+    mean: Sequence[float],
+    std: Sequence[float],
+    pieces: Sequence[Cutout],
+    photos: Sequence[Tensor],
+    config: AdaptConfig,
+) -> v2.Compose:
     """What a photograph goes through: a crop, pieces, turns, colour, what cameras do."""
     some = config.camera
     return v2.Compose(
@@ -170,7 +171,7 @@ def photo_transform(model: Any, pieces: Sequence[Cutout], photos: Sequence[Tenso
             v2.RandomApply([v2.JPEG((40, 95))], p=some),
             to_float(),
             v2.RandomApply([v2.GaussianNoise(sigma=0.04)], p=some),
-            v2.Normalize(list(model.mean), list(model.std)),
+            v2.Normalize(list(mean), list(std)),
             v2.ToPureTensor(),
         ]
     )
@@ -182,32 +183,109 @@ def read_photos(paths: Sequence[Path], side: int, seed: int = 0) -> list[np.ndar
     return [shrunk(read_photo(paths[int(i)]), side) for i in order[:MOST_PHOTOS]]
 
 
+def adapt(
+    start: Segmenter,
+    photos: Sequence[Path],
+    scrapsim: ScrapSim,
+    *,
+    minutes: float = 3.0,
+    seed: int = 0,
+    side: int | None = None,
+) -> Segmenter:
+    """A segmenter adapted to photographs of mostly steel; `start` itself stays as it is.
+
+    Args:
+        start: what to adapt; its classes may be other ones than ScrapSim's, they are set again in
+            the end. photos: image files. scrapsim: its train split, scenes and pieces.
+        minutes: of wall time on this machine, in all: a few steps are timed first.
+        side: longer side in pixels to look at the photographs with; `start`'s by default.
+
+    Returns:
+        The adapted segmenter, with a threshold chosen on the photographs with rendered pieces of
+        ScrapSim's val split laid on them.
+
+    Raises:
+        DataError: a photograph cannot be read. ValueError: there are none.
+    """
+    if not photos:
+        raise ValueError("no photographs to adapt to")
+    clock = time.perf_counter()
+    start = replace(start, side=side or start.side)
+    images = read_photos(photos, start.side, seed)
+    base = start.with_classes(CLASSES)
+    config = AdaptConfig(seed=seed)
+    unknown = unsure_of_steel(base, images, config.surer)
+    step_s = measured(Budget(0, 0, 0, 0), base.model, config, "cpu").step_s
+    spent = time.perf_counter() - clock
+    # Loading takes a quarter of a step's time besides; the threshold costs what `unknown` did.
+    steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
+    config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
+    adapted = adapt_model(base, images, unknown, scrapsim, config).with_classes(start.classes)
+    val = ScrapSim(scrapsim.root, "val", verify=False)
+    return replace(adapted, threshold=choose_threshold(adapted, images, unknown, val, seed))
+
+
+def unsure_of_steel(start: Segmenter, images: Sequence[np.ndarray], surer: float) -> list[Tensor]:
+    """Where each photograph may show an impurity, bool (H, W): the score is above `surer`."""
+    if surer >= 1:
+        return [torch.zeros(image.shape[:2], dtype=torch.bool) for image in images]
+    bar = tqdm(images, desc="where it is sure of an impurity", unit="photograph", leave=False)
+    return [1 - start.probabilities(image)[0][0] > surer for image in bar]
+
+
 def adapt_model(
     start: Segmenter,
     images: Sequence[np.ndarray],
+    unknown: Sequence[Tensor],
     scrapsim: LabelledImages,
     config: AdaptConfig,
-    label: str = "adapt",
 ) -> Segmenter:
-    """`start` adapted to photographs of mostly steel; `start` itself stays as it is."""
+    """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes."""
     model = copy.deepcopy(start.model)
     torch.manual_seed(config.seed)
-    photos = [torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous() for image in images]
-    unknown = [torch.zeros(p.shape[1:], dtype=torch.bool) for p in photos]
-    if config.surer < 1:
-        unknown = [1 - start.probabilities(image)[0][0] > config.surer for image in images]
+    photos = [as_tensor(image) for image in images]
     pieces = cutouts(scrapsim, scrapsim.ids)
-    rendered = SegDataset(
-        scrapsim,
-        transform=train_transform(config.crop, model.mean, model.std, pieces, config.paste),
-    )
-    real = Photos(photos, unknown, photo_transform(model, pieces, photos, config))
-    weights = torch.cat(
-        [
-            (1 - config.photos) * balanced_weights(scrapsim, scrapsim.ids),
-            torch.full((len(real),), config.photos / len(real), dtype=torch.float64),
-        ]
-    )
-    fit(model, ConcatDataset([rendered, real]), weights, lambda _: 0.0, config, label=label)
+    norm = model.mean, model.std
+    rendered = train_transform(config.crop, *norm, pieces, config.paste)
+    real = Photos(photos, unknown, photo_transform(*norm, pieces, photos, config))
+    shares = [
+        (1 - config.photos) * balanced_weights(scrapsim, scrapsim.ids),
+        torch.full((len(real),), config.photos / len(real), dtype=torch.float64),
+    ]
+    data = ConcatDataset([SegDataset(scrapsim, transform=rendered), real])
+    fit(model, data, torch.cat(shares), lambda _: 0.0, config, label="adapt")
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(start, model=model.eval(), origin=origin)
+
+
+def as_tensor(image: np.ndarray) -> Tensor:
+    """(H, W, 3) to (3, H, W)."""
+    return torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous()
+
+
+def choose_threshold(
+    segmenter: Segmenter,
+    images: Sequence[np.ndarray],
+    unknown: Sequence[Tensor],
+    scrapsim: LabelledImages,
+    seed: int = 0,
+) -> float:
+    """The threshold with the highest binary mIoU on photographs with rendered pieces laid on them.
+
+    Args:
+        images, unknown: as of `adapt_model`; pixels that may show an impurity do not count.
+        scrapsim: whose pieces are laid on them; none that was trained with.
+    """
+    shown = list(zip(images, unknown, strict=True))[:THRESHOLD_PHOTOS]
+    photos = [as_tensor(image) for image, _ in shown]
+    lay = PasteOntoPhotos(cutouts(scrapsim, scrapsim.ids), photos, AdaptConfig())
+    scores, truths = [], []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for photo, (_, hidden) in zip(photos, shown, strict=True):
+            mask = torch.where(hidden, IGNORED, 0).to(torch.uint8)
+            image, mask = lay(tv_tensors.Image(photo), tv_tensors.Mask(mask))
+            p = segmenter.probabilities(image.permute(1, 2, 0).numpy())[0]
+            scores.append((1 - p[0])[mask != IGNORED].numpy())
+            truths.append((mask[mask != IGNORED] > 0).numpy())
+    return best_threshold(np.concatenate(scores)[None, None], np.concatenate(truths)[None, None])
