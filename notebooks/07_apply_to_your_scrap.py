@@ -32,7 +32,7 @@ out_dir = None  # folder made for what comes out; None makes one below results_d
 side = None  # longer side in pixels to look at images with; None takes the model's
 demo_images = 12
 demo_labels = 4
-own_steps = 6  # training steps, at most
+own_steps = 6  # twelfths of a minute to train
 folds = 2  # of the labelled images
 batch_size = 4
 crop = 128  # side of the training crops in pixels
@@ -140,11 +140,17 @@ Markdown(
 # %%
 options = {"steps": own_steps, "batch_size": batch_size, "crop": crop, "seed": seed}
 config = TrainConfig(**options, evals=3, **rates("scrapseg"))
-tuned = tune(segmenter, folder, config, folds=folds) if folder.labelled else None
+tuned = (
+    tune(segmenter, folder, config, minutes=own_steps / 12, folds=folds)
+    if folder.labelled
+    else None
+)
 curve = None
 if tuned:
     segmenter = tuned.segmenter
-    mean = tuned.history.groupby("step", as_index=False).mean().drop(columns="fold")
+    mean = (
+        tuned.history.groupby("step", as_index=False).mean(numeric_only=True).drop(columns="fold")
+    )
     curve = figures.training_curves(mean)
     display(curve)
 

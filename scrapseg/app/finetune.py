@@ -1,27 +1,34 @@
-"""From a handful of labelled images to a segmenter with a known miss rate.
+"""From a handful of labelled images to a segmenter with a known miss rate, in so many minutes.
 
 With few labels there is none to spare for a fixed validation set. So the images are dealt into
-folds, and each fold is predicted by a model trained on the others, at several numbers of steps. On
-those predictions two things are chosen, the number of steps and the threshold, and what is missed
-is measured; but never on the same ones. A fold is measured with what the *other* folds chose
-(cross-fitting): each labelled image counts once, judged by a model that was not trained on it and
-by steps and a threshold that were not chosen on its predictions. (It did help to train the models
-on whose predictions they were chosen; to spare it that too would take three times the trainings.)
-The model that is kept is trained on all labelled images, with what all folds together choose: it
-has seen more, so it should miss no more.
+folds, and each fold is predicted by a model trained on the others. On those predictions three
+things are chosen, by the IoU of the classes: the model to start from, after a short race of all
+that are offered; when to stop; and the threshold. And what is missed is measured; but never on the
+same ones. A fold is measured with what the *other* folds chose (cross-fitting): each labelled image
+counts once, judged by a model that was not trained on it and by a start, a stop and a threshold
+that were not chosen on its predictions. (It did help to train the models on whose predictions they
+were chosen; to spare it that too would take three times the trainings.)
+
+The model that is kept is trained on all labelled images, with what all folds together choose. It
+goes on from the mean of the folds' weights, so that what was spent on them is not lost: trainings
+from one start stay near enough to one another to be averaged (Wortsman et al., arXiv:2203.05482).
+It has seen more than they, so it should miss no more.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 import math
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import expit
 from scipy.stats import binomtest
 from torch import nn
 
@@ -33,6 +40,11 @@ from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.paste import cutouts
+
+#: Thresholds that are tried: evenly spaced in the log-odds of the score, 0.5 in the middle.
+THRESHOLDS = expit(np.arange(-4, 4.01, 0.25))
+#: Share of the time for the race of the starts, and of what is then left for the folds.
+RACE, FOLDS = 0.15, 0.3
 
 
 class TooFewLabels(DataError):
@@ -112,13 +124,10 @@ def train_on(
 
 Scores = dict[str, np.ndarray]
 """Anomaly scores, float (H, W), by image id."""
+Maps = dict[str, tuple[np.ndarray, np.ndarray]]
+"""Anomaly score, float (H, W), and most likely impurity, uint8 (H, W), by image id."""
 ThresholdRule = Callable[[OwnImages, Scores], float]
 """What chooses a threshold on some images by their scores."""
-
-
-def best_f1(images: OwnImages, scores: Scores) -> float:
-    """The threshold of the highest F1 over the pixels."""
-    return metrics.best_threshold(*pixels(images, scores))
 
 
 def at_recall(images: OwnImages, scores: Scores, recall: float) -> float:
@@ -127,102 +136,209 @@ def at_recall(images: OwnImages, scores: Scores, recall: float) -> float:
     return float(reached[max(0, math.ceil(recall * len(reached) - 1e-9) - 1)])
 
 
+def scores_of(maps: Maps) -> Scores:
+    """The scores alone."""
+    return {id: score for id, (score, _) in maps.items()}
+
+
+def predict_maps(segmenter: Segmenter, images: OwnImages, ids: Sequence[str]) -> Maps:
+    """What a model says about some images."""
+    said = {id: segmenter.predict(images.sample(id).image) for id in ids}
+    return {id: (p.score, p.impurity) for id, p in said.items()}
+
+
+def class_iou(images: OwnImages, maps: Maps) -> np.ndarray:
+    """Mean IoU of all classes over some images at each of `THRESHOLDS`."""
+    classes = len(images.classes)
+    passed_by = np.zeros((len(THRESHOLDS) + 1, classes, classes), np.int64)
+    for id, (score, impurity) in maps.items():
+        label = images.sample(id).label
+        known = label < classes  # not those to be ignored
+        passed = np.searchsorted(THRESHOLDS, score[known], side="right")
+        cells = (passed * classes + label[known]) * classes + impurity[known]
+        passed_by += np.bincount(cells, minlength=passed_by.size).reshape(passed_by.shape)
+    tables = passed_by[::-1].cumsum(0)[-2::-1]  # impurities at each threshold: it or more passed
+    tables[..., 0] += passed_by.sum(2).cumsum(0)[:-1]
+    return np.array([metrics.class_metrics(t, range(classes))["miou"] for t in tables])
+
+
 @dataclass(frozen=True)
 class Folds:
     """Predictions of each fold by a model trained on the others.
 
     Attributes:
         images: the labelled images.
-        history: see `Tuned`.
-        scores: for each fold, by number of steps, of the fold's images.
-        threshold_of: chooses the threshold.
+        maps: for each fold, by number of steps, of the fold's images.
+        threshold_of: chooses the threshold; without it the classes' IoU does.
     """
 
     images: OwnImages
-    history: pd.DataFrame
-    scores: list[dict[int, Scores]]
-    threshold_of: ThresholdRule = best_f1
+    maps: list[dict[int, Maps]]
+    threshold_of: ThresholdRule | None = None
 
     def choose(self, folds: Sequence[int]) -> tuple[int, float]:
-        """Steps and threshold that some folds (by number, from 0) choose: the highest mean of their
-        pixel APs, then `threshold_of` on that step."""
-        val = self.history[self.history["fold"].isin([k + 1 for k in folds])].dropna(subset="val")
-        step = int(val.groupby("step")["val"].mean().idxmax())
-        chosen_on = {id: s for k in folds for id, s in self.scores[k][step].items()}
-        return step, self.threshold_of(self.images, chosen_on)
+        """Steps and threshold that some folds (by number, from 0) choose."""
+        steps = {n: join(self.maps[k][n] for k in folds) for n in self.maps[folds[0]]}
+        curves = {n: class_iou(self.images, maps) for n, maps in steps.items()}
+        step = max(curves, key=lambda n: curves[n].max())
+        if self.threshold_of:
+            return step, self.threshold_of(self.images, scores_of(steps[step]))
+        # What is as good as the best but for noise leaves the threshold where training put it.
+        good = THRESHOLDS[curves[step] >= curves[step].max() - 0.005]
+        return step, float(good[np.abs(good - 0.5).argmin()])
 
-    def measured(self) -> tuple[Scores, dict[str, float]]:
-        """Scores and threshold of every image, by what the folds without it chose."""
-        scores, thresholds = {}, {}
-        for k, by_step in enumerate(self.scores):
-            step, threshold = self.choose([j for j in range(len(self.scores)) if j != k])
-            scores |= by_step[step]
+    def measured(self) -> tuple[Maps, dict[str, float]]:
+        """Maps and threshold of every image, by what the folds without it chose."""
+        maps, thresholds = {}, {}
+        for k, by_step in enumerate(self.maps):
+            step, threshold = self.choose([j for j in range(len(self.maps)) if j != k])
+            maps |= by_step[step]
             thresholds |= dict.fromkeys(by_step[step], threshold)
-        return scores, thresholds
+        return maps, thresholds
 
 
-def pixels(images: OwnImages, scores: Scores) -> tuple[np.ndarray, np.ndarray]:
-    """Scores and truth of all pixels of some images, of any sizes, as one image (1, 1, pixels)."""
-    masks = [(images.sample(id).label > 0).ravel() for id in scores]
-    flat = np.concatenate([s.ravel() for s in scores.values()])
-    return flat[None, None], np.concatenate(masks)[None, None]
+def join(parts: Iterable[Maps]) -> Maps:
+    """Maps of several folds as one."""
+    return {id: m for part in parts for id, m in part.items()}
 
 
 def pixel_ap(images: OwnImages, scores: Scores) -> float:
     """Pixel AP over some images; 0 where none shows an impurity."""
-    return float(np.nan_to_num(metrics.average_precision(metrics.rank(*pixels(images, scores)))))
+    labels = {id: images.sample(id).label for id in scores}
+    known = {id: label < len(images.classes) for id, label in labels.items()}
+    flat = np.concatenate([s[known[id]] for id, s in scores.items()])[None, None]
+    truth = np.concatenate([(labels[id] > 0)[known[id]] for id in scores])[None, None]
+    return float(np.nan_to_num(metrics.average_precision(metrics.rank(flat, truth))))
 
 
-def train_folds(start: Segmenter, images: OwnImages, config: TrainConfig, folds: int) -> Folds:
-    """Train once for each fold, on the others, and predict it at every evaluation."""
-    histories, predicted = [], []
-    for k, group in enumerate(deal(images, folds), start=1):
-        scores: list[Scores] = []
+def mean_weights(models: Sequence[Segmenter]) -> Segmenter:
+    """The mean of trainings from one start, weight by weight."""
+    mean, states = copy.deepcopy(models[0]), [m.model.state_dict() for m in models]
+    mean.model.load_state_dict(
+        {k: torch.stack([s[k].double() for s in states]).mean(0) for k in states[0]}
+    )
+    return mean
 
-        def val(s: Segmenter, group: list[str] = group, scores: list[Scores] = scores) -> float:
-            scores.append({id: s.predict(images.sample(id).image).score for id in group})
-            return pixel_ap(images, scores[-1])
 
-        rest, label = [id for id in images.ids if id not in group], f"fold {k} of {folds}"
-        history = pd.DataFrame(train_on(start, images, rest, config, val, label)[1])
-        histories.append(history.assign(fold=k))
-        predicted.append(dict(zip(history.dropna(subset="val")["step"], scores, strict=True)))
-    return Folds(images, pd.concat(histories, ignore_index=True), predicted)
+class Clock:
+    """The minutes that there are, and what may be done in them.
+
+    Args:
+        minutes: from now on. now: the time in seconds.
+    """
+
+    def __init__(self, minutes: float, now: Callable[[], float]) -> None:
+        self.now, self.end = now, now() + 60 * minutes
+        self.step_s = self.image_s = 0.0
+
+    def measure(self, start: Segmenter, images: OwnImages, config: TrainConfig) -> None:
+        """Time a step and a prediction."""
+        few = replace(config, steps=4, evals=1)
+        began = self.now()
+        train_on(start, images, images.ids, replace(few, steps=1), lambda _: 0.0, "warm up")
+        warm = self.now()
+        train_on(start, images, images.ids, few, lambda _: 0.0, "time a step")
+        done = self.now()
+        self.step_s = max((done - warm - (warm - began)) / 3, (done - warm) / 8, 1e-3)
+        predict_maps(start, images, images.ids[:1])
+        self.image_s = self.now() - done
+
+    def steps(self, share: float, trainings: int = 1, predictions: int = 0) -> int:
+        """How many steps each of some trainings gets, for a share of the time that is left.
+
+        Args:
+            predictions: of one image, in all trainings together.
+        """
+        seconds = share * (self.end - self.now()) - predictions * self.image_s
+        return max(1, int(seconds / trainings / self.step_s))
 
 
 def tune(
-    start: Segmenter,
+    start: Segmenter | dict[str, Segmenter],
     folder: OwnFolder,
     config: TrainConfig,
     *,
+    minutes: float = 5.0,
     folds: int = 2,
-    threshold_of: ThresholdRule = best_f1,
+    threshold_of: ThresholdRule | None = None,
+    now: Callable[[], float] = time.perf_counter,
 ) -> Tuned:
     """Train on a folder's labelled images and say, by folds, what is missed.
 
     Args:
-        start: model to start from, with the folder's classes.
-        config: of each training; its steps are the most that are tried.
-        threshold_of: chooses the threshold, of each fold on the others, of what is kept on all.
+        start: model to start from, with the folder's classes, or several by name.
+        config: of each training, but for its steps.
+        minutes: for everything; a few steps are taken in any case.
+        threshold_of: chooses the threshold, of each fold on the others, of what is kept on all;
+            by default the one of the highest mean IoU of the classes.
+        now: the time in seconds.
 
     Raises:
         TooFewLabels: see `deal`.
     """
-    images = folder.images(list(folder.labelled), "labelled", limit_side=start.side)
-    trained = replace(train_folds(start, images, config, folds), threshold_of=threshold_of)
-    scores, thresholds = trained.measured()
-    objects, false_alarms = judge(start, images, scores, thresholds)
-    steps, threshold = trained.choose(range(folds))
-    summary = {"step": steps, "threshold": threshold, "images": len(scores), "folds": folds}
-    summary |= {"ap": pixel_ap(images, scores), "false_alarms": false_alarms / len(scores)}
+    starts, clock = start if isinstance(start, dict) else {"start": start}, Clock(minutes, now)
+    first = next(iter(starts.values()))
+    images = folder.images(list(folder.labelled), "labelled", limit_side=first.side)
+    images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
+    groups = deal(images, folds)
+    rests = [[id for id in images.ids if id not in group] for group in groups]
+    clock.measure(first, images, config)
+
+    # The race: every start, trained a little on each fold's rest.
+    racing: list[dict[str, Segmenter]] = [starts] * folds
+    race = {k: {name: 0.0 for name in starts} for k in range(folds)}
+    if len(starts) > 1:
+        few = clock.steps(RACE, folds * len(starts), len(starts) * len(images))
+        brief, racing = replace(config, steps=few, evals=1), []
+        for k, (group, rest) in enumerate(zip(groups, rests, strict=True)):
+            racing.append({})
+            for name, s in starts.items():
+                label = f"{name}, fold {k + 1} of {folds}"
+                racing[k][name] = train_on(s, images, rest, brief, lambda _: 0.0, label)[0]
+                said = predict_maps(racing[k][name], images, group)
+                race[k][name] = float(class_iou(images, said).max())
+
+    def best(of: Sequence[int]) -> str:
+        return max(starts, key=lambda name: np.mean([race[k][name] for k in of]))
+
+    # Each fold goes on from the start that the others chose.
+    steps = clock.steps(FOLDS, folds, config.evals * len(images))
+    longer, histories, predicted, trained = replace(config, steps=steps), [], [], []
+    for k, (group, rest) in enumerate(zip(groups, rests, strict=True)):
+        name, said = best([j for j in range(folds) if j != k]), []
+
+        def val(s: Segmenter, group: list[str] = group, said: list[Maps] = said) -> float:
+            said.append(predict_maps(s, images, group))
+            return float(class_iou(images, said[-1]).max())
+
+        label = f"fold {k + 1} of {folds}"
+        model, history = train_on(racing[k][name], images, rest, longer, val, label)
+        history = pd.DataFrame(history).assign(fold=k + 1, start=name)
+        histories.append(history)
+        predicted.append(dict(zip(history.dropna(subset="val")["step"], said, strict=True)))
+        trained.append((name, model))
+
+    results = Folds(images, predicted, threshold_of)
+    maps, thresholds = results.measured()
+    objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
+    stop, threshold = results.choose(range(folds))
+    summary = {"threshold": threshold, "images": len(maps), "folds": folds}
+    summary |= {"ap": pixel_ap(images, scores_of(maps)), "false_alarms": false_alarms / len(maps)}
     summary |= miss_rate(objects)
     summary["small"] = sum(not counts(o) for r in images.meta.values() for o in r["instances"])
 
+    # What is kept goes on from the folds' mean, as far as they shared its start.
+    name = best(range(folds))
+    before = [m for n, m in trained if n == name] or [r[name] for r in racing]
+    steps = max(1, round(clock.steps(1.0) * stop / steps))
     final = replace(config, steps=steps, evals=1)
-    kept, _ = train_on(start, images, images.ids, final, lambda _: 0.0, "all labelled images")
-    origin = f"fine-tuned on {len(images)} labelled images for {steps} steps, from: {start.origin}"
-    kept = replace(kept, threshold=threshold, origin=origin)
-    return Tuned(kept, trained.history, objects, summary)
+    kept, _ = train_on(
+        mean_weights(before), images, images.ids, final, lambda _: 0.0, "all labelled images"
+    )
+    summary["step"] = steps
+    origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
+    kept = replace(kept, threshold=threshold, origin=origin + starts[name].origin)
+    return Tuned(kept, pd.concat(histories, ignore_index=True), objects, summary)
 
 
 def counts(instance: dict) -> bool:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from sklearn.metrics import jaccard_score
 
 from scrapseg.app import finetune
 from scrapseg.data.base import DataError
-from scrapseg.data.folder import open_folder
+from scrapseg.data.folder import OwnFolder, open_folder
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.loop import TrainConfig
 
@@ -37,56 +40,140 @@ class Scripted(Segmenter):
     """A model whose scores of an object's two halves are given by the image's grey level."""
 
     script: dict[int, tuple[float, float]] | None = None
+    clock: Callable[[float], None] = lambda _: None
 
     def predict(self, image):
+        self.clock(LOOK_S)
         score = np.full((SIDE, SIDE), 0.05, np.float32)
         score[UPPER], score[LOWER] = self.script[int(np.asarray(image)[0, 0, 0])]
-        return type("Prediction", (), {"score": score})
+        return type("Prediction", (), {"score": score, "impurity": np.ones_like(score, np.uint8)})
 
 
-def tuned(monkeypatch, folder, by_step: dict[int, dict[int, tuple[float, float]]]):
-    """`tune` with trainings that go as scripted: at each step, the scores of each image."""
-    trained_on = []
+GOOD, BAD = (0.9, 0.9), (0.01, 0.01)
+STEP_S, LOOK_S = 2.0, 0.5
 
-    def train_on(start, images, ids, config, score, label):
-        trained_on.append(list(ids))
-        models = {n: Scripted(None, folder.classes, script=s) for n, s in by_step.items()}
-        history = [{"step": n, "loss": 1.0, "val": score(m)} for n, m in models.items()]
-        best = max(history, key=lambda row: row["val"])["step"]
+
+@dataclass
+class Training:
+    """Trainings that go as scripted, and take `STEP_S` a step by a clock of their own.
+
+    Attributes:
+        by_step: at each share of a training's steps, the scores of each image, by start if they
+            differ. calls: ids, steps, and start of each.
+    """
+
+    folder: OwnFolder
+    by_step: dict[float, dict]
+    calls: list = field(default_factory=list)
+    seconds: float = 0.0
+
+    def wait(self, seconds: float) -> None:
+        self.seconds += seconds
+
+    def start(self, name: str, script=None) -> Scripted:
+        script = script or dict.fromkeys((10, 20, 30, 40), BAD)
+        model = torch.nn.Identity()
+        return Scripted(model, self.folder.classes, origin=name, script=script, clock=self.wait)
+
+    def train_on(self, start, images, ids, config, score, label):
+        self.wait(STEP_S * config.steps)
+        self.calls.append((list(ids), config.steps, start.origin))
+        models, history = [], []
+        looks = list(self.by_step.items())
+        for share, script in looks if config.evals > 1 else looks[-1:]:
+            models.append(self.start(start.origin, script.get(start.origin, script)))
+            row = {"step": round(share * config.steps), "loss": 1.0, "val": score(models[-1])}
+            history.append(row)
+        best = max(range(len(history)), key=lambda k: history[k]["val"])
         return models[best], history
 
-    monkeypatch.setattr(finetune, "train_on", train_on)
+
+def tuned(monkeypatch, folder, by_step, starts=("only",), minutes=10.0):
+    """`tune` with trainings that go as scripted."""
+    training = Training(folder, by_step)
+    monkeypatch.setattr(finetune, "train_on", training.train_on)
     monkeypatch.setattr(finetune, "deal", lambda *_: [["10", "20"], ["30", "40"]])
-    start = Scripted(None, folder.classes, script={})
-    return finetune.tune(start, folder, TrainConfig(steps=2)), trained_on
+    given = {name: training.start(name) for name in starts}
+    return finetune.tune(
+        given, folder, TrainConfig(), minutes=minutes, now=lambda: training.seconds
+    ), training
 
 
 def test_the_threshold_is_not_chosen_on_the_images_that_are_measured(monkeypatch, folder):
-    # One fold's objects score 0.9, the other's 0.5: a threshold fit for all finds all, but
+    # One fold's objects score 0.9, the other's 0.3: a threshold fit for all finds all, but
     # what the first fold chooses finds nothing in the second.
-    script = {1: {10: (0.9, 0.9), 20: (0.9, 0.9), 30: (0.5, 0.5), 40: (0.5, 0.5)}}
-    result, trained_on = tuned(monkeypatch, folder, script)
+    low = (0.3, 0.3)
+    result, training = tuned(monkeypatch, folder, {1.0: {10: GOOD, 20: GOOD, 30: low, 40: low}})
     found = result.objects.set_index("image")["found"]
     assert found.to_dict() == {"10": True, "20": True, "30": False, "40": False}
     assert result.summary["miss_rate"] == 0.5
     assert result.summary["images"] == 4 and result.summary["folds"] == 2
     # What is kept may use all: it was trained on all, and its threshold suits both folds.
-    assert result.segmenter.threshold == result.summary["threshold"] == 0.5
-    assert trained_on == [["30", "40"], ["10", "20"], ["10", "20", "30", "40"]]
+    assert 0.05 < result.segmenter.threshold == result.summary["threshold"] <= 0.3
+    ids = [c[0] for c in training.calls if c[1] > 10]
+    assert ids == [["30", "40"], ["10", "20"], ["10", "20", "30", "40"]]
 
 
-def test_the_steps_are_not_chosen_on_the_images_that_are_measured(monkeypatch, folder):
-    # Step 1 ranks the first fold's pixels rightly and the second's wrongly, step 2 the reverse.
-    good, bad = (0.9, 0.9), (0.01, 0.01)
+def test_the_stop_is_not_chosen_on_the_images_that_are_measured(monkeypatch, folder):
+    # Half-way the first fold's pixels are ranked rightly and the second's wrongly, later the
+    # reverse.
     script = {
-        1: {10: good, 20: good, 30: bad, 40: bad},
-        2: {10: bad, 20: bad, 30: good, 40: good},
+        0.5: {10: GOOD, 20: GOOD, 30: BAD, 40: BAD},
+        1.0: {10: BAD, 20: BAD, 30: GOOD, 40: GOOD},
     }
     result, _ = tuned(monkeypatch, folder, script)
-    # Each fold is measured at the step that suits the other one, where it ranks last.
+    # Each fold is measured at the stop that suits the other one, where it ranks last.
     assert result.summary["ap"] < 0.5
     at_best = result.history.groupby("fold")["val"].max()
     assert at_best.tolist() == [1.0, 1.0]
+
+
+def test_the_start_is_not_chosen_on_the_images_that_are_measured(monkeypatch, folder):
+    # One start does well on the first fold, the other on the second, and there better.
+    script = {
+        "a": {10: GOOD, 20: (0.9, 0.01), 30: BAD, 40: BAD},
+        "b": {10: BAD, 20: BAD, 30: GOOD, 40: GOOD},
+    }
+    result, training = tuned(monkeypatch, folder, {1.0: script}, starts=("a", "b"))
+    *_, first, second, kept = training.calls
+    assert (first[0], first[2]) == (["30", "40"], "b") and second[2] == "a" and kept[2] == "b"
+    assert result.summary["found"] == 0 and "from b" in result.segmenter.origin
+
+
+def test_the_stop_that_the_folds_choose_is_kept_to(monkeypatch, folder):
+    good, bad = (dict.fromkeys((10, 20, 30, 40), s) for s in (GOOD, BAD))
+    whole, _ = tuned(monkeypatch, folder, {0.5: bad, 1.0: good})
+    half, _ = tuned(monkeypatch, folder, {0.5: good, 1.0: bad})
+    assert half.summary["step"] == pytest.approx(whole.summary["step"] / 2, rel=0.05)
+
+
+@pytest.mark.parametrize("starts", [("a",), ("a", "b", "c", "d")])
+@pytest.mark.parametrize("minutes", [5.0, 20.0])
+def test_it_takes_the_minutes_given_and_most_of_them_for_what_is_kept(
+    monkeypatch, folder, starts, minutes
+):
+    script = {0.5: dict.fromkeys((10, 20, 30, 40), GOOD)}
+    script[1.0] = script[0.5]
+    result, training = tuned(monkeypatch, folder, {1.0: script[0.5]}, starts, minutes)
+    assert 0.9 * 60 * minutes < training.seconds <= 60 * minutes
+    assert training.calls[-1][1] == result.summary["step"] > 0.5 * 60 * minutes / STEP_S
+
+
+def test_class_iou_is_that_of_the_label_at_each_threshold(folder):
+    rng = np.random.default_rng(0)
+    images = folder.images(list(folder.labelled))
+    truth = {id: rng.choice([0, 1, 2, 3, 255], (SIDE, SIDE)).astype(np.uint8) for id in images.ids}
+    images.sample = lambda id: type("Sample", (), {"label": truth[id]})
+    maps = {
+        id: (rng.random((SIDE, SIDE), np.float32), rng.integers(1, 4, (SIDE, SIDE), np.uint8))
+        for id in images.ids
+    }
+    got = finetune.class_iou(images, maps)
+    known = np.stack(list(truth.values())) != 255
+    y = np.stack(list(truth.values()))[known]
+    for threshold, value in zip(finetune.THRESHOLDS, got, strict=True):
+        said = np.stack([np.where(s >= threshold, c, 0) for s, c in maps.values()])[known]
+        assert value == pytest.approx(jaccard_score(y, said, average="macro"))
 
 
 @pytest.mark.parametrize(("missing", "found"), [(0, True), (1, False)])
