@@ -8,6 +8,7 @@ PROFILE ?= laptop
 PYTHON ?= python3
 JOBS ?= 1
 THREADS ?= 4
+PORT ?= 8866
 
 PY := .venv/bin/python
 UV := $(PY) -m uv
@@ -32,7 +33,7 @@ ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max
   --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
   --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
 
-.PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab bench clean
+.PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab app bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -104,6 +105,11 @@ verify: $(READY) ## check that the paper's tables and figures follow from the co
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab
+
+app: $(READY) ## a page in the browser to drop pictures on, on this machine alone: make app [PORT=8866] [MODEL=file]
+	@echo "http://127.0.0.1:$(PORT) is the page; Ctrl-C ends it"
+	@$(if $(MODEL),export SCRAPSEG_MODEL="$$(realpath "$(MODEL)")";) \
+	  cd notebooks && exec ../$(PY) -m voila 08_app.ipynb --port=$(PORT) $(VOILA)
 
 bench: $(READY) ## measure training and inference speed on this machine, alone and beside a busy process
 	@$(PY) -m making.bench
