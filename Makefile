@@ -33,6 +33,9 @@ ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max
   --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
   --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
 
+# An option of a command where its variable is set: $(call given,OUT,out).
+given = $(if $($1),--$2 "$($1)")
+
 .PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab app bench clean
 
 help: ## list the targets
@@ -86,9 +89,10 @@ accept: $(READY) ## take what is there as up to date, after a change that cannot
 notebooks: $(READY) ## the notebooks with a profile's outputs, to be read on the web, appendices too
 	@$(ENGINE) -- notebooks
 
-apply: $(READY) ## find what is in your own images: make apply DATA=folder [OUT=folder] [CLASSES=classes.yaml] [SIDE=pixels]
+apply: $(READY) ## what is in your own images: make apply DATA=folder [MINUTES=5 ADAPT=no MODEL= THRESHOLD= RECALL= CLASSES= SIDE= OUT=]
 	@test -n "$(DATA)" || { echo "name the folder with your images, as in make apply DATA=my-images" >&2; exit 1; }
-	@$(PY) -m scrapseg apply "$(DATA)" $(if $(OUT),--out "$(OUT)") $(if $(CLASSES),--classes "$(CLASSES)") $(if $(SIDE),--side "$(SIDE)")
+	@$(PY) -m scrapseg apply "$(DATA)" $(call given,OUT,out) $(call given,CLASSES,classes) $(call given,SIDE,side) $(call given,MODEL,model) \
+	  $(patsubst yes,--adapt,$(patsubst no,--no-adapt,$(ADAPT))) $(call given,MINUTES,minutes) $(call given,THRESHOLD,threshold) $(call given,RECALL,recall)
 
 paper: $(READY) ## build the paper's PDF from results/PROFILE as they are
 	@$(PY) -m scrapseg paper --profile $(PROFILE)

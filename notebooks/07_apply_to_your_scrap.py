@@ -16,24 +16,28 @@
 # %% [markdown]
 # # 07 · What is in my own scrap?
 #
-# **Question.** I have a folder of photographs of my own, and labels for a few of them or for none. What
-# is in them that is not steel, how often is something missed, and which images should I label next?
+# **Question.** I have a folder of photographs of my own, and labels for a few of them or for none. What in
+# them is not what it should be, and how much of that is missed?
 #
-# `make apply DATA=folder` runs this notebook on a folder. The outputs shown here are those of the laptop run, on a
-# small demonstration folder made of ScrapSim's test images; so is what it does as it stands.
+# `make apply DATA=folder` runs this notebook on a folder. As it stands, and in the outputs shown here, it runs on a
+# small demonstration folder: belt waste where that has been downloaded (`python -m scrapseg fetch belt-waste`), else
+# some of ScrapSim's test images.
 
 # %% tags=["parameters"]
 profile = "smoke"
 results_dir = "../results/smoke"
 data_dir = "../data/scrapsim"
 images_dir = None  # your folder; None makes a demonstration folder
-classes_file = None  # class list; None takes classes.yaml of the folder, else ScrapSim's nine
+classes_file = None  # class list; None takes classes.yaml of the folder, else the model's
+model_file = None  # a saved model to go on with; None takes the one that comes along
 out_dir = None  # folder made for what comes out; None makes one below results_dir
 side = None  # longer side in pixels to look at images with; None takes the model's
+adapt = None  # to the images without labels: True, False, or None for where they show mostly steel
+minutes = 0.6  # for everything
+threshold = None  # by hand
+recall = None  # or the threshold that finds this share of the labelled objects
 demo_images = 12
 demo_labels = 4
-own_steps = 6  # twelfths of a minute to train
-folds = 2  # of the labelled images
 batch_size = 4
 crop = 128  # side of the training crops in pixels
 next_images = 4  # how many to label next
@@ -41,6 +45,7 @@ seed = 0
 
 # %%
 import shutil
+import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -52,219 +57,263 @@ from matplotlib.patches import Patch
 from PIL import Image
 from tqdm.auto import tqdm
 
+# %%
 from scrapseg.app.finetune import tune
-from scrapseg.app.outputs import Writer, new_folder
+from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
+from scrapseg.app.plan import COMPARED, plan
 from scrapseg.app.report import write_report
 from scrapseg.app.suggest import label_next
+from scrapseg.data import fetch
+from scrapseg.data.belt_waste import BeltWaste
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.methods import rates
-from scrapseg.models.segmenter import starting_model
+from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import figures, style
+from scrapseg.train import adapt as adaptation
 from scrapseg.train.loop import TrainConfig
+
+began = time.perf_counter()
+
+# %% [markdown]
+# ## The folder
+#
+# The demonstration needs no more than a person would bring: photographs, a few labels as the tool saved them, and a
+# class list of five lines.
+
+# %%
+BELT = """belt: {words: [conveyor belt, dark conveyor belt]}
+wood: {words: [wood, timber]}
+rubber: {words: [rubber, rubber hose]}
+brick: {words: [brick, red brick], colour: "#f0e442"}
+concrete: {words: [concrete, stone]}
+"""
+
+
+def demo_files():
+    """Of each image the photograph, its label file and its classes; class list; whose they are."""
+    if fetch.found("belt-waste"):
+        data = BeltWaste("test", limit=demo_images)
+        files = {i: data.files(data.root, data.meta[i]) for i in data.ids}
+        credit = "github.com/Bazenr/Dataset-of-stacked-construction-solid-waste, CC BY-NC-SA 4.0"
+    else:
+        data, credit = ScrapSim(data_dir, "test", limit=demo_images), ""
+        files = {i: (data.path(i, "images"), data.path(i, "labels")) for i in data.ids}
+    held = {i: {o["class"] for o in data.meta[i]["instances"]} for i in data.ids}
+    return files, held, BELT if credit else None, credit
 
 
 # %%
-def demo_folder(folder):
-    """Copies of test images, and of the masks of some; what was made before is left as it is.
+def demo_folder(folder, files, held, class_list):
+    """Copies of the images and of some labels; what was made before is left as it is.
 
-    Like a person's first labels, the masks are of images that together show as many classes as that
+    Like a person's first labels, they are of images that together show as many classes as that
     many images can.
     """
     if folder.is_dir():
         return folder
-    chosen = ScrapSim(data_dir, "test", limit=demo_images)
-    held = {i: {o["class"] for o in chosen.meta[i]["instances"]} for i in chosen.ids}
     labelled, times = [], Counter()
-    for _ in range(min(demo_labels, len(chosen))):
-        rest = [i for i in chosen.ids if i not in labelled]
+    for _ in range(min(demo_labels, len(files))):
+        rest = [i for i in files if i not in labelled]
         labelled.append(max(rest, key=lambda i: sum(1 / (1 + times[c]) ** 2 for c in held[i])))
         times.update(held[labelled[-1]])
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)  # of an interrupted run of this very function
-    for part, kind, ids in (("images", "images", chosen.ids), ("masks", "labels", labelled)):
-        (partial / part).mkdir(parents=True)
-        for file in (chosen.path(i, kind) for i in ids):
-            shutil.copyfile(file, partial / part / file.name)
+    for name, ids, part in (("images", files, 0), ("labels", labelled, 1)):
+        (partial / name).mkdir(parents=True)
+        for source in (files[i][part] for i in ids):
+            shutil.copyfile(source, partial / name / source.name)
+    if class_list:
+        (partial / "classes.yaml").write_text(class_list)
     return partial.rename(folder)
 
 
 # %%
+credit = ""
 if images_dir is None:
-    name = f"demo-scrap-{demo_images}-{demo_labels}"
-    images_dir = demo_folder(Path(results_dir) / "cache" / name)
-folder = open_folder(images_dir, classes_file)
-Markdown(f"**{folder.root.name}**: {len(folder.files)} images, {len(folder.labelled)} labelled.")
+    files, held, class_list, credit = demo_files()
+    name = f"demo-{'belt' if credit else 'scrapsim'}-{demo_images}-{demo_labels}"
+    images_dir = demo_folder(Path(results_dir) / "cache" / name, files, held, class_list)
+    adapt = False  # these are no photographs of steel, or renders themselves
+start = load(model_file) if model_file else starting_model()
+start = replace(start, side=side or start.side)
+folder = open_folder(images_dir, classes_file, start.classes)
+whose = f" The photographs, and so their pictures here: {credit}." if credit else ""
+Markdown(f"{folder}.{whose}")
 
 # %% [markdown]
 # ## The classes
 #
-# They are words, not weights: `classes.yaml` in the folder names them, the normal one first. Without one
-# they are ScrapSim's.
+# They are words, not weights: `classes.yaml` in the folder names them, the normal one first.
 
 # %%
-counts = pd.Series(
-    [
-        o["class"]
-        for r in folder.images(list(folder.labelled)).meta.values()
-        for o in r["instances"]
-    ],
-    dtype=object,
-).value_counts()
+own = folder.images(list(folder.labelled))
+counts = Counter(o["class"] for record in own.meta.values() for o in record["instances"])
 pd.DataFrame(
     {
         "class": [c.name for c in folder.classes],
         "words": [", ".join(c.words) for c in folder.classes],
-        "labelled objects": [int(counts.get(c.slug, 0)) for c in folder.classes],
+        "labelled objects": [counts[c.slug] for c in folder.classes],
     }
 )
 
 # %% [markdown]
-# ## The model to start from
+# ## What will be done
+#
+# What is learned, what that assumes and how long it takes is decided in `scrapseg/app/plan.py`.
 
 # %%
-segmenter = starting_model(folder.classes)
-segmenter = replace(segmenter, side=side or segmenter.side)
-Markdown(
-    f"Start: {segmenter.origin}. Images are looked at with at most {segmenter.side} pixels a side."
-)
+planned = plan(
+    folder, start, own=bool(model_file), adapt=adapt, minutes=minutes,
+    threshold=threshold, recall=recall,
+)  # fmt: skip
+Markdown("\n".join(f"- {note}" for note in planned.notes))
 
 # %% [markdown]
-# ## Training on the labels, if there are any
+# ## Adaptation without labels
+#
+# Rendered impurities are pasted into the photographs, and the photographs' own pieces as distractors, so that no
+# edge becomes the mark of an impurity; what the model is sure of already is not called steel. What is pasted is of
+# ScrapSim's eight classes; of others the model may unlearn some.
+
+# %%
+before, starts = start.with_classes(folder.classes), {}
+if planned.adapt:
+    photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
+    starts["adapted"] = adaptation.adapt(before, photos, scenes, minutes=planned.adapt, seed=seed)
+starts["own" if model_file else "scrapsim"] = before
+segmenter = next(iter(starts.values()))
+if threshold is not None:
+    segmenter = replace(segmenter, threshold=threshold)
+Markdown(f"Now: {segmenter.origin}.")
+
+# %% [markdown]
+# ## Training on the labels
 #
 # The labelled images are dealt into folds, and each fold is predicted by a model that was trained on the
-# others. Those predictions choose the number of steps and the threshold, and they say what is missed; but
-# a fold is measured with what the *other* folds chose, never with what was chosen on its own predictions.
+# others. Those predictions choose where to start, how long to train and the threshold, and they say what is missed;
+# but a fold is measured with what the *other* folds chose, never with what was chosen on its own predictions.
 # The model that is kept then learns from all labelled images, with what all folds together choose.
 
 # %%
-options = {"steps": own_steps, "batch_size": batch_size, "crop": crop, "seed": seed}
-config = TrainConfig(**options, evals=3, **rates("scrapseg"))
-tuned = (
-    tune(segmenter, folder, config, minutes=own_steps / 12, folds=folds)
-    if folder.labelled
-    else None
-)
-curve = None
-if tuned:
+config = TrainConfig(batch_size=batch_size, crop=crop, seed=seed, **rates("scrapseg"))
+tuned, curve = None, None
+if planned.train:
+    if not model_file:
+        starts["aligned"] = starting_model(folder.classes, shipped=False)
+        starts["aligned"] = replace(starts["aligned"], side=start.side)
+    tuned = tune(starts, folder, config, minutes=planned.train, threshold_of=planned.threshold_of)
     segmenter = tuned.segmenter
-    mean = (
-        tuned.history.groupby("step", as_index=False).mean(numeric_only=True).drop(columns="fold")
-    )
-    curve = figures.training_curves(mean)
+    mean = tuned.history.groupby("step", as_index=False).mean(numeric_only=True)
+    curve = figures.training_curves(mean.drop(columns="fold"))
     display(curve)
 
 # %% [markdown]
 # ## What is missed
 #
-# Each labelled image is judged by a model that was not trained on it, with steps and a threshold that were
-# not chosen on it. An object counts as found when half of its pixels are flagged, as everywhere in ScrapSeg.
+# An object counts as found when half of its pixels are flagged, as everywhere in ScrapSeg.
 
 # %%
+text = "Nothing is measured, for want of labels: look at the pictures, and label a few images."
 if tuned:
     s = tuned.summary
-    display(
-        tuned.objects.groupby("class")["found"]
-        .agg(["size", "sum"])
-        .set_axis(["objects", "found"], axis=1)
-    )
+    found = tuned.objects.groupby("class")["found"].agg(["size", "sum"])
+    display(found.set_axis(["objects", "found"], axis=1))
     text = (
-        f"{s['found']:.0f} of {s['objects']:.0f} objects found, miss rate {100 * s['miss_rate']:.0f} % "
-        f"(95 % interval {100 * s['miss_low']:.0f} to {100 * s['miss_high']:.0f} %), "
-        f"{s['false_alarms']:.1f} false alarms an image, pixel AP {s['ap']:.2f}, on {s['images']} images "
-        f"in {s['folds']} folds. The model that is kept: {s['step']} steps, threshold {s['threshold']:.3f}."
+        f"{s['found']:.0f} of {s['objects']:.0f} labelled objects are found, miss rate "
+        f"{100 * s['miss_rate']:.0f} % (95 % interval {100 * s['miss_low']:.0f} to "
+        f"{100 * s['miss_high']:.0f} %), with {s['false_alarms']:.1f} false alarms an image, on "
+        f"{s['images']} images in {s['folds']} folds."
     )
-else:
-    text = "No labels: nothing is measured. Look at the pictures, and label a few images."
+    if s["small"]:
+        text += f" {s['small']} objects of fewer than 25 pixels are not counted."
 Markdown(text)
 
 # %% [markdown]
 # ## All images
+#
+# Some are looked at with the model as it was before, too: where did it change its mind?
 
 # %%
 out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.root.name}"))
-writer, embeddings = Writer(out, folder.classes), []
+writer, embeddings, changes, ids = Writer(out, folder.classes), [], {}, list(folder.files)
+compared = set(ids[:: -(-len(ids) // COMPARED)]) if planned.adapt or tuned else set()
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     prediction = segmenter.predict(file)
     writer.add(id, file, prediction, propose=id not in folder.labelled)
     embeddings.append(prediction.embedding)
+    if id in compared:
+        first = before.predict(prediction.image)
+        changes[id] = (first.label != prediction.label).mean()
+        thumbnail = Image.fromarray(tinted(first, folder.classes, 320))
+        save_image(out / "before" / f"{id}.jpg", thumbnail, format="jpeg", quality=82)
 images, objects = writer.finish()
-images["stem"] = list(folder.files)
+images["stem"] = ids
 objects.drop(columns=["left", "top", "right", "bottom"]).head(10).round(3)
-
-# %% [markdown]
-# The most suspicious ones:
 
 
 # %%
 @style.styled
-def sheet(stems, cols=4):
-    """Thumbnails of some images, with a legend of the classes that they show."""
-    rows, width = max(1, -(-len(stems) // cols)), style.FULL / cols
-    fig = style.figure(style.FULL, rows * (0.75 * width + 0.18) + 0.45)
-    present = set()
-    for axes in (grid := fig.subplots(rows, cols, squeeze=False)).flat:
+def sheet(pictures, cols=4):
+    """Thumbnails by title (folder, id), with a legend of the classes and whose they are."""
+    rows, width = max(1, -(-len(pictures) // cols)), style.FULL / cols
+    fig = style.figure(style.FULL, rows * (0.75 * width + 0.18) + 0.6)
+    grid, present = fig.subplots(rows, cols, squeeze=False), set()
+    for axes in grid.flat:
         axes.set_axis_off()
-    for axes, stem in zip(grid.flat, stems, strict=False):
-        axes.imshow(np.asarray(Image.open(out / "thumbnails" / f"{stem}.jpg")))
-        axes.set_title(stem if len(stem) < 24 else f"{stem[:10]}…{stem[-11:]}", pad=2)
-        present |= set(np.unique(Image.open(out / "labels" / f"{stem}.png")).tolist())
+    for axes, (title, (part, id)) in zip(grid.flat, pictures.items(), strict=False):
+        axes.imshow(np.asarray(Image.open(out / part / f"{id}.jpg")))
+        axes.set_title(title if len(title) < 30 else f"{title[:14]}…{title[-14:]}", pad=2)
+        present |= set(np.unique(Image.open(out / "labels" / f"{id}.png")).tolist())
     look = {"edgecolor": "0.3", "linewidth": 0.4}
     shown = [c for c in folder.classes[1:] if c.index in present]
-    style.legend_below(
-        fig, [Patch(facecolor=np.array(c.colour) / 255, label=c.name, **look) for c in shown]
-    )
+    colours = [Patch(facecolor=np.array(c.colour) / 255, label=c.name, **look) for c in shown]
+    style.legend_below(fig, colours)
+    if credit:
+        fig.suptitle(f"photographs: {credit}", fontsize=6)
     return style.as_jpeg(fig, dpi=130)
 
 
-sheet(list(images.sort_values("score", ascending=False)["stem"].head(8)))
+# %%
+changed = sorted(changes, key=changes.get, reverse=True)[:4]
+if changed:
+    pairs = {f"before: {id}": ("before", id) for id in changed}
+    display(sheet(pairs | {f"after: {id}": ("thumbnails", id) for id in changed}))
+
+# %% [markdown]
+# The most suspicious ones now:
+
+# %%
+suspicious = list(images.sort_values("score", ascending=False)["stem"].head(8))
+sheet({id: ("thumbnails", id) for id in suspicious})
 
 # %% [markdown]
 # ## Which to label next
 #
-# Those the model is least sure of, as unlike as possible to one another and to what is labelled already.
+# Those the model is least sure of, as unlike as possible to one another and to what is labelled. On ScrapSim such a
+# list was not better than random picks (`results/full/tables/label_help.csv`): a convenience, no promise.
 
 # %%
-ids = list(folder.files)
-order = label_next(
-    np.stack(embeddings),
-    images["uncertainty"],
-    [ids.index(i) for i in folder.labelled],
-    next_images,
-)
+labelled = [ids.index(i) for i in folder.labelled]
+order = label_next(np.stack(embeddings), images["uncertainty"], labelled, next_images)
 to_label = list(images["stem"].iloc[order])
-sheet(to_label)
-
-# %% [markdown]
-# Is such a list better than random picks? Measured on ScrapSim (`python -m making.studies label_help`): from 4
-# to 8 shots in two rounds, either way from the same start; means over the seeds, and help minus
-# random for each of them.
-
-# %%
-study = Path("../results/full/tables/label_help.csv")
-if study.is_file():
-    rounds = pd.read_csv(study)
-    last = rounds[rounds["round"] == rounds["round"].max()].pivot(index="seed", columns="arm")
-    gain = pd.DataFrame({m: last[m]["help"] - last[m]["random"] for m in ("ap", "miou_impurity")})
-    means = rounds.groupby(["round", "arm"])[["images", "ap", "miou_impurity"]].mean()
-    better = int((gain["ap"] > 0).sum())
-    verdict = f"The list beat random picks in {better} of {len(gain)} seeds, in pixel AP by "
-    verdict += f"{100 * gain['ap'].mean():+.1f} points on average"
-    verdict += "." if better == len(gain) else ": no gain to rely on."
-    display(means.round(3), gain.round(3), Markdown(verdict))
+Markdown(", ".join(to_label))
 
 # %% [markdown]
 # ## The report and the model
 
 # %%
 segmenter.save(out / "model" / "model.safetensors")
+took = f"It took {(time.perf_counter() - began) / 60:.1f} minutes."
 report = write_report(
-    out, folder.root.name, images, folder.classes,
-    origin=segmenter.origin, threshold=segmenter.threshold, to_label=to_label,
-    summary=tuned.summary if tuned else None, curve=curve._repr_png_() if curve else None,
+    out, folder.root.name, images, folder.classes, origin=segmenter.origin,
+    threshold=segmenter.threshold, notes=[*planned.notes, took], credit=credit,
+    changed=changed, to_label=to_label, summary=tuned.summary if tuned else None,
+    curve=curve._repr_png_() if curve else None,
 )  # fmt: skip
 found = images[images["objects"] > 0]
 Markdown(
-    f"**Answer.** {len(found)} of {len(images)} images show something that is not steel, {len(objects)} "
-    f"objects in all. {text} Everything is in `{report.parent.name}/`, `report.html` first."
+    f"**Answer.** {len(found)} of {len(images)} images show something that is not "
+    f"{folder.classes[0].name}, {len(objects)} objects in all. {text} Everything is in "
+    f"`{report.parent.name}/`, `report.html` first."
 )

@@ -206,13 +206,17 @@ def apply(
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
     classes: Annotated[Path | None, typer.Option(help="a classes.yaml")] = None,
     side: Annotated[int | None, typer.Option(min=32, help="longer side, in pixels")] = None,
-    steps: Annotated[int, typer.Option(help="of training, at most")] = 60,
-    folds: Annotated[int, typer.Option(help="parts of the labelled images")] = 2,
+    model: Annotated[Path | None, typer.Option(help="a saved model to go on with")] = None,
+    adapt: Annotated[bool | None, typer.Option(help="to the images without labels")] = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="for everything")] = 5,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="by hand")] = None,
+    recall: Annotated[float | None, typer.Option(min=0, max=1, help="or by recall")] = None,
 ) -> None:
-    """Find what is in a folder of your own images; train on its labels first if it has any."""
+    """Find what is in a folder of your own images; learn from them first, labelled or not."""
     from scrapseg.app.apply import apply
 
-    print(os.path.relpath(apply(data, out, classes, side, steps=steps, folds=folds)))
+    options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
+    print(os.path.relpath(apply(data, out, classes, side, model=model, **options)))
 
 
 @command

@@ -70,3 +70,9 @@ def test_installed_alone_it_predicts_as_the_checkout_does(wheel, tmp_path):
     here = scrapseg.load().predict(image)
     assert np.array_equal(here.label, label)
     assert image_score == pytest.approx(here.image_score, abs=1e-4)
+
+    apply = [python, "-I", "-m", "scrapseg", "apply", "."]
+    done = subprocess.run(apply, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1, done.stderr
+    assert "run this in a checkout of the repository" in done.stderr
+    assert not (site / "results").exists() and not (tmp_path / "results").exists()

@@ -1,4 +1,4 @@
-"""Own images: check a folder of them and run notebook 07 on it.
+"""Own images: check a folder of them, say what will be done, and run notebook 07 on it.
 
 The folder is only read. What comes out, the executed notebook and its log among it, goes to a
 folder that this run alone has made, so that several runs can go on at once. See
@@ -7,12 +7,15 @@ folder that this run alone has made, so that several runs can go on at once. See
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
-from scrapseg.app.finetune import deal
 from scrapseg.app.outputs import new_folder
+from scrapseg.app.plan import plan
+from scrapseg.data.base import MissingFile
 from scrapseg.data.folder import open_folder
 from scrapseg.files import REPOSITORY
+from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import notebook
 
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
@@ -24,30 +27,40 @@ def apply(
     classes: str | Path | None = None,
     side: int | None = None,
     *,
-    steps: int = 60,
-    folds: int = 2,
+    model: str | Path | None = None,
+    minutes: float = 5.0,
+    **options: float | bool | None,
 ) -> Path:
-    """Find what is in a folder of images; train on its labels first if it has any.
+    """Find what is in a folder of images; first learn from them as `plan.plan` says.
 
     Args:
         data: folder with images, and labels if there are any.
         out: folder to make, by default results/apply/<name of data>; the name gets a number where
             there is one already.
-        classes: class list, by default classes.yaml of the folder, else ScrapSim's nine.
+        classes: class list, by default classes.yaml of the folder, else the model's.
         side: longer side in pixels at which images are looked at, by default the model's.
-        steps: of training, at most. folds: of the labelled images.
+        model: a saved one to begin with, by default the one that comes along.
+        minutes, options: of `plan.plan`; these are adapt, threshold and recall.
 
     Returns:
         The report, an HTML page in the folder that was made.
 
     Raises:
-        DataError: the folder cannot be used, or has labels but too few; nothing was made then.
+        DataError, SegmenterError: folder, model and options do not go together; nothing was made.
+        MissingFile: this is not a checkout.
         NotebookError: the notebook failed; its log is named.
     """
-    folder = open_folder(data, classes)
+    if not NOTEBOOK.is_file():
+        raise MissingFile(
+            f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
+            'or use scrapseg.load().predict("photo.jpg")'
+        )
+    start = load(model) if model else starting_model()
+    start = replace(start, side=side or start.side)
+    folder = open_folder(data, classes, start.classes)
     print(folder)
-    if folder.kind:
-        deal(folder.images(list(folder.labelled)), folds)  # too few labels, said early
+    planned = plan(folder, start, own=bool(model), minutes=minutes, **options)
+    print(*planned.notes, sep="\n")
     name = folder.root.resolve().name
     made = new_folder(out or REPOSITORY / "results" / "apply" / name).resolve()
     values = {
@@ -56,10 +69,11 @@ def apply(
         "classes_file": str(Path(classes).resolve()) if classes else None,
         "out_dir": str(made),
         "side": side,
-        "own_steps": steps,
-        "folds": folds,
+        "model_file": str(Path(model).resolve()) if model else None,
+        "minutes": minutes,
         "crop": 256,
         "next_images": 8,
+        **options,
     }
     log = made / "run.log"
     try:

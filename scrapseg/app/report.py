@@ -25,6 +25,9 @@ def write_report(
     *,
     origin: str,
     threshold: float,
+    notes: Sequence[str] = (),
+    credit: str = "",
+    changed: Sequence[str] = (),
     to_label: Sequence[str] = (),
     summary: dict[str, float] | None = None,
     curve: bytes | None = None,
@@ -34,6 +37,9 @@ def write_report(
     Args:
         images: what `Writer.finish` gave, with a column `stem`: the image's id.
         origin, threshold: of the model.
+        notes: of `plan.Plan`. credit: of whoever took the photographs, put beside each.
+        changed: ids of images to show before and after learning; of what was found before there are
+            thumbnails in `before/`.
         to_label: ids of the images to label next, the most useful first.
         summary: of `tune.Tuned`. curve: its training curves as PNG.
     """
@@ -52,6 +58,9 @@ def write_report(
         version=__version__,
         origin=origin,
         threshold=threshold,
+        notes=notes,
+        credit=credit,
+        changed=[by_stem[stem] for stem in changed],
         images=rows,
         classes=table,
         to_label=[by_stem[stem] for stem in to_label],

@@ -1,4 +1,4 @@
-"""Several runs on one folder at once: each has its own folder, notebook and log."""
+"""`make apply`: what it makes and says; several runs on one folder at once."""
 
 from __future__ import annotations
 
@@ -8,10 +8,19 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from PIL import Image
+from typer.testing import CliRunner
 
+import scrapseg
+from scrapseg.__main__ import app as command
 from scrapseg.app import apply as app
+from scrapseg.app.finetune import Tuned
+from scrapseg.data.base import MissingFile
+from scrapseg.models.segmenter import Segmenter, SegmenterError, replace, starting_model
+from scrapseg.report import notebook
 
 
 @pytest.fixture
@@ -20,11 +29,12 @@ def images(tmp_path: Path) -> Path:
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "a.jpg")
+    Image.fromarray(255 - noise).save(folder / "b.jpg")
     return folder
 
 
 def test_runs_at_the_same_time_do_not_meet(images, tmp_path, monkeypatch):
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=60)
 
     def execute(source, values, out, log):
         assert source.is_file()
@@ -42,3 +52,112 @@ def test_runs_at_the_same_time_do_not_meet(images, tmp_path, monkeypatch):
         for path in (folder / "notebook.ipynb", folder / "run.log"):
             parameters = json.loads(path.read_text())
             assert parameters["side"] == side and parameters["out_dir"] == str(folder)
+
+
+def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
+    seen = {}
+    monkeypatch.setattr(app.notebook, "execute", lambda source, values, *_: seen.update(values))
+    arguments = [str(images), "--out", str(tmp_path / "out"), "--no-adapt", "--minutes", "2"]
+    done = CliRunner().invoke(command, ["apply", *arguments, "--threshold", "0.3"])
+    assert done.exit_code == 0, done.output
+    assert "nothing is measured" in done.output and "0.3, set by hand" in done.output
+    assert seen["adapt"] is False and seen["minutes"] == 2 and seen["threshold"] == 0.3
+    assert set(seen) <= set(notebook.defaults(app.NOTEBOOK))
+
+
+def test_nothing_is_made_outside_a_checkout_or_without_the_model(images, tmp_path, monkeypatch):
+    with pytest.raises(SegmenterError, match="no such model"):
+        app.apply(images, tmp_path / "out", model=tmp_path / "none.safetensors")
+    monkeypatch.setattr(app, "NOTEBOOK", tmp_path / "notebooks/07.py")
+    with pytest.raises(MissingFile, match="checkout of the repository"):
+        app.apply(images, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+# The notebook itself, in this process -------------------------------------------------------------
+
+
+@pytest.fixture
+def run(tiny_scrapsim, tmp_path, monkeypatch):
+    """Runs notebook 07's cells with parameters and gives its variables."""
+    cells = notebook.cells_of(notebook.read(app.NOTEBOOK))
+    monkeypatch.chdir(app.NOTEBOOK.parent)
+
+    def run(folder: Path, **parameters) -> dict:
+        values = {"images_dir": str(folder), "out_dir": str(tmp_path / "out"), "minutes": 0.1}
+        values |= {"data_dir": str(tiny_scrapsim), "side": 64} | parameters
+        space: dict = {}
+        for kind, source, tags in cells:
+            if kind == "code":
+                exec(source, space)
+                space |= values if "parameters" in tags else {}
+        return space
+
+    return run
+
+
+@pytest.fixture
+def adapted(monkeypatch):
+    """Adaptation that takes no time: a model with another origin; and what it was called with."""
+    calls = []
+
+    def adapt(start: Segmenter, photos, scrapsim, *, minutes, seed=0, side=None) -> Segmenter:
+        calls.append((len(photos), scrapsim.split, minutes))
+        return replace(start, origin="adapted", threshold=0.2)
+
+    monkeypatch.setattr("scrapseg.train.adapt.adapt", adapt)
+    return calls
+
+
+def test_without_labels_the_model_is_adapted_and_the_report_says_what_was_assumed(
+    images, run, monkeypatch
+):
+    monkeypatch.setattr("scrapseg.train.adapt.STEPS", (2, 2))
+    space = run(images)
+    out, shipped = space["out"], starting_model().model.state_dict()
+    kept = scrapseg.load(out / "model").model.state_dict()
+    assert any(not torch.equal(kept[name], shipped[name]) for name in kept)
+    text = (out / "report.html").read_text()
+    assert "2 images to show mostly steel" in text and "nothing here is measured" in text
+    assert "Before and after" in text and {p.stem for p in (out / "before").iterdir()} == {"a", "b"}
+
+
+def test_a_saved_model_goes_over_a_new_folder_as_it_is(images, run, adapted, tmp_path):
+    saved = replace(starting_model(shipped=False), threshold=0.13)
+    saved.save(tmp_path / "model/m.safetensors")
+    out = run(images, model_file=str(tmp_path / "model"))["out"]
+    assert not adapted and not (out / "before").exists()
+    expected = replace(saved, side=64).predict(images / "a.jpg").label
+    assert np.array_equal(np.array(Image.open(out / "labels/a.png")), expected)
+    assert "Before and after" not in (out / "report.html").read_text()
+
+
+def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
+    images, run, adapted, monkeypatch
+):
+    (images / "masks").mkdir()
+    label = np.zeros((60, 80), np.uint8)
+    label[10:30, 10:40] = 1
+    for k in range(4):
+        Image.fromarray(np.full((60, 80, 3), 50 * k, np.uint8)).save(images / f"{k}.png")
+        Image.fromarray(label).save(images / f"masks/{k}.png")
+    calls = {}
+
+    def tune(starts, folder, config, *, minutes, threshold_of):
+        calls.update(starts=starts, minutes=minutes)
+        history = pd.DataFrame({"fold": [1, 2], "step": [5, 5], "loss": [1.0, 1.0], "val": [1, 1]})
+        objects = pd.DataFrame({"class": ["motor"] * 4, "found": [True, True, True, False]})
+        summary = {"objects": 4, "found": 3, "miss_rate": 0.25, "miss_low": 0.05, "miss_high": 0.7}
+        summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3, "ap": 0.5}
+        kept = replace(starts["adapted"], threshold=threshold_of(None, None), origin="tuned")
+        return Tuned(kept, history, objects, summary)
+
+    monkeypatch.setattr("scrapseg.app.finetune.tune", tune)
+    space = run(images, threshold=0.4)
+    ((count, split, minutes),) = adapted
+    assert count == 6 and split == "train" and 0 < minutes < calls["minutes"]
+    assert next(iter(calls["starts"])) == "adapted" and "scrapsim" in calls["starts"]
+    assert scrapseg.load(space["out"] / "model").threshold == 0.4
+    text = " ".join((space["out"] / "report.html").read_text().split())
+    assert "3 labelled objects smaller than 25 pixels" in text and "0.4, set by hand" in text
+    assert "3 of 4 labelled objects are found" in space["text"] and "3 objects of" in space["text"]

@@ -216,12 +216,6 @@ BAD = {
         lambda r: write(r / "a.xml", cvat('<polyline label="cable" points="1,1;2,2"/>')),
         "polyline: a polyline covers no area",
     ),
-    # too little to train on
-    "one label": (lambda r: mask(r / "masks/a.png", box(2)), "1 labelled images, 1 of them with"),
-    "labels of nothing but steel": (
-        lambda r: [mask(r / f"masks/{n}.png", box(0)) for n in "ab"] and None,
-        "0 of them with an impurity",
-    ),
 }
 
 

@@ -1,0 +1,123 @@
+"""What is done with a folder of one's own images, and how the minutes are shared: decided here.
+
+Without labels the model that comes along is adapted to the images. With labels it is adapted first
+and trained on them then. A model of one's own is trained where there are labels, else used as it
+is, and adapted only when asked to. What was decided, and what that assumes, is said in sentences
+that notebook 07 and the report show.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+
+from scrapseg.app.finetune import ThresholdRule, TooFewLabels, at_recall, deal
+from scrapseg.data.base import DataError
+from scrapseg.data.classes import ScrapClass
+from scrapseg.data.folder import OwnFolder
+from scrapseg.models.segmenter import Segmenter, SegmenterError
+
+#: Adaptation's share of the minutes for learning where labels come after it.
+ADAPTATION = 0.4
+#: Minutes that neither learning nor looking at the images takes: start, pieces, report.
+REST = 0.4
+#: Images that are looked at before learning as well, to be compared.
+COMPARED = 12
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is to be done.
+
+    Attributes:
+        adapt, train: minutes of adaptation and of training on the labels; 0 leaves it out.
+        threshold_of: chooses the threshold on labelled images; None where nobody asked for another.
+        notes: what was decided, what that assumes and how long it takes, in sentences.
+    """
+
+    adapt: float
+    train: float
+    threshold_of: ThresholdRule | None
+    notes: list[str]
+
+
+def plan(
+    folder: OwnFolder,
+    start: Segmenter,
+    *,
+    own: bool = False,
+    adapt: bool | None = None,
+    minutes: float = 5.0,
+    threshold: float | None = None,
+    recall: float | None = None,
+) -> Plan:
+    """Decide what is done with a folder.
+
+    Args:
+        start: the model that it begins with. own: it is the user's, not the one that comes along.
+        adapt: whether to adapt it; by default where the class list says that steel is normal.
+        minutes: for everything. Where looking at the images takes more than half of them, learning
+            keeps the other half and all takes longer.
+        threshold: set by hand. recall: share of labelled objects that is to be found.
+
+    Raises:
+        DataError, SegmenterError: the options do not go together.
+    """
+    if own:
+        check_fit(start.classes, folder.classes)
+    trains, notes = True, [f"{len(folder.labelled)} labelled images are trained on."]
+    try:
+        deal(folder.images(list(folder.labelled), limit_side=start.side), folds=2)
+    except TooFewLabels as error:
+        trains, notes = False, [f"{error}. So no label is learned from, and nothing is measured."]
+    if recall is not None and (threshold is not None or not trains):
+        raise DataError(f"RECALL={recall:g} takes labels, and no THRESHOLD beside it. {notes[0]}")
+
+    normal = folder.classes[0]
+    said = " ".join([normal.name, *normal.words]).casefold()
+    steel = re.search(r"\b(steel|iron|ferrous)\b", said)
+    adapts = adapt if adapt is not None else bool(steel) and not own
+    notes.append(
+        f"Adaptation takes these {len(folder.files)} images to show mostly {normal.name}, and what "
+        "else is in view (ground, walls, sky) to be no impurity. ADAPT=no leaves it out."
+        if adapts
+        else "No adaptation to the images: it is left out if asked, for a model of one's own, and "
+        f"where the normal class ({normal.name}) is not steel; ADAPT=yes does it all the same."
+    )
+
+    rule, said = None, "chosen on the labelled images" if trains else "the model's own"
+    if threshold is not None:
+        rule, said = (lambda _, __: threshold), f"{threshold:g}, set by hand"
+    elif recall is not None:
+        rule, said = (
+            partial(at_recall, recall=recall),
+            f"finds {100 * recall:g} % of labelled objects",
+        )
+    notes.append(f"Threshold: {said}.")
+
+    began = time.perf_counter()
+    start.predict(next(iter(folder.files.values())))
+    looking = (time.perf_counter() - began) / 60 * (len(folder.files) + COMPARED) + REST
+    learning = max(minutes - looking, minutes / 2) if adapts or trains else 0.0
+    adaptation = learning * adapts * (ADAPTATION if trains else 1)
+    parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}
+    shares = ", ".join(f"{name} {value:.1f}" for name, value in parts.items() if value)
+    notes.append(f"About {learning + looking:.1f} minutes: {shares}.")
+    return Plan(adaptation, learning - adaptation, rule, notes)
+
+
+def check_fit(known: Sequence[ScrapClass], wanted: Sequence[ScrapClass]) -> None:
+    """Whether a model of one's own can go on with a class list: the model's, or more at its end.
+
+    Raises:
+        SegmenterError: it cannot.
+    """
+    old, new = ([c.slug for c in classes] for classes in (known, wanted))
+    if new[: len(old)] != old:
+        raise SegmenterError(
+            f"the model knows {', '.join(old)}, the class list names {', '.join(new)}; begin it "
+            "with the model's classes in their order, or leave MODEL out"
+        )

@@ -1,0 +1,134 @@
+"""What is decided for a folder of own images, before anything is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scrapseg.app.finetune import at_recall
+from scrapseg.app.plan import plan
+from scrapseg.data.base import DataError
+from scrapseg.data.classes import CLASSES
+from scrapseg.data.folder import OwnFolder, open_folder
+from scrapseg.models.segmenter import Segmenter, SegmenterError
+
+SIDE = 64
+
+
+@dataclass(frozen=True)
+class Quick(Segmenter):
+    """A model that looks at an image in no time."""
+
+    def predict(self, image):
+        return None
+
+
+START = Quick(None, list(CLASSES))
+
+
+def folder_of(
+    root: Path, images: int = 6, labels: int = 0, object_side: int = 20, classes: str = ""
+) -> OwnFolder:
+    """Images of which some have a mask with one object."""
+    (root / "masks").mkdir(parents=True)
+    label = np.zeros((SIDE, SIDE), np.uint8)
+    label[10 : 10 + object_side, 10 : 10 + object_side] = 1
+    for k in range(images):
+        Image.fromarray(np.full((SIDE, SIDE, 3), 40 * k, np.uint8)).save(root / f"{k}.png")
+        if k < labels:
+            Image.fromarray(label).save(root / "masks" / f"{k}.png")
+    if classes:
+        (root / "classes.yaml").write_text(classes)
+    return open_folder(root, default=START.classes)
+
+
+def test_without_labels_all_minutes_of_learning_are_adaptation(tmp_path):
+    planned = plan(folder_of(tmp_path), START, minutes=5)
+    assert planned.train == 0 and 4 < planned.adapt < 5
+    text = " ".join(planned.notes)
+    assert "6 images to show mostly steel" in text and "ADAPT=no" in text
+    assert "nothing is measured" in text and "About 5.0 minutes" in text
+
+
+def test_with_labels_both_share_the_minutes(tmp_path):
+    planned = plan(folder_of(tmp_path, labels=4), START, minutes=5)
+    alone = plan(folder_of(tmp_path / "b", labels=4), START, minutes=5, adapt=False)
+    assert 0 < planned.adapt < planned.train < alone.train < 5 and alone.adapt == 0
+    assert planned.adapt + planned.train == pytest.approx(alone.train, abs=0.1)
+    assert "mostly" not in " ".join(alone.notes)
+
+
+def test_many_images_leave_learning_its_half_and_the_time_says_so(tmp_path, monkeypatch):
+    clock = iter([0.0, 60.0])  # a minute an image
+    monkeypatch.setattr("scrapseg.app.plan.time.perf_counter", lambda: next(clock))
+    planned = plan(folder_of(tmp_path), START, minutes=4)
+    assert planned.adapt == 2
+    assert "About 20.4 minutes" in planned.notes[-1]  # 6 images, 12 compared ones, 2 and the rest
+
+
+@pytest.mark.parametrize(
+    ("labels", "side", "said"),
+    [(2, 20, "2 labelled images, 2 of them with an impurity"), (6, 4, "6 labelled images, 0 of")],
+)
+def test_too_few_labels_are_said_and_the_images_taken_as_without(tmp_path, labels, side, said):
+    planned = plan(folder_of(tmp_path, labels=labels, object_side=side), START)
+    assert said in planned.notes[0] and "at least 4" in planned.notes[0]
+    assert planned.train == 0 and planned.adapt > 0
+
+
+def test_what_is_not_mostly_steel_is_not_taken_for_it(tmp_path):
+    belt = folder_of(tmp_path, classes="belt: {words: [environment, conveyor belt]}\ncopper:\n")
+    planned = plan(belt, START)
+    assert planned.adapt == 0 and "normal class (belt) is not steel" in planned.notes[1]
+    assert plan(belt, START, adapt=True).adapt > 0
+
+
+def test_a_model_of_ones_own_is_used_as_it_is(tmp_path):
+    folder = folder_of(tmp_path)
+    planned = plan(folder, START, own=True)
+    assert planned.adapt == planned.train == 0
+    assert plan(folder, START, own=True, adapt=True).adapt > 0
+
+
+def test_class_lists_that_do_not_fit(tmp_path):
+    own = replace(START, classes=CLASSES[:3])
+    with pytest.raises(SegmenterError, match="knows steel, motor, cable, the class list names"):
+        plan(folder_of(tmp_path, classes="steel:\ncable:\nmotor:\n"), own, own=True)
+    longer = folder_of(tmp_path / "b", classes="steel:\nmotor:\ncable:\nbattery:\n", labels=4)
+    assert plan(longer, own, own=True).train > 0
+
+
+def test_a_model_brings_its_classes_where_the_folder_names_none(tmp_path):
+    folder_of(tmp_path, labels=1)
+    assert len(open_folder(tmp_path, default=CLASSES[:3]).classes) == 3
+
+
+def test_recall_takes_labels_and_no_threshold_beside_it(tmp_path):
+    with pytest.raises(DataError, match=r"RECALL=0.9 takes labels.*0 labelled images"):
+        plan(folder_of(tmp_path), START, recall=0.9)
+    labelled = folder_of(tmp_path / "b", labels=4)
+    with pytest.raises(DataError, match="no THRESHOLD beside it"):
+        plan(labelled, START, recall=0.9, threshold=0.5)
+    assert "finds 90 % of labelled objects" in " ".join(plan(labelled, START, recall=0.9).notes)
+    by_hand = plan(labelled, START, threshold=0.25)
+    assert by_hand.threshold_of(None, None) == 0.25 and "0.25, set by hand" in by_hand.notes[2]
+
+
+@pytest.mark.parametrize("recall", [0.0, 0.3, 0.5, 0.9, 1.0])
+def test_the_threshold_of_a_recall_is_the_highest_that_reaches_it(tmp_path, recall):
+    folder = folder_of(tmp_path, labels=6)
+    images = folder.images(list(folder.labelled))
+    rng = np.random.default_rng(0)
+    scores = {id: rng.random((SIDE, SIDE), np.float32) * rng.random() for id in images.ids}
+    inside = np.s_[10:30, 10:30]
+
+    def share(threshold: float) -> float:
+        return np.mean([(s[inside] >= threshold).mean() >= 0.5 for s in scores.values()])
+
+    threshold = at_recall(images, scores, recall)
+    assert share(threshold) >= recall
+    assert share(np.nextafter(np.float32(threshold), np.float32(1))) < max(recall, 1 / 6)
