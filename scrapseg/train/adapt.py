@@ -64,6 +64,9 @@ class AdaptConfig(TrainConfig):
         photos: share of the training crops that are photographs, 0..1.
         distractors: share of the pasted pieces that are cut out of photographs, 0..1.
         surer: pixels whose score is above this before adaptation have no label; 1 ignores none.
+        rounds: the steps are taken in this many parts. From the second on (self-training, as in
+            DAFormer, arXiv:2111.14887) a pixel whose score is above `labelled` is labelled with
+            its most likely impurity, one above a half has no label.
         scale: bounds of a rendered piece's magnification.
         camera: probability of each of blur, noise and compression on a photograph's crop.
     """
@@ -76,6 +79,8 @@ class AdaptConfig(TrainConfig):
     photos: float = 0.5
     distractors: float = 0.25
     surer: float = 0.9
+    rounds: int = 1
+    labelled: float = 0.95
     scale: tuple[float, float] = (0.5, 2.2)
     camera: float = 0.3
 
@@ -132,22 +137,22 @@ def _blended(alpha: Tensor) -> Tensor:
 
 
 class Photos(Dataset[tuple[Tensor, Tensor]]):
-    """Photographs as images of steel: label 0, `IGNORED` where there may be an impurity.
+    """Photographs as labelled images.
 
     Args:
-        images: uint8 (3, H, W). unknown: bool (H, W) each. transform: see `SegDataset`.
+        images: uint8 (3, H, W). labels: uint8 (H, W) each, see `photo_labels`.
+        transform: see `SegDataset`.
     """
 
-    def __init__(self, images: Sequence[Tensor], unknown: Sequence[Tensor], transform: Any) -> None:
-        self.images, self.unknown, self.transform = images, unknown, transform
+    def __init__(self, images: Sequence[Tensor], labels: Sequence[Tensor], transform: Any) -> None:
+        self.images, self.labels, self.transform = images, labels, transform
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        label = torch.where(self.unknown[index], IGNORED, 0).to(torch.uint8)
         image = tv_tensors.Image(self.images[index].clone())
-        return self.transform(image, tv_tensors.Mask(label))
+        return self.transform(image, tv_tensors.Mask(self.labels[index].clone()))
 
 
 def photo_transform(
@@ -214,48 +219,71 @@ def adapt(
     images = read_photos(photos, start.side, seed)
     base = start.with_classes(CLASSES)
     config = AdaptConfig(seed=seed)
-    unknown = unsure_of_steel(base, images, config.surer)
+    labels = photo_labels(base, images, config.surer)
     step_s = measured(Budget(0, 0, 0, 0), base.model, config, "cpu").step_s
     spent = time.perf_counter() - clock
-    # Loading takes a quarter of a step's time besides; the threshold costs what `unknown` did.
+    # Loading takes a quarter of a step's time besides; the threshold costs what `labels` did.
     steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
-    adapted = adapt_model(base, images, unknown, scrapsim, config).with_classes(start.classes)
+    adapted = adapt_model(base, images, labels, scrapsim, config).with_classes(start.classes)
     val = ScrapSim(scrapsim.root, "val", verify=False)
-    return replace(adapted, threshold=choose_threshold(adapted, images, unknown, val, seed))
+    return replace(adapted, threshold=choose_threshold(adapted, images, labels, val, seed))
 
 
-def unsure_of_steel(start: Segmenter, images: Sequence[np.ndarray], surer: float) -> list[Tensor]:
-    """Where each photograph may show an impurity, bool (H, W): the score is above `surer`."""
-    if surer >= 1:
-        return [torch.zeros(image.shape[:2], dtype=torch.bool) for image in images]
-    bar = tqdm(images, desc="where it is sure of an impurity", unit="photograph", leave=False)
-    return [1 - start.probabilities(image)[0][0] > surer for image in bar]
+def photo_labels(
+    segmenter: Segmenter, images: Sequence[np.ndarray], ignored: float, labelled: float = 1.0
+) -> list[Tensor]:
+    """Labels uint8 (H, W) of photographs of mostly steel, by what a model says of them.
+
+    A pixel whose score is above `labelled` is of its most likely impurity, one above `ignored` is
+    `IGNORED`, all others are steel, 0.
+    """
+    if ignored >= 1:
+        return [torch.zeros(image.shape[:2], dtype=torch.uint8) for image in images]
+    labels = []
+    for image in tqdm(images, desc="where impurities may be", unit="photograph", leave=False):
+        p = segmenter.probabilities(image)[0]
+        label = torch.where(1 - p[0] > ignored, IGNORED, 0)
+        label = torch.where(1 - p[0] > labelled, 1 + p[1:].argmax(0), label)
+        labels.append(label.to(torch.uint8))
+    return labels
 
 
 def adapt_model(
     start: Segmenter,
     images: Sequence[np.ndarray],
-    unknown: Sequence[Tensor],
+    labels: Sequence[Tensor],
     scrapsim: LabelledImages,
     config: AdaptConfig,
 ) -> Segmenter:
-    """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes."""
-    model = copy.deepcopy(start.model)
+    """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes.
+
+    Args:
+        images: uint8 (H, W, 3), as large as they are looked at. labels: see `photo_labels`.
+    """
+    adapted = replace(start, model=copy.deepcopy(start.model))
+    model = adapted.model
     torch.manual_seed(config.seed)
     photos = [as_tensor(image) for image in images]
     pieces = cutouts(scrapsim, scrapsim.ids)
     norm = model.mean, model.std
+    real = photo_transform(*norm, pieces, photos, config)
     rendered = train_transform(config.crop, *norm, pieces, config.paste)
-    real = Photos(photos, unknown, photo_transform(*norm, pieces, photos, config))
+    scenes = SegDataset(scrapsim, transform=rendered)
     shares = [
         (1 - config.photos) * balanced_weights(scrapsim, scrapsim.ids),
-        torch.full((len(real),), config.photos / len(real), dtype=torch.float64),
+        torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64),
     ]
-    data = ConcatDataset([SegDataset(scrapsim, transform=rendered), real])
-    fit(model, data, torch.cat(shares), lambda _: 0.0, config, label="adapt")
+    part = replace(config, steps=config.steps // config.rounds)
+    for number in range(config.rounds):
+        if number:
+            labels = photo_labels(adapted, images, 0.5, config.labelled)
+        data = ConcatDataset([scenes, Photos(photos, labels, real)])
+        part = replace(part, seed=config.seed + 1000 * number)
+        fit(model, data, torch.cat(shares), lambda _: 0.0, part, label="adapt")
+        model.eval()
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
-    return replace(start, model=model.eval(), origin=origin)
+    return replace(adapted, origin=origin)
 
 
 def as_tensor(image: np.ndarray) -> Tensor:
@@ -266,25 +294,24 @@ def as_tensor(image: np.ndarray) -> Tensor:
 def choose_threshold(
     segmenter: Segmenter,
     images: Sequence[np.ndarray],
-    unknown: Sequence[Tensor],
+    labels: Sequence[Tensor],
     scrapsim: LabelledImages,
     seed: int = 0,
 ) -> float:
     """The threshold with the highest binary mIoU on photographs with rendered pieces laid on them.
 
     Args:
-        images, unknown: as of `adapt_model`; pixels that may show an impurity do not count.
+        images, labels: as of `adapt_model`; pixels without a label do not count.
         scrapsim: whose pieces are laid on them; none that was trained with.
     """
-    shown = list(zip(images, unknown, strict=True))[:THRESHOLD_PHOTOS]
+    shown = list(zip(images, labels, strict=True))[:THRESHOLD_PHOTOS]
     photos = [as_tensor(image) for image, _ in shown]
     lay = PasteOntoPhotos(cutouts(scrapsim, scrapsim.ids), photos, AdaptConfig())
     scores, truths = [], []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for photo, (_, hidden) in zip(photos, shown, strict=True):
-            mask = torch.where(hidden, IGNORED, 0).to(torch.uint8)
-            image, mask = lay(tv_tensors.Image(photo), tv_tensors.Mask(mask))
+        for photo, (_, label) in zip(photos, shown, strict=True):
+            image, mask = lay(tv_tensors.Image(photo), tv_tensors.Mask(label))
             p = segmenter.probabilities(image.permute(1, 2, 0).numpy())[0]
             scores.append((1 - p[0])[mask != IGNORED].numpy())
             truths.append((mask[mask != IGNORED] > 0).numpy())

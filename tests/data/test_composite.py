@@ -1,0 +1,121 @@
+"""Composites: exact masks, no photograph in both splits, as many distractors as impurities."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from scrapseg.data.classes import CLASSES
+from scrapseg.data.composite import PIECE_SIDE, SPLIT, Composites, steel_photos
+from scrapseg.data.errors import MissingFile
+
+#: Colours that the drawn photographs have in common with nothing else: grey steel, pure pieces.
+COLOURS = {"motor": (255, 0, 0), "cable": (0, 255, 0), "rubber": (0, 0, 255), "wood": (255, 255, 0)}
+
+
+def save(path: Path, image: np.ndarray) -> None:
+    """Without loss, whatever the ending says."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(image).save(path, format="png")
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory) -> Path:
+    """Flat grey photographs of steel, and photographs of one colour with an outlined square."""
+    root = tmp_path_factory.mktemp("real")
+    for k, row in enumerate(csv.DictReader(SPLIT.open())):
+        save(root / "yard" / row["file"], np.full((360, 480, 3), 60 + k, np.uint8))
+    flat = {slug: np.full((100, 100, 3), colour, np.uint8) for slug, colour in COLOURS.items()}
+    square = [[20, 20], [80, 20], [80, 80], [20, 80]]
+    for k in range(4):
+        save(root / f"motor-outlines/m{k}.jpg", flat["motor"])
+        corners = " ".join(str(v / 100) for xy in square for v in xy)
+        (root / f"motor-outlines/m{k}.txt").write_text(f"0 {corners}\n")
+        save(root / f"cables/images/c{k}.jpg", flat["cable"])
+        mask = np.zeros((100, 100), np.uint8)
+        mask[45:55, 5:95] = 1
+        save(root / f"cables/instances/c{k}_0.png", mask)
+        for slug in ("rubber", "wood"):
+            path = root / f"belt-waste/Atest/{slug}{k}.jpg"
+            save(path, flat[slug])
+            shapes = [{"label": slug, "points": square}, {"label": "brick", "points": square}]
+            record = {"shapes": shapes, "imageWidth": 100, "imageHeight": 100}
+            path.with_suffix(".json").write_text(json.dumps(record))
+    return root
+
+
+@pytest.fixture(scope="module")
+def test_split(real):
+    return Composites(real, "test", number=12)
+
+
+def test_every_pixel_has_the_class_of_its_piece(test_split):
+    value = {c.slug: c.index for c in CLASSES}
+    for sample in test_split:
+        grey = np.ptp(sample.image.astype(int), axis=-1) < 40
+        for slug, colour in COLOURS.items():
+            strong = np.array(colour) > 0
+            # Steel is 60 or brighter here: where it is darker than 25, a piece covers over half.
+            shown = (sample.image[..., strong].min(-1) > 150) & (
+                sample.image[..., ~strong].max(-1) < 25
+            )
+            assert shown.any() == (value[slug] in sample.label)
+            assert (sample.label[shown] == value[slug]).all()
+        assert (sample.label[grey] == 0).mean() > 0.99
+
+
+def test_two_impurities_a_picture_classes_in_turn(test_split):
+    slugs = [r["class"] for m in test_split.meta.values() for r in m["instances"]]
+    assert {slug: slugs.count(slug) for slug in PIECE_SIDE} == dict.fromkeys(PIECE_SIDE, 6)
+    for sample in test_split:
+        assert set(np.unique(sample.instances)) == {0, 1, 2}
+
+
+def test_as_much_foreign_steel_as_impurities(real):
+    """Each photograph of steel has a grey of its own, so foreign grey is a distractor."""
+    foreign, impure = 0, 0
+    for sample in Composites(real, "test", number=40):
+        values, counts = np.unique(sample.image[sample.label == 0], return_counts=True)
+        background = values[counts.argmax()]
+        foreign += (np.abs(sample.image[..., 0].astype(int) - background) > 0)[
+            (sample.label == 0) & (np.ptp(sample.image.astype(int), axis=-1) == 0)
+        ].sum()
+        impure += (sample.label > 0).sum()
+    assert 0.6 < foreign / impure < 1.5
+
+
+def test_the_same_picture_each_time_whatever_the_number(real, test_split):
+    again = Composites(real, "test", number=3)
+    for sample in again:
+        other = test_split.sample(sample.id)
+        np.testing.assert_array_equal(sample.image, other.image)
+        np.testing.assert_array_equal(sample.label, other.label)
+    assert (Composites(real, "test", 1, seed=1)[0].image != again[0].image).any()
+
+
+def test_no_photograph_in_both_splits(real, test_split):
+    val = Composites(real, "val", number=40)
+    used = [
+        {m["background"] for m in split.meta.values()}
+        | {s for m in split.meta.values() for s in m["sources"]}
+        for split in (val, Composites(real, "test", number=40))
+    ]
+    assert not used[0] & used[1]
+    rows = list(csv.DictReader(SPLIT.open()))
+    halves: dict[str, set[str]] = {}
+    for row in rows:
+        halves.setdefault(row["group"], set()).add(row["half"])
+    assert all(len(h) == 1 for h in halves.values()) and len(rows) == 86
+
+
+def test_a_missing_photograph_is_named(real, tmp_path):
+    with pytest.raises(MissingFile, match=r"yard/steel-.* is missing"):
+        steel_photos(tmp_path, "val")
+    (tmp_path / "yard").symlink_to(real / "yard")
+    with pytest.raises(MissingFile, match="no outlined motor"):
+        Composites(tmp_path, "val")
