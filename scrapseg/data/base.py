@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageOps
@@ -216,6 +217,7 @@ def read_image(
     *,
     as_rgb: bool = False,
     upright: bool = False,
+    bits: int | None = None,
     remedy: str = RESTORE,
 ) -> np.ndarray:
     """Pixels of an image file, as stored: (H, W) or (H, W, channels); palette indices stay.
@@ -223,17 +225,80 @@ def read_image(
     Args:
         as_rgb: make it uint8 (H, W, 3) in any case.
         upright: turn it as the camera says (EXIF).
+        bits: with ``as_rgb``, of the camera, where the file has more than 8; by default as many as
+            this image needs.
         remedy: how messages end.
 
     Raises:
-        MissingFile, BrokenImage: see `open_image`; or ``as_rgb`` of more than 8 bits a channel.
+        MissingFile, BrokenImage: see `open_image`; or ``as_rgb`` of several pages, of floats, or of
+            32 bits.
     """
     with open_image(path, remedy) as image:
-        depth = getattr(image, "tag_v2", {}).get(258, 8)  # of TIFF; Pillow cuts 16 bits of it to 8
-        if as_rgb and (image.mode.startswith(("I", "F")) or np.max(depth) > 8):
-            raise BrokenImage(f"{path}: has more than 8 bits a channel; save it with 8")
-        image = ImageOps.exif_transpose(image) if upright else image
-        return np.array(image.convert("RGB") if as_rgb else image)
+        if not as_rgb:
+            return np.array(ImageOps.exif_transpose(image) if upright else image)
+        if (pages := _pages(image)) > 1:
+            raise BrokenImage(f"{path}: holds {pages} pages; save each as an image of its own")
+        if _is_deep(image):
+            values = _deep_values(path)
+            if values.dtype != np.uint8:
+                values = (values >> (bits or bits_of(values)) - 8).clip(0, 255).astype(np.uint8)
+            return turned(values, orientation_of(image)) if upright else values
+        return np.array((ImageOps.exif_transpose(image) if upright else image).convert("RGB"))
+
+
+def _pages(image: Image.Image) -> int:
+    """How many pages have the size of the first: a photograph's thumbnails are smaller."""
+    count = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
+    sizes = [(image.seek(k), image.size)[1] for k in reversed(range(count))]
+    return sizes.count(image.size)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether there may be more than 8 bits a channel; of colours Pillow keeps the upper 8."""
+    depth = getattr(image, "tag_v2", {}).get(258, 8)
+    coded = str([tile.args for tile in image.tile])
+    of_format = {"TIFF": np.max(depth) > 8, "JPEG2000": True, "PPM": "65535" in coded}
+    return image.mode.startswith(("I", "F")) or ";16" in coded or of_format.get(image.format, False)
+
+
+def _deep_values(path: Path | str) -> np.ndarray:
+    """Pixels (H, W, 3) of 8 to 16 bits, as the file holds them."""
+    values = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if values is None or values.dtype not in (np.uint8, np.uint16):
+        kind = "that cannot be decoded" if values is None else str(values.dtype)
+        raise BrokenImage(f"{path}: has more than 8 bits a channel, {kind}; save it with 8 or 16")
+    values = values.reshape(*values.shape[:2], -1)
+    return values[..., 2::-1] if values.shape[2] > 2 else values[..., :1].repeat(3, axis=2)
+
+
+def bits_of(values: np.ndarray) -> int:
+    """The least of 8, 10, 12, 14 and 16 bits, as cameras have, that hold some values."""
+    return min(b for b in (8, 10, 12, 14, 16) if int(values.max()) < 1 << b)
+
+
+def camera_bits(path: Path | str, remedy: str = RESTORE) -> int:
+    """How many bits the values of an image need: 8, or up to 16; errors as of `read_image`."""
+    with open_image(path, remedy) as image:
+        deep = _is_deep(image)
+    return bits_of(_deep_values(path)) if deep else 8
+
+
+def orientation_of(image: Image.Image) -> int:
+    """EXIF orientation: 1 is upright, from 5 on width and height change places."""
+    return image.getexif().get(274, 1)
+
+
+def photo_turn(path: Path | str) -> int:
+    """`orientation_of` an image file."""
+    with open_image(path) as image:
+        return orientation_of(image)
+
+
+def turned(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """Pixels (H, W, ...) of the sensor turned to what is shown, by the EXIF orientation."""
+    pixels = pixels.swapaxes(0, 1) if orientation >= 5 else pixels
+    pixels = pixels[:, ::-1] if orientation in (2, 3, 6, 7) else pixels
+    return pixels[::-1] if orientation in (3, 4, 7, 8) else pixels
 
 
 def image_size(path: Path | str, remedy: str = RESTORE) -> tuple[int, int]:

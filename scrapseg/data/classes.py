@@ -23,6 +23,8 @@ it leaves as slag, dust and flue gas.
 from __future__ import annotations
 
 import re
+import unicodedata
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +39,25 @@ Kind = Literal["steel", "hazard", "tramp", "non-metal"]
 
 #: A label image holds one byte a pixel, and nobody tells more colours apart.
 MOST_CLASSES = 64
+#: Label of pixels that no loss and no figure looks at.
+IGNORED = 255
+#: What tools call the pixels that no loss should look at, and those of the normal class.
+IGNORE_NAMES = ("ignore", "ignored", "void", "unlabeled", "unlabelled", "don't care", "dontcare")
+BACKGROUND_NAMES = ("background", "bg")
+#: Words by which a class is known as a normal one; any other may be, if nothing is labelled by it.
+NORMAL_WORDS = {"steel", "iron", "ferrous", "scrap", "background", "normal", "ok", "good", "clean"}
+NORMAL_WORDS |= {
+    "nothing",
+    "none",
+    "empty",
+    "belt",
+    "conveyor",
+    "ground",
+    "floor",
+    "stahl",
+    "eisen",
+}
+NORMAL_WORDS |= {"schrott", "acier", "fer", "acero", "hierro", "acciaio", "ferro", "废钢", "钢"}
 _KEYS = {"name", "words", "colour", "color", "kind", "why"}
 _EXAMPLE = 'write lines such as  copper: {words: [copper wire], colour: "#e69f00"}'
 
@@ -75,14 +96,20 @@ def read_classes(path: str | Path) -> list[ScrapClass]:
     path = Path(path)
     try:
         # Plain strings throughout: a class may well be called no, which YAML takes for false.
-        content = yaml.load(path.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
+        text = path.read_text(encoding="utf-8-sig")
+        node, content = yaml.compose(text), yaml.load(text, yaml.BaseLoader)
     except FileNotFoundError:
         raise MissingFile(f"{path}: no such file; {_EXAMPLE}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from None
     except yaml.YAMLError as error:
         raise DataError(f"{path}: not YAML ({' '.join(str(error).split())}); {_EXAMPLE}") from None
-    if isinstance(content, dict) and isinstance(content.get("classes"), dict):
+    for part in [node, *([v for _, v in node.value] if isinstance(node, yaml.MappingNode) else [])]:
+        if isinstance(part, yaml.MappingNode):  # of two equal keys YAML keeps one
+            names = Counter(str(key.value) for key, _ in part.value)
+            if twice := [name for name, n in names.items() if n > 1]:
+                raise DataError(f"{path}, {twice[0]!r}: the name is empty or used twice")
+    if isinstance(content, dict) and isinstance(content.get("classes"), dict | list):
         content = content["classes"]  # the file beside a saved model
     return classes_from(content, path)
 
@@ -94,7 +121,7 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
     if not 2 <= len(content) <= MOST_CLASSES:
         raise DataError(
             f"{path}: {len(content)} classes; name the normal class first, then at least one "
-            f"impurity, {MOST_CLASSES} in all at most"
+            f"impurity, {MOST_CLASSES} in all at most; {_EXAMPLE}"
         )
     classes: list[ScrapClass] = []
     for index, (name, entry) in enumerate(content.items()):
@@ -104,7 +131,7 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             raise DataError(f"{where}: not of words and colour; {_EXAMPLE}")
         words = entry.get("words", [name.replace("_", " ")])
         words = [words] if isinstance(words, str) else words
-        if not isinstance(words, list) or not words or not all(map(str, words)):
+        if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
             raise DataError(f"{where}: words is no list of words; {_EXAMPLE}")
         slug = re.sub(r"\W+", "_", name.casefold()).strip("_")
         if not slug or slug in {c.slug for c in classes}:
@@ -140,15 +167,23 @@ def as_yaml(classes: Sequence[ScrapClass]) -> dict[str, dict]:
     }
 
 
+def looks_normal(c: ScrapClass) -> bool:
+    """Whether a class's kind or words say that it is a normal one."""
+    words = re.split(r"[\W_]+", " ".join((c.slug, c.name, *c.words)).casefold())
+    return c.kind == "steel" or not NORMAL_WORDS.isdisjoint(words)
+
+
 def class_finder(classes: Sequence[ScrapClass]) -> Callable[[str, str], int]:
     """A function from the name in a label file to the class's index.
 
-    Case, underscores and hyphens do not count, and a prompt word is as good as the name. The
+    Case, underscores and hyphens do not count, and a prompt word is as good as the name; tools'
+    names for the background and for what is to be ignored (index `IGNORED`) are known, too. The
     function takes the name and where it stands, and raises `UnknownLabel` on a name of no class.
     """
 
     def plain(name: str) -> str:
-        return re.sub(r"[\s_-]+", " ", str(name)).strip().casefold()
+        composed = unicodedata.normalize("NFC", str(name))
+        return re.sub(r"[\s_-]+", " ", composed).strip().casefold()
 
     known: dict[str, int] = {}
     for key in ("slug", "name"):  # names win over another class's words
@@ -156,6 +191,7 @@ def class_finder(classes: Sequence[ScrapClass]) -> Callable[[str, str], int]:
     for c in classes:
         for word in c.words:
             known.setdefault(plain(word), c.index)
+    known = dict.fromkeys(BACKGROUND_NAMES, 0) | dict.fromkeys(IGNORE_NAMES, IGNORED) | known
 
     def find(name: str, where: str) -> int:
         if plain(name) not in known:

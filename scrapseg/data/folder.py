@@ -1,47 +1,36 @@
 """A folder of one's own images, with or without labels, as data sets of this package.
 
-    folder/                     or   folder/
-      images/  a.jpg  b.jpg            a.jpg  b.jpg
-      masks/   a.png                   annotations.json
-      classes.yaml                     classes.yaml
+    folder/                     or   folder/                 or   folder/
+      images/  a.jpg  b.jpg            a.jpg  b.jpg                 train/images/  train/labels/
+      masks/   a.png                   annotations.json             valid/images/  valid/labels/
+      classes.yaml                     classes.yaml                 data.yaml  classes.yaml
 
-Labels are of one of the `LAYOUTS`: PNG masks of the same names in `masks/` or `labels/`; YOLO
-polygons there or beside the images, with a `classes.txt`; labelme json likewise; one or more COCO
-json files; or a CVAT for images XML. One kind in a folder. What a label file does not mention has
-no label; what it mentions without objects is labelled as free of impurities. Nothing in the folder
-is ever written to.
+Where images and labels may lie, and of which kinds, is in `scrapseg.data.layouts`. What is passed
+over, left out or assumed is said by the folder's `notes`. Nothing in it is ever written to.
 """
 
 from __future__ import annotations
 
 import hashlib
-import re
+from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-from skimage.measure import label as connected
 from tqdm import tqdm
 
 from scrapseg.data import base
-from scrapseg.data import labels as formats
 from scrapseg.data.base import MIN_PIXELS, Sample, SamplesById, shrunk
-from scrapseg.data.classes import CLASSES, ScrapClass, class_finder, read_classes
+from scrapseg.data.classes import CLASSES, ScrapClass, looks_normal, read_classes
 from scrapseg.data.errors import BrokenImage, DataError, LabelFileError, MissingFile
-from scrapseg.data.labels import ImageLabels
+from scrapseg.data.labels import OF_NORMAL, Notes
+from scrapseg.data.layouts import Masks, find_images, find_labels, list_files
 
-IMAGE_ENDINGS = {".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-IMAGE_ENDINGS |= {".jfif", ".jp2", ".ppm", ".pgm"}
-#: Pictures and films that are there for a reason but cannot be read.
-OTHER_ENDINGS = {".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
-OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", ".pdf", ".psd", ".svg", ".zip"}
-LABEL_FOLDERS = ("labels", "masks", "annotations")
 SMALLEST_SIDE = 32
-#: Label and instances (H, W) of an image.
-Masks = tuple[np.ndarray, np.ndarray]
+#: Images with one side so many times the other are looked at with very few pixels across.
+STRIP = 8
 
 
 class OwnImages(SamplesById):
@@ -89,7 +78,7 @@ class OwnImages(SamplesById):
         Raises:
             DataError: a file cannot be read; the message names it.
         """
-        image = read_photo(self.files[id])
+        image = self._folder.photo(id)
         image = shrunk(image, self.limit_side) if self.limit_side else image
         label, instances = self._masks(id)
         if label is None:
@@ -114,24 +103,29 @@ class OwnFolder:
         files: image path of each id, in order of names.
         labelled: for each labelled id a function that gives label and instances (H, W).
         free: the labelled ids without an impurity.
-        unchecked: number of label files that are a model's proposals which nobody has checked.
+        bits: of the camera, where images have more than 8.
+        notes: what was passed over, left out or assumed, one line each.
     """
 
     root: Path
     classes: list[ScrapClass]
     kind: str | None
     files: dict[str, Path]
-    labelled: dict[str, Callable[[], Masks]]
+    labelled: dict[str, Callable[..., Masks]]
     free: list[str]
-    unchecked: int = 0
+    bits: int = 8
+    notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         seen = f"{len(self.labelled)} of them labelled ({self.kind})" if self.kind else "no labels"
         seen += f", {len(self.free)} of those as free of impurities" if self.free else ""
-        left_out = "files of proposals that nobody has checked are left out"
-        seen += f", {self.unchecked} {left_out}" if self.unchecked else ""
         classes = f"{len(self.classes)} classes with {self.classes[0].name} the normal one"
-        return f"{self.root}: {len(self.files)} images, {seen}, {classes}"
+        first = f"{self.root}: {len(self.files)} images, {seen}, {classes}"
+        return "\n  note: ".join([first, *self.notes])
+
+    def photo(self, id: str) -> np.ndarray:
+        """One of the images, uint8 (H, W, 3)."""
+        return read_photo(self.files[id], self.bits)
 
     def images(self, ids: Sequence[str] | None = None, split: str = "own", **options) -> OwnImages:
         """Some of the images, all by default."""
@@ -141,13 +135,15 @@ class OwnFolder:
 def open_folder(
     root: str | Path,
     classes: str | Path | None = None,
-    default: Sequence[ScrapClass] = CLASSES,
+    *,
+    empty: Literal["clean", "unlabelled"] = "clean",
 ) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
     Args:
-        classes: a class list; by default `classes.yaml` in the folder.
-        default: the classes where there is neither, the benchmark's nine.
+        classes: a class list; by default `classes.yaml` in the folder, else the benchmark's nine.
+        empty: what an image is that the labels mention without an object: free of impurities, or
+            not yet worked on.
 
     Raises:
         DataError: something is wrong; the message is one line: file, fault, remedy.
@@ -157,223 +153,55 @@ def open_folder(
         raise DataError(f"{root}: is a file; name the folder that holds the images")
     if not root.is_dir():
         raise MissingFile(f"{root}: no such folder; name one that holds images")
-    listed = [root / name for name in ("classes.yaml", "classes.yml") if (root / name).is_file()]
+    paths, notes = list_files(root), Notes()
+    listed = [p for p in paths if p.name.casefold() in ("classes.yaml", "classes.yml")]
+    if len(listed) > 1 and not classes:
+        raise DataError(f"{listed[1]}: a class list beside {listed[0]}; keep one")
     listed = [Path(classes)] if classes else listed
-    known = read_classes(listed[0]) if listed else list(default)
-    files = find_images(root)
+    known = read_classes(listed[0]) if listed else list(CLASSES)
+    foreign = [c.name for c in known if not any(word.isascii() for word in c.words)]
+    notes["classes without English words, found by labels alone; add some in classes.yaml"] += (
+        foreign
+    )
+    files = find_images(root, paths, notes)
+    depths = {id: base.camera_bits(path, "save it anew") for id, path in files.items()}
+    deep = [id for id, depth in depths.items() if depth > 8]
+    notes[f"images of over 8 bits, read as a camera's {(bits := max(depths.values()))}"] += deep
     bar = tqdm(files.items(), desc="check", unit="image", delay=2, leave=False)
-    sizes = {id: read_photo(path).shape[:2] for id, path in bar}
-    there = label_files(root, files)
-    checked = [f for f in there if not f.is_proposal]
-    kind, labelled = find_labels(root, checked, files, sizes, known)
+    sizes = {id: read_photo(path, bits).shape[:2] for id, path in bar}
+    for id, size in sizes.items():
+        if max(size) > STRIP * min(size):
+            notes[f"long strips; SIDE={max(size)} looks at them in full"].append(id)
+    kind, labelled = find_labels(root, paths, files, sizes, known, notes)
     # All are painted once, so that a bad one is known before anything is trained.
-    bar = tqdm(labelled.items(), desc="labels", unit="image", delay=2, leave=False)
-    free = [id for id, masks in bar if not masks()[0].any()]
-    return OwnFolder(root, known, kind, files, labelled, free, len(there) - len(checked))
+    free, held = [], Counter()
+    for id, masks in tqdm(labelled.items(), desc="labels", unit="image", delay=2, leave=False):
+        label, instances = masks(notes)
+        held.update(np.flatnonzero(np.bincount(label[instances > 0])).tolist())
+        free += [] if instances.any() else [id]
+    if notes[OF_NORMAL] and not looks_normal(known[0]):
+        raise LabelFileError(
+            f"{notes[OF_NORMAL][0]}: is a {known[0].slug}, the first class of the list and so the "
+            "normal one; put the normal class, such as steel, first in classes.yaml"
+        )
+    if empty == "unlabelled":
+        labelled, free = {id: m for id, m in labelled.items() if id not in free}, []
+    notes["labelled as free of impurities (EMPTY=unlabelled if not worked on yet)"] += free
+    seen = [f"{known[k].slug} {n}" for k, n in sorted(held.items())]
+    lines = [*notes.lines(), *([f"images that show {', '.join(seen)}"] if seen else [])]
+    return OwnFolder(root, known, kind, files, labelled, free, bits, lines)
 
 
-def find_images(root: Path) -> dict[str, Path]:
-    """Images of `root/images`, or of `root` itself, by name without ending.
-
-    Raises:
-        DataError: none, two of one name, or some that cannot be read or lie in subfolders.
-    """
-    folder = root / "images" if (root / "images").is_dir() else root
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()):
-        ending = path.suffix.casefold()
-        if path.name.startswith((".", "__MACOSX")):
-            continue
-        if path.is_dir():
-            inside = {p.suffix.casefold() for p in path.iterdir()} & IMAGE_ENDINGS
-            if inside and path.name not in LABEL_FOLDERS:
-                raise DataError(f"{path}: a subfolder with images; put all images into {folder}")
-        elif ending in OTHER_ENDINGS:
-            raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
-        elif ending in IMAGE_ENDINGS:
-            if path.stem in files:
-                raise DataError(
-                    f"{path}: {files[path.stem].name} has the same name but for its ending; rename "
-                    "one, or do masks lie beside the images? They belong in masks/"
-                )
-            files[path.stem] = path
-    if not files:
-        kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
-        raise DataError(f"{folder}: holds no images ({kinds})")
-    return files
-
-
-def read_photo(path: str | Path) -> np.ndarray:
+def read_photo(path: str | Path, bits: int | None = None) -> np.ndarray:
     """A photograph of one's own as uint8 (H, W, 3), turned as the camera says.
+
+    Args:
+        bits: of the camera, see `base.read_image`.
 
     Raises:
         MissingFile, BrokenImage: see `base.read_image`; or it is too small.
     """
-    image = base.read_image(path, as_rgb=True, upright=True, remedy="save it anew")
+    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy="save it anew")
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise BrokenImage(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
     return image
-
-
-# --- labels -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class LabelFile:
-    """A file that may hold labels.
-
-    Attributes:
-        path: of it. ending: of its name, in lower case, such as `.png`.
-        in_labels: it lies in one of `LABEL_FOLDERS`. of_image: it has an image's name.
-        content: what a json file holds, else empty.
-    """
-
-    path: Path
-    ending: str
-    in_labels: bool
-    of_image: bool
-    content: dict[str, Any]
-
-    @property
-    def is_proposal(self) -> bool:
-        """Whether it is a model's proposal (`app.proposals`) that nobody has checked: no label."""
-        said = [self.content.get(key) for key in ("flags", "info")]
-        return any(isinstance(part, dict) and part.get("checked") is False for part in said)
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way in which labels lie in a folder.
-
-    Attributes:
-        kind: its name in messages.
-        holds: whether a file is of it.
-        read: from the folder, its files, and the images by id to pairs of stem and labels; a mask
-            image is read only when it is painted, and stands here by its path.
-    """
-
-    kind: str
-    holds: Callable[[LabelFile], bool]
-    read: Callable[[Path, list[LabelFile], dict[str, Path]], list[tuple[str, ImageLabels | Path]]]
-
-
-def _is_yolo(f: LabelFile) -> bool:
-    """Any text file in a label folder; elsewhere one that an image has the name of."""
-    return f.ending == ".txt" and f.path.name != "classes.txt" and (f.in_labels or f.of_image)
-
-
-def _read_yolo(root: Path, found: list[LabelFile], _: dict[str, Path]):
-    names = formats.read_yolo_names([root, *dict.fromkeys(f.path.parent for f in found)])
-    if names is None:
-        raise LabelFileError(
-            f"{found[0].path.parent}: YOLO labels number their classes; put a classes.txt there, "
-            "with one name a line, in the order of the numbers"
-        )
-    return [(f.path.stem, formats.read_yolo(f.path, names)) for f in found]
-
-
-def _read_labelme(_: Path, found: list[LabelFile], files: dict[str, Path]):
-    read = [(f.path.stem, *formats.read_labelme(f.path, f.content)) for f in found]
-    return [(stem if stem in files else own, labels) for own, stem, labels in read]
-
-
-def _read_coco(_: Path, found: list[LabelFile], __: dict[str, Path]):
-    return [pair for f in found for pair in formats.read_coco(f.path, f.content)]
-
-
-def _read_cvat(_: Path, found: list[LabelFile], __: dict[str, Path]):
-    return [pair for f in found for pair in formats.read_cvat(f.path)]
-
-
-def _list_masks(_: Path, found: list[LabelFile], __: dict[str, Path]):
-    return [(f.path.stem, f.path) for f in found]
-
-
-#: Every layout that is understood.
-LAYOUTS = (
-    Layout("PNG masks", lambda f: f.ending == ".png" and f.in_labels, _list_masks),
-    Layout("YOLO polygons", _is_yolo, _read_yolo),
-    Layout("COCO json", lambda f: "annotations" in f.content, _read_coco),
-    Layout("labelme json", lambda f: "shapes" in f.content, _read_labelme),
-    Layout("CVAT XML", lambda f: f.ending == ".xml", _read_cvat),
-)
-
-
-def find_labels(
-    root: Path,
-    there: Sequence[LabelFile],
-    files: dict[str, Path],
-    sizes: dict[str, tuple[int, int]],
-    classes: Sequence[ScrapClass],
-) -> tuple[str | None, dict[str, Callable[[], Masks]]]:
-    """The kind of labels in a folder, and for each labelled id what makes its masks.
-
-    Args:
-        there: from `label_files`.
-
-    Raises:
-        DataError: two kinds, a label without an image, or a file that cannot be understood.
-    """
-    for f in there:  # what looks like labels and is none
-        if f.ending == ".json" and not {"annotations", "shapes"} & set(f.content):
-            raise LabelFileError(f"{f.path}: neither COCO nor labelme; move it away")
-        if f.ending in (".jpg", ".jpeg") and f.in_labels:
-            raise LabelFileError(
-                f"{f.path}: a mask as JPEG, which blurs classes; save masks as PNG"
-            )
-    found = {layout: [f for f in there if layout.holds(f)] for layout in LAYOUTS}
-    found = {layout: held for layout, held in found.items() if held}
-    if len(found) > 1:
-        kinds = " and ".join(layout.kind for layout in found)
-        raise DataError(f"{root}: holds {kinds}; keep one kind of labels")
-    if not found:
-        _check_elsewhere(root, files)
-        return None, {}
-    ((layout, held),) = found.items()
-    by_stem: dict[str, ImageLabels | Path] = {}
-    for stem, labels in layout.read(root, held, files):
-        if stem in by_stem:
-            raise DataError(f"{root}: {stem} has labels in two places; keep one")
-        if stem not in files:
-            source = getattr(labels, "source", labels)
-            raise MissingFile(f"{source}: labels an image {stem!r} that is not there; add it")
-        by_stem[stem] = labels
-    labelled = {id: (by_stem[id], sizes[id], classes) for id in files if id in by_stem}
-    return layout.kind, {id: partial(_painted, *labels) for id, labels in labelled.items()}
-
-
-def _painted(
-    labels: ImageLabels | Path, size: tuple[int, int], classes: Sequence[ScrapClass]
-) -> Masks:
-    """A mask image has no objects: each connected part of one class is taken for one."""
-    if isinstance(labels, ImageLabels):
-        return formats.paint(labels, size, class_finder(classes))
-    label = formats.read_png(labels, size, classes)
-    return label, connected(label, background=0, connectivity=2)
-
-
-def _check_elsewhere(root: Path, files: dict[str, Path]) -> None:
-    """Labels that lie where none are looked for must not be passed over in silence."""
-    kinds = {".png", ".tif", ".tiff", ".bmp", ".txt", ".json", ".xml"}
-    for path in sorted(root.rglob("*")):
-        folders = "/".join(path.relative_to(root).parts[:-1]).casefold()
-        named_so = re.search("mask|label|annot|truth|seg", folders)
-        of_image = any(path.stem.startswith(id) for id in files)
-        if named_so and of_image and path.suffix.casefold() in kinds:
-            raise LabelFileError(
-                f"{path}: looks like a label and lies where none is looked for; PNG masks of the "
-                "images' names go into masks/, other label files into labels/, without subfolders"
-            )
-
-
-def label_files(root: Path, files: dict[str, Path]) -> list[LabelFile]:
-    """All files that may hold labels: in the folder, its label folders, and beside the images."""
-    images = next(iter(files.values())).parent
-    folders = dict.fromkeys([root, *(root / name for name in LABEL_FOLDERS), images])
-    taken, found = set(files.values()), []
-    for path in (p for f in folders if f.is_dir() for p in sorted(f.iterdir()) if p.is_file()):
-        if not path.name.startswith(".") and path not in taken:
-            ending, in_labels = path.suffix.casefold(), path.parent not in (root, images)
-            content = formats.read_json(path) if ending == ".json" else {}
-            found.append(LabelFile(path, ending, in_labels, path.stem in files, content))
-    return found

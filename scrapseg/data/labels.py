@@ -1,10 +1,11 @@
-"""Label files of other tools: COCO json, YOLO polygons, labelme json, CVAT for images, PNG masks.
+"""Label files of other tools: COCO json, YOLO polygons, labelme json, CVAT for images.
 
 Each reader turns its files into `ImageLabels`: per image a list of shapes with the class names
-that the tool wrote. `paint` makes label and instance images of them. Coordinates are in pixels with
-the image's corner at (0, 0), so that a box from 2 to 5 covers the pixels 2, 3 and 4, as in COCO;
-polygons are drawn by pycocotools whatever they come from. A file that cannot be understood raises
-`LabelFileError`, one line with file, place and remedy.
+that the tool wrote. `paint` makes label and instance images of them; what does not fit the image is
+cut at its border. Coordinates are in pixels with the image's corner at (0, 0), so that a box from 2
+to 5 covers the pixels 2, 3 and 4, as in COCO; polygons are drawn by pycocotools whatever they come
+from. A file that cannot be understood raises `LabelFileError`, one line with file, place and
+remedy; what is left out on purpose is noted. Masks stay packed until they are painted.
 """
 
 from __future__ import annotations
@@ -14,8 +15,10 @@ import contextlib
 import io
 import json
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -25,14 +28,22 @@ import yaml
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from scrapseg.data.base import open_image
-from scrapseg.data.classes import ScrapClass
-from scrapseg.data.errors import LabelFileError, SizeMismatch, UnknownLabel
+from scrapseg.data.classes import IGNORED
+from scrapseg.data.errors import LabelFileError, SizeMismatch
 
-#: Polygons may leave the image by this share of its sides; tools round, and mice slip.
-MARGIN = 0.02
-#: What PyYAML and Pillow raise on broken files beside Python's usual errors.
-_OF_LIBRARIES = (yaml.YAMLError, SyntaxError, Image.DecompressionBombError)
+#: Polygons may leave the image by this share of its sides, where nothing says its size; tools
+#: round, and mice slip. Further out, they are of another image or in another unit.
+MARGIN = 0.1
+#: And by this share where the file says the image's size.
+MARGIN_OF_KNOWN_SIZE = 1.0
+#: What PyYAML, Pillow and json raise on broken files beside Python's usual errors.
+_OF_LIBRARIES = (yaml.YAMLError, SyntaxError, Image.DecompressionBombError, RecursionError)
+
+#: Note on shapes that are not painted.
+OF_NORMAL = "shapes of the normal class, which mark nothing"
+
+#: Function from the size (H, W) of an image to a shape's mask, bool (H, W).
+MaskMaker = Callable[[tuple[int, int]], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -42,15 +53,15 @@ class Shape:
     Attributes:
         name: the class as the file names it.
         where: file and place, for messages.
-        rings: polygons (N, 2) of x, y in pixels; the shape is all of them together.
-        mask: bool (H, W) of the whole image instead of rings.
+        rings: polygons (N, 2) of x, y in pixels.
+        masks: what makes masks; the shape is all of rings and masks together.
         relative: the rings are in shares of the image's sides.
     """
 
     name: str
     where: str
     rings: tuple[np.ndarray, ...] = ()
-    mask: np.ndarray | None = None
+    masks: tuple[MaskMaker, ...] = ()
     relative: bool = False
 
 
@@ -63,16 +74,34 @@ class ImageLabels:
     size: tuple[int, int] | None = None
 
 
+class Notes(defaultdict[str, list[str]]):
+    """What was left out or changed on purpose: places by what was done there."""
+
+    def __init__(self) -> None:
+        super().__init__(list)
+
+    def lines(self) -> list[str]:
+        """One line for each kind."""
+        return [f"{kind}: {len(at)}, such as {at[0]}" for kind, at in self.items() if at]
+
+
+def _said(error: BaseException) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error) or repr(error)
+
+
 @contextlib.contextmanager
-def _understood(where: str | Path, fault: str, remedy: str = "export it anew") -> Iterator[None]:
+def understood(where: str | Path, fault: str, remedy: str = "export it anew") -> Iterator[None]:
     """What a broken file makes Python raise becomes one line."""
     try:
         yield
-    except (LookupError, TypeError, ValueError, AttributeError, OSError, *_OF_LIBRARIES) as error:
-        raise LabelFileError(f"{where}: {fault} ({error!r}); {remedy}") from None
+    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, OSError) as error:
+        raise LabelFileError(f"{where}: {fault} ({_said(error)}); {remedy}") from None
+    except _OF_LIBRARIES as error:
+        said = " ".join(_said(error).split())
+        raise LabelFileError(f"{where}: {fault} ({said}); {remedy}") from None
 
 
-def _check_size(
+def check_size(
     what: str, size: Sequence[int], image_size: Sequence[int], remedy: str = "export it anew"
 ) -> None:
     """`SizeMismatch` where a label of `size` (H, W) is not as large as its image."""
@@ -83,24 +112,28 @@ def _check_size(
         )
 
 
-def stem_of(name: str) -> str:
-    """`a` of `folder/a.jpg`, whichever way the slashes lean."""
-    return Path(str(name).replace("\\", "/")).stem
-
-
-def _text(path: Path) -> str:
-    with _understood(path, "cannot be read as text", "save it as UTF-8"):
+def read_text(path: Path) -> str:
+    """Text of a label file; `LabelFileError` when it is none."""
+    with understood(path, "cannot be read as text", "save it as UTF-8"):
         return path.read_text(encoding="utf-8-sig")
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """A json file that is an object; `LabelFileError` when it is not."""
-    text = _text(path)
-    with _understood(path, "not JSON"):
-        content = json.loads(text)
-    if not isinstance(content, dict):
-        raise LabelFileError(f"{path}: neither COCO nor labelme; export it as one of them")
-    return content
+def read_json(path: Path) -> Any:
+    """What a json file holds; `LabelFileError` when it is none."""
+    text = read_text(path)
+    with understood(path, "not JSON"):
+        return json.loads(text)
+
+
+def xml_root(path: Path) -> frozenset[str]:
+    """The name of an XML file's outermost element; `LabelFileError` when it is none."""
+    with understood(path, "not XML"):  # a ParseError is a SyntaxError
+        return frozenset({next(ElementTree.iterparse(path, ("start",)))[1].tag})
+
+
+def _size(height: Any, width: Any) -> tuple[int, int] | None:
+    """A size, or None where a file leaves it out or writes nought."""
+    return (int(height), int(width)) if height and width else None
 
 
 # --- shapes -----------------------------------------------------------------------------------
@@ -108,7 +141,7 @@ def read_json(path: Path) -> dict[str, Any]:
 
 def ring(values: Sequence, where: str) -> np.ndarray:
     """Numbers x1 y1 x2 y2 ... as a polygon (N, 2), checked."""
-    with _understood(where, "a coordinate is no number"):
+    with understood(where, "a coordinate is no number"):
         points = np.array([float(v) for v in values])
     if len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
         raise LabelFileError(
@@ -136,80 +169,136 @@ def turned(points: np.ndarray, degrees: float) -> np.ndarray:
     return (points - centre) @ turn + centre
 
 
-def _placed(part: np.ndarray, left: float, top: float, size: tuple[int, int], where: str):
-    """A mask of a window in an empty mask of the image."""
-    whole = np.zeros(size, bool)
-    left, top = round(left), round(top)
-    bottom, right = top + part.shape[0], left + part.shape[1]
-    if left < 0 or top < 0 or bottom > size[0] or right > size[1]:
-        raise LabelFileError(f"{where}: the mask leaves the image; export it anew")
-    whole[top:bottom, left:right] = part
+def _filled(runs: Sequence[int], shape: tuple[int, int], where: str) -> np.ndarray:
+    """Run lengths, the first one empty, as a bool mask of `shape`, row by row."""
+    runs = [int(n) for n in runs]
+    if min(runs, default=0) < 0 or sum(runs) != math.prod(shape):
+        raise LabelFileError(f"{where}: broken run lengths, they do not fill it; export it anew")
+    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
+
+
+def _placed(part: np.ndarray, corner: Sequence[float], size: tuple[int, int]) -> np.ndarray:
+    """A mask of a window with its upper left `corner` (x, y), cut to an image of `size`."""
+    left, top = (round(v) for v in corner)
+    part = part[max(0, -top) : max(0, size[0] - top), max(0, -left) : max(0, size[1] - left)]
+    whole, (top, left) = np.zeros(size, bool), (max(0, top), max(0, left))
+    whole[top : top + part.shape[0], left : left + part.shape[1]] = part
     return whole
 
 
 # --- COCO -------------------------------------------------------------------------------------
 
 
-def read_coco(path: Path, content: dict[str, Any]) -> list[tuple[str, ImageLabels]]:
+def read_coco(
+    path: Path, content: dict[str, Any], notes: Notes | None = None
+) -> list[tuple[str, ImageLabels]]:
     """COCO instances: polygons, or run lengths, compressed or not. Every listed image is labelled.
-    Pairs of stem and labels: one name may be listed twice, from two folders.
+    Pairs of file name and labels: one name may be listed twice, from two folders.
 
     Raises:
         LabelFileError: a key is missing, or an annotation has no mask or no image.
     """
-    with _understood(path, "not COCO instances"):
-        names = {c["id"]: c["name"] for c in content["categories"]}
-        stems = {i["id"]: stem_of(i["file_name"]) for i in content["images"]}
-        sizes = {i["id"]: (int(i["height"]), int(i["width"])) for i in content["images"]}
-        rows = [(a["id"], a["image_id"], a["category_id"], a) for a in content["annotations"]]
-    found = {k: ImageLabels(path, [], size) for k, size in sizes.items()}
-    for number, image, category, annotation in rows:
-        where = f"{path}, annotation {number}"
+    notes = Notes() if notes is None else notes
+    with understood(path, "not COCO instances"):
+        names = {str(c["id"]): str(c["name"]) for c in content["categories"]}
+        images = {str(i["id"]): (str(i["file_name"]), i) for i in content["images"]}
+        found = {
+            k: (name, ImageLabels(path, [], _size(i.get("height"), i.get("width"))))
+            for k, (name, i) in images.items()
+        }
+        if len(names) < len(content["categories"]) or len(images) < len(content["images"]):
+            raise ValueError("two categories or images share one id")
+        rows = [
+            (f"{path}, annotation {a.get('id', number)}", str(a["image_id"]), a)
+            for number, a in enumerate(content["annotations"], start=1)
+        ]
+    for where, image, a in rows:
+        category, drawn = str(a.get("category_id")), a.get("segmentation")
         if image not in found or category not in names:
             raise LabelFileError(
                 f"{where}: image {image} or category {category} is not listed; export it anew"
             )
-        segmentation = annotation.get("segmentation")
-        if segmentation == [] and annotation.get("area") == 0:
+        if not drawn and not (a.get("area") or any((a.get("bbox") or [1])[2:])):
             continue  # made and never drawn
-        if not segmentation:
+        if not drawn:
             raise LabelFileError(f"{where}: has a box but no mask; export instance segmentation")
-        if isinstance(segmentation, list):
-            shape = Shape(names[category], where, tuple(ring(v, where) for v in segmentation))
+        shape = Shape(names[category], where)
+        if isinstance(drawn, Mapping):
+            shape = replace(shape, masks=(partial(_from_rle, drawn, where),))
         else:
-            mask = _from_rle(segmentation, sizes[image], where)
-            shape = Shape(names[category], where, mask=mask)
-        found[image].shapes.append(shape)
-    return [(stems[k], labels) for k, labels in found.items()]
+            with understood(where, "its polygon cannot be read"):
+                whole = [r for r in drawn if len(r) not in (0, 2, 4)]
+            if whole and len(whole) < len(drawn):
+                notes["polygons of one or two points in objects of more, left out"].append(where)
+            shape = replace(shape, rings=tuple(ring(r, where) for r in whole or drawn))
+        found[image][1].shapes.append(shape)
+    return list(found.values())
 
 
-def _from_rle(rle: dict, size: tuple[int, int], where: str) -> np.ndarray:
-    with _understood(where, "broken run lengths"):
-        _check_size(f"{where}: its mask is", rle["size"], size)
-        if isinstance(rle["counts"], list):
-            if sum(rle["counts"]) != math.prod(size):
-                raise ValueError("the runs do not fill the image")
-            rle = coco_mask.frPyObjects(rle, *size)
-        return coco_mask.decode(rle).astype(bool)
+def _from_rle(rle: Mapping, where: str, size: tuple[int, int]) -> np.ndarray:
+    with understood(where, "broken run lengths"):
+        counts, (height, width) = rle["counts"], rle["size"]
+        check_size(f"{where}: its mask is", (height, width), size)
+        runs = counts if isinstance(counts, list) else _unpacked(counts)
+        return _filled(runs, size[::-1], where).T  # column by column
+
+
+def _unpacked(counts: str) -> list[int]:
+    """Run lengths of COCO's text: groups of five bits, from the third on differences to the run
+    before the last. (pycocotools reads beyond the end of what is cut short.)"""
+    runs, value, shift = [], 0, 0
+    for letter in counts:
+        bits = ord(letter) - 48
+        value |= (bits & 31) << shift
+        shift += 5
+        if not bits & 32:
+            value -= (1 << shift) if bits & 16 else 0
+            runs.append(value + (runs[-2] if len(runs) > 2 else 0))
+            value = shift = 0
+    return runs
 
 
 # --- YOLO -------------------------------------------------------------------------------------
 
 
+def read_lines(path: Path) -> list[str]:
+    """Class names by number, one a line; `LabelFileError` where a blank line shifts them."""
+    names = [line.strip() for line in read_text(path).rstrip().splitlines()]
+    if "" in names:
+        raise LabelFileError(
+            f"{path}, line {names.index('') + 1}: is blank, and classes count by lines; take it out"
+            " if it counts for none, or write a name"
+        )
+    return names
+
+
 def read_yolo_names(folders: Sequence[Path]) -> list[str] | None:
-    """Class names by number from `classes.txt`, or `names` of `data.yaml`; None without either."""
+    """Class names by number from `classes.txt`, `obj.names`, or `names` of a `data.yaml`; blank
+    where a number has none. None without any.
+
+    Raises:
+        LabelFileError: a list cannot be read, or two differ.
+    """
+    listed: dict[Path, list[str]] = {}
     for folder in folders:
-        path = folder / "classes.txt"
-        if path.is_file():
-            return [line.strip() for line in _text(path).splitlines() if line.strip()]
-        for path in (folder / "data.yaml", folder / "dataset.yaml"):
+        for path in (folder / name for name in ("classes.txt", "obj.names")):
             if path.is_file():
-                with _understood(path, "has no list of names", "name the classes there"):
-                    names = yaml.load(_text(path), yaml.BaseLoader)["names"]
+                listed[path] = read_lines(path)
+        for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+            if not path.name.casefold().startswith("classes."):
+                with understood(path, "has no list of names", "name the classes there"):
+                    content = yaml.load(read_text(path), yaml.BaseLoader)
+                    names = content.get("names") if isinstance(content, dict) else None
                     if isinstance(names, dict):
-                        names = [names[str(k)] for k in range(len(names))]
-                    return list(names)
-    return None
+                        by_number = {int(k): n for k, n in names.items()}
+                        names = [by_number.get(k, "") for k in range(min(max(by_number), 9999) + 1)]
+                    if names:
+                        listed[path] = [str(n) for n in names]
+    for path, names in listed.items():
+        first = next(iter(listed))
+        if names != listed[first]:
+            raise LabelFileError(f"{path}: lists other classes than {first}; keep the right one")
+    return next(iter(listed.values()), None)
 
 
 def read_yolo(path: Path, names: Sequence[str]) -> ImageLabels:
@@ -220,90 +309,109 @@ def read_yolo(path: Path, names: Sequence[str]) -> ImageLabels:
         LabelFileError: a line is no polygon, or its class number has no name.
     """
     labels = ImageLabels(path)
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         where, parts = f"{path}, line {number}", line.split()
         if not parts:
             continue
         if len(parts) == 5:
             raise LabelFileError(f"{where}: is a box, not a polygon; export segmentation labels")
-        if not parts[0].isdigit() or int(parts[0]) >= len(names):
+        index = parts[0]
+        if not index.isdecimal() or int(index) >= len(names) or not names[int(index)]:
             raise LabelFileError(
                 f"{where}: class {parts[0]!r} is no number from 0 to {len(names) - 1}, the classes "
                 f"{', '.join(names)}; add its name to the list, or mend the line"
             )
         rings = (ring(parts[1:], where),)
-        labels.shapes.append(Shape(names[int(parts[0])], where, rings, relative=True))
+        labels.shapes.append(Shape(names[int(index)], where, rings, relative=True))
     return labels
 
 
 # --- labelme ----------------------------------------------------------------------------------
 
 
-def read_labelme(path: Path, content: dict[str, Any]) -> tuple[str, ImageLabels]:
-    """labelme json of one image: polygons, rectangles, circles and masks. Returns stem and labels.
+def read_labelme(
+    path: Path, content: dict[str, Any], notes: Notes | None = None
+) -> tuple[str, ImageLabels]:
+    """labelme json of one image, X-AnyLabeling's too: polygons, rectangles, turned ones, circles
+    and masks. Returns the image's name, as the file says it, and labels.
 
     Raises:
         LabelFileError: a shape has no area, such as a line, or cannot be read.
     """
-    with _understood(path, "not a labelme file", "save it anew"):
-        size = (int(content["imageHeight"]), int(content["imageWidth"]))
-        stem = stem_of(content.get("imagePath") or path.name)
+    notes = Notes() if notes is None else notes
+    with understood(path, "not a labelme file", "save it anew"):
+        size = _size(content.get("imageHeight"), content.get("imageWidth"))
         shapes: dict[Any, Shape] = {}
         for number, raw in enumerate(content["shapes"], start=1):
-            shape = _labelme_shape(raw, size, f"{path}, shape {number}")
+            where = f"{path}, shape {number}"
+            if raw.get("shape_type") in ("point", "points"):
+                notes["points, which cover no area, left out"].append(where)
+                continue
+            shape = _labelme_shape(raw, where)
             group = (raw.get("group_id"), shape.name)  # parts of one object share it
-            key = number if group[0] is None or shape.mask is not None else group
-            before = shapes[key].rings if key in shapes else ()
-            shapes[key] = replace(shape, rings=before + shape.rings)
-    return stem, ImageLabels(path, list(shapes.values()), size)
+            key = number if group[0] is None else group
+            if before := shapes.get(key):
+                rings, masks = before.rings + shape.rings, before.masks + shape.masks
+                shape = replace(shape, rings=rings, masks=masks)
+            shapes[key] = shape
+    return str(content.get("imagePath") or path.name), ImageLabels(path, [*shapes.values()], size)
 
 
-def _labelme_shape(shape: dict, size: tuple[int, int], where: str) -> Shape:
-    kind, name, points = shape.get("shape_type") or "polygon", shape["label"], shape["points"]
-    flat = [float(v) for point in points for v in point]
-    if kind == "polygon":
-        return Shape(name, where, (ring(flat, where),))
-    if kind == "rectangle":
+def _labelme_shape(shape: dict, where: str) -> Shape:
+    kind, name = shape.get("shape_type") or "polygon", str(shape["label"])
+    with understood(where, "its points cannot be read", "draw it anew"):
+        flat = [float(v) for point in shape["points"] for v in point]
         xs, ys = flat[::2], flat[1::2]
-        return Shape(name, where, (box_ring(min(xs), min(ys), max(xs), max(ys)),))
-    if kind == "circle":
-        (cx, cy), (x, y) = points
-        radius = math.hypot(x - cx, y - cy)
-        return Shape(name, where, (ellipse_ring(cx, cy, radius, radius),))
-    if kind == "mask":
-        with _understood(where, "broken mask", "save it anew"):
-            part = np.array(Image.open(io.BytesIO(base64.b64decode(shape["mask"])))) > 0
-        return Shape(name, where, mask=_placed(part, flat[0], flat[1], size, where))
+        if kind in ("polygon", "rotation", "quadrilateral", "oriented_rectangle"):
+            return Shape(name, where, (ring(flat, where),))
+        if kind == "rectangle":
+            return Shape(name, where, (box_ring(min(xs), min(ys), max(xs), max(ys)),))
+        if kind == "circle":
+            (cx, x), (cy, y) = xs, ys
+            radius = math.hypot(x - cx, y - cy)
+            return Shape(name, where, (ring(ellipse_ring(cx, cy, radius, radius).ravel(), where),))
+        if kind == "mask":
+            return Shape(name, where, masks=(partial(_from_png, shape["mask"], flat[:2], where),))
     raise LabelFileError(f"{where}: a {kind} covers no area; draw a polygon")
+
+
+def _from_png(text: str, corner: Sequence[float], where: str, size: tuple[int, int]) -> np.ndarray:
+    with understood(where, "broken mask", "save it anew"):
+        part = Image.open(io.BytesIO(base64.b64decode(text)))
+        if part.width > 2 * size[1] or part.height > 2 * size[0]:
+            raise ValueError("far larger than the image")
+        return _placed(np.array(part.convert("L")) > 0, corner, size)
 
 
 # --- CVAT -------------------------------------------------------------------------------------
 
 
-def read_cvat(path: Path) -> list[tuple[str, ImageLabels]]:
+def read_cvat(path: Path, notes: Notes | None = None) -> list[tuple[str, ImageLabels]]:
     """The XML of "CVAT for images": polygons, boxes, ellipses, masks. Listed images are labelled.
-    Pairs of stem and labels, as of `read_coco`.
+    Pairs of file name and labels, as of `read_coco`.
 
     Raises:
         LabelFileError: not such a file (a video's has tracks), or a shape that has no area.
     """
-    with _understood(path, "not XML"):  # a ParseError is a SyntaxError
+    notes = Notes() if notes is None else notes
+    with understood(path, "not XML"):
         root = ElementTree.parse(path).getroot()
     if root.tag != "annotations" or root.find("track") is not None or root.find("image") is None:
         raise LabelFileError(f"{path}: lists no images; export as 'CVAT for images 1.1'")
     found = []
     for image in root.iter("image"):
         where = f"{path}, image {image.get('name')!r}"
-        with _understood(where, "cannot be read"):
+        with understood(where, "cannot be read"):
             size = (int(image.attrib["height"]), int(image.attrib["width"]))
-            drawn = [s for s in image if s.tag not in ("tag", "attribute")]
+            drawn = [s for s in image if s.tag not in ("tag", "attribute", "points")]
+            notes["points, which cover no area, left out"] += [where] * len(image.findall("points"))
             drawn.sort(key=lambda s: int(s.get("z_order", 0)))
-            shapes = [_cvat_shape(s, size, f"{where}, {s.tag}") for s in drawn]
-            found.append((stem_of(image.attrib["name"]), ImageLabels(path, shapes, size)))
+            shapes = [_cvat_shape(s, f"{where}, {s.tag}") for s in drawn]
+            found.append((image.attrib["name"], ImageLabels(path, shapes, size)))
     return found
 
 
-def _cvat_shape(shape: ElementTree.Element, size: tuple[int, int], where: str) -> Shape:
+def _cvat_shape(shape: ElementTree.Element, where: str) -> Shape:
     value, name = shape.attrib, shape.attrib["label"]
 
     def numbers(*keys: str) -> list[float]:
@@ -315,13 +423,22 @@ def _cvat_shape(shape: ElementTree.Element, size: tuple[int, int], where: str) -
         box = shape.tag == "box"
         keys = ("xtl", "ytl", "xbr", "ybr") if box else ("cx", "cy", "rx", "ry")
         points = (box_ring if box else ellipse_ring)(*numbers(*keys))
-        return Shape(name, where, (turned(points, float(value.get("rotation", 0))),))
+        points = turned(points, float(value.get("rotation", 0)))
+        return Shape(name, where, (ring(points.ravel(), where),))
     if shape.tag == "mask":
-        runs = [int(v) for v in value["rle"].split(",")]  # row by row, the first run is empty
-        part = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
-        part = part.reshape(int(value["height"]), int(value["width"]))
-        return Shape(name, where, mask=_placed(part, *numbers("left", "top"), size, where))
+        window = int(value["height"]), int(value["width"])
+        make = partial(_from_window, value["rle"], window, numbers("left", "top"), where)
+        return Shape(name, where, masks=(make,))
     raise LabelFileError(f"{where}: a {shape.tag} covers no area; draw a polygon")
+
+
+def _from_window(
+    text: str, window: tuple[int, int], corner: Sequence[float], where: str, size: tuple[int, int]
+) -> np.ndarray:
+    with understood(where, "broken mask"):
+        if window[0] > 2 * size[0] or window[1] > 2 * size[1]:
+            raise ValueError("far larger than the image")
+        return _placed(_filled([int(v) for v in text.split(",")], window, where), corner, size)
 
 
 # --- painting ---------------------------------------------------------------------------------
@@ -333,41 +450,59 @@ def paint(
     find: Callable[[str, str], int],
     *,
     nested: bool = False,
+    notes: Notes | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Label uint8 and instances int32, each (H, W), of an image of `size` (H, W).
 
     Later shapes lie on earlier ones, except that one which would vanish within a larger one stays
     on top; shapes of the normal class hide nothing. Numbers are places in the list, with gaps.
+    Where a shape is to be ignored the label is `IGNORED`, and there is no instance.
 
     Args:
         find: from `classes.class_finder`.
         nested: smaller polygons lie on larger ones instead, whatever their order, and those of the
             normal class cut holes.
+        notes: takes what does not show as it was drawn.
 
     Raises:
         SizeMismatch: the file was made for another image size.
-        LabelFileError: a polygon leaves the image. UnknownLabel: a class has another name.
+        LabelFileError: a shape is far out of the image. UnknownLabel: a class has another name.
     """
+    notes = Notes() if notes is None else notes
     if labels.size:
         made = f"{labels.source}: made for an image of"
-        _check_size(made, labels.size, size, "label the image as it is")
+        check_size(made, labels.size, size, "label the image as it is")
     label, instances = np.zeros(size, np.uint8), np.zeros(size, np.int32)
     shapes = [(k, find(s.name, s.where), s) for k, s in enumerate(labels.shapes, start=1)]
     if nested:
         shapes.sort(key=lambda row: -_area(row[2].rings))
+    margin = MARGIN_OF_KNOWN_SIZE if labels.size else MARGIN
     for number, index, shape in shapes:
         if index or nested:
-            mask = _mask(shape, size)
-            label[mask], instances[mask] = index, number if index else 0
+            box, mask = _mask(shape, size, margin)
+            label[box][mask] = index
+            instances[box][mask] = number if index not in (0, IGNORED) else 0
+            if index == IGNORED:
+                notes["shapes that mark what is to be ignored"].append(shape.where)
+        else:
+            notes[OF_NORMAL].append(shape.where)
     if nested:
         return label, instances
+    left = np.bincount(instances.ravel(), minlength=len(shapes) + 1)
     for number, index, shape in shapes:
-        left = np.bincount(instances.ravel())
-        if index and (number >= len(left) or not left[number]):
-            mask = _mask(shape, size)
-            over = np.bincount(instances[mask], minlength=len(left))
-            if (left > over)[over > 0].all():  # and what lies over it does not vanish in its place
-                label[mask], instances[mask] = index, number
+        if left[number] or index in (0, IGNORED):
+            continue
+        box, mask = _mask(shape, size, margin)
+        over = np.bincount(instances[box][mask], minlength=len(left))
+        if not mask.any():
+            notes["shapes that cover no pixel of the image"].append(shape.where)
+        elif (left > over)[over > 0].all():  # what lies over it does not vanish in its place
+            label[box][mask], instances[box][mask] = index, number
+            left -= over
+            left[number] = mask.sum()
+            notes["objects covered by later ones, laid on top of them"].append(shape.where)
+        else:
+            notes["objects hidden by later ones, left out"].append(shape.where)
     return label, instances
 
 
@@ -376,81 +511,34 @@ def _area(rings: Sequence[np.ndarray]) -> float:
     return sum(abs(x @ np.roll(y, 1) - y @ np.roll(x, 1)) / 2 for x, y in (r.T for r in rings))
 
 
-def _mask(shape: Shape, size: tuple[int, int]) -> np.ndarray:
-    """A shape as a bool mask (H, W); its polygons may leave the image by `MARGIN` only."""
-    if shape.mask is not None:
-        return shape.mask
+def _mask(
+    shape: Shape, size: tuple[int, int], margin: float
+) -> tuple[tuple[slice, slice], np.ndarray]:
+    """The box of an image that holds a shape, and the shape's mask in it."""
     extent = np.array(size[::-1], float)
     rings = [r * extent if shape.relative else r for r in shape.rings]
-    if max(max(-(r / extent).min(), (r / extent).max() - 1) for r in rings) > MARGIN:
+    if any((r < -margin * extent).any() or (r > (1 + margin) * extent).any() for r in rings):
         raise LabelFileError(
             f"{shape.where}: the polygon leaves the image; are these labels of an image of "
             "another size, or coordinates of another unit?"
         )
-    return polygon_mask(rings, size)
+    if shape.masks:
+        mask = np.logical_or.reduce([make(size) for make in shape.masks])
+        mask = mask | polygon_mask(rings, size) if rings else mask
+        return np.s_[:, :], mask
+    if not shape.relative and max(r.max() for r in rings) <= 1 < min(size) / 8:
+        raise LabelFileError(
+            f"{shape.where}: covers one pixel; are its coordinates shares of the image's sides? "
+            "They are read in pixels"
+        )
+    x0, y0 = np.clip(np.floor(np.min([r.min(0) for r in rings], 0)) - 1, 0, extent - 1).astype(int)
+    x1, y1 = np.clip(np.ceil(np.max([r.max(0) for r in rings], 0)) + 2, 1, extent).astype(int)
+    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    return np.s_[y0:y1, x0:x1], polygon_mask([r - (x0, y0) for r in rings], (y1 - y0, x1 - x0))
 
 
 def polygon_mask(rings: Sequence[np.ndarray], size: tuple[int, int]) -> np.ndarray:
-    """Union of polygons (N, 2) of x, y as a bool mask (H, W)."""
-    extent = np.array(size[::-1], float)
-    flat = [np.clip(r, 0, extent).ravel().tolist() for r in rings]
-    return coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(flat, *size))).astype(bool)
-
-
-# --- PNG --------------------------------------------------------------------------------------
-
-
-def read_png(path: Path, size: tuple[int, int], classes: Sequence[ScrapClass]) -> np.ndarray:
-    """A mask image as class indices uint8 (H, W).
-
-    Palette and grey images hold the indices themselves; of two classes, a mask of 0 and 255 is
-    also understood. Colour images must be in the classes' colours; black is then normal too. So is
-    what is transparent. A palette of the classes' colours counts by them, whatever its order.
-
-    Raises:
-        BrokenImage, SizeMismatch, UnknownLabel: naming the file.
-    """
-    with open_image(path, "save the mask anew") as opened:
-        coloured = opened.mode == "P" and _by_colour(opened, classes)
-        values = np.array(opened.convert("RGB") if coloured else opened)
-        if opened.mode in ("RGBA", "LA"):
-            values[values[..., -1] < 128] = 0
-            values = values[..., :3] if opened.mode == "RGBA" else values[..., 0]
-    _check_size(f"{path}: is", values.shape[:2], size, "save the mask at the image's size")
-    if values.ndim == 3:
-        return _from_colours(path, values, classes)
-    values = values.astype(np.int64)
-    present = np.unique(values)
-    if len(classes) == 2 and set(present.tolist()) <= {0, 255}:
-        return (values > 0).astype(np.uint8)
-    if present[-1] >= len(classes):
-        wrong = [int(v) for v in present if v >= len(classes)]
-        raise UnknownLabel(
-            f"{path}: values {wrong[:8]} are outside 0..{len(classes) - 1}, the classes "
-            f"{', '.join(c.slug for c in classes)}; a pixel's value is its class's place there"
-        )
-    return values.astype(np.uint8)
-
-
-def _by_colour(opened: Image.Image, classes: Sequence[ScrapClass]) -> bool:
-    """Whether the colours that a palette image uses are all of classes, or black."""
-    palette = np.array(opened.getpalette("RGB"), int).reshape(-1, 3)
-    used = np.unique(np.array(opened))
-    colours = {tuple(palette[k]) if k < len(palette) else None for k in used.tolist()}
-    known = {c.colour for c in classes}
-    return bool(colours & known) and colours <= known | {(0, 0, 0)} and len(colours) == len(used)
-
-
-def _from_colours(path: Path, values: np.ndarray, classes: Sequence[ScrapClass]) -> np.ndarray:
-    code = values.astype(np.int64) @ [65536, 256, 1]
-    label = np.full(code.shape, -1, np.int64)
-    label[code == 0] = 0
-    for c in reversed(classes):
-        label[code == np.array(c.colour) @ [65536, 256, 1]] = c.index
-    if (label < 0).any():
-        red, green, blue = values[label < 0][0]
-        raise UnknownLabel(
-            f"{path}: colour #{red:02x}{green:02x}{blue:02x} is no class's; save a palette or grey "
-            "PNG of class numbers (and not a JPEG, which blurs colours)"
-        )
-    return label.astype(np.uint8)
+    """Union of polygons (N, 2) of x, y as a bool mask (H, W); what lies outside is cut off."""
+    flat, (height, width) = [r.ravel().tolist() for r in rings], map(int, size)
+    drawn = coco_mask.merge(coco_mask.frPyObjects(flat, height, width))
+    return coco_mask.decode(drawn).astype(bool)

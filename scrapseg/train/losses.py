@@ -9,8 +9,7 @@ from segmentation_models_pytorch.losses import DiceLoss
 from torch import Tensor
 from torch.nn import functional as F
 
-#: Label of pixels that no loss looks at.
-IGNORED = 255
+from scrapseg.data.classes import IGNORED
 
 
 class LossParts(NamedTuple):

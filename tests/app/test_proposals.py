@@ -101,7 +101,7 @@ def test_what_nobody_checked_is_neither_label_nor_clean(written):
     copied(out, images, checked={"a": True, "b": False, "ö c": False})
     folder = open_folder(images)
     assert list(folder.labelled) == ["a"] and not folder.free
-    assert "2 files of proposals" in str(folder)
+    assert "files of proposals that nobody has checked, left out: 2" in str(folder)
     for name in ("a", "b", "ö c"):
         shutil.copy(out / f"proposals/labelme/{name}.json", images)
     assert open_folder(images).kind is None

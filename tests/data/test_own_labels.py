@@ -17,7 +17,6 @@ from pycocotools.coco import COCO
 from skimage import draw
 
 from scrapseg.data import labels as formats
-from scrapseg.data.base import SizeMismatch
 from scrapseg.data.classes import CLASSES, class_finder, read_classes
 from scrapseg.data.folder import open_folder
 
@@ -95,7 +94,7 @@ def test_coco_as_pycocotools_reads_it(tmp_path):
     )
     path = tmp_path / "a.json"
     path.write_text(json.dumps(content))
-    labels = dict(formats.read_coco(path, formats.read_json(path)))["a"]
+    labels = dict(formats.read_coco(path, formats.read_json(path)))["sub/a.jpg"]
     reference = COCO(str(path))
     for number, shape in enumerate(labels.shapes, start=1):
         label, instances = formats.paint(
@@ -141,9 +140,9 @@ def test_labelme_shapes(tmp_path):
         },
     ]
     content = {"imagePath": "..\\photos\\a.jpg", "imageHeight": 60, "imageWidth": 80}
-    stem, labels = formats.read_labelme(tmp_path / "a.json", content | {"shapes": shapes})
+    name, labels = formats.read_labelme(tmp_path / "a.json", content | {"shapes": shapes})
     label, _ = formats.paint(labels, SIZE, FIND)
-    assert stem == "a"
+    assert name == "..\\photos\\a.jpg"
     assert (label == 8).sum() == 20 * 15 and (label[40:55, 50:70] == 8).all()
     disk = np.zeros(SIZE, bool)
     disk[draw.disk((44.5, 14.5), 7, shape=SIZE)] = True
@@ -167,8 +166,8 @@ def test_cvat_shapes(tmp_path):
         </image><image id="1" name="b.jpg" width="80" height="60"/></annotations>"""
     )
     found = dict(formats.read_cvat(path))
-    assert set(found) == {"a", "b"} and not found["b"].shapes
-    label, _ = formats.paint(found["a"], SIZE, FIND)
+    assert set(found) == {"x/a.jpg", "b.jpg"} and not found["b.jpg"].shapes
+    label, _ = formats.paint(found["x/a.jpg"], SIZE, FIND)
     alike(label == 2, drawn(TRIANGLE), length(TRIANGLE))
     ellipse = np.zeros(SIZE, bool)
     ellipse[draw.ellipse(44.5, 14.5, 9, 4, shape=SIZE)] = True
@@ -182,21 +181,6 @@ def test_cvat_shapes(tmp_path):
         [3, 65],
         [3, 66],
     ]
-
-
-def test_png_of_numbers_of_colours_and_of_two_values(tmp_path):
-    label = np.zeros(SIZE, np.uint8)
-    label[draw.disk((20, 20), 9)] = 3
-    colours = np.array([c.colour for c in CLASSES], np.uint8)
-    Image.fromarray(label).save(tmp_path / "grey.png")
-    Image.fromarray(colours[label]).save(tmp_path / "colour.png")
-    Image.fromarray((label > 0).astype(np.uint8) * 255).save(tmp_path / "two.png")
-    for name in ("grey", "colour"):
-        assert (formats.read_png(tmp_path / f"{name}.png", SIZE, CLASSES) == label).all()
-    two = formats.read_png(tmp_path / "two.png", SIZE, CLASSES[:2])
-    assert (two == (label > 0)).all()
-    with pytest.raises(SizeMismatch, match=r"grey\.png: is 80 x 60 pixels, its image 60 x 80"):
-        formats.read_png(tmp_path / "grey.png", SIZE[::-1], CLASSES)
 
 
 def test_steel_hides_nothing():

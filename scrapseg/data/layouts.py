@@ -1,0 +1,357 @@
+"""Where images and labels lie in a folder as people and tools have it.
+
+Images may lie in subfolders; where one is called `images`, as in tools' exports, only what lies in
+such ones counts. Labels are of one of the `LAYOUTS`: masks of the images' names in a folder called
+so (`masks`, `labels`, `ground_truth`, ...) or beside the images as `a_mask.png`; YOLO polygons with
+a `classes.txt` or `data.yaml`; labelme json; one or more COCO json files; CVAT for images XML. One
+kind in a folder. What a label file does not mention has no label; what it mentions without objects
+is labelled as free of impurities.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import numpy as np
+from PIL import Image
+from skimage.measure import label as connected
+
+from scrapseg.data import base
+from scrapseg.data import labels as formats
+from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
+from scrapseg.data.errors import DataError, LabelFileError, MissingFile
+from scrapseg.data.labels import ImageLabels, Notes
+from scrapseg.data.masks import read_coding, read_table
+
+IMAGE_ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
+IMAGE_ENDINGS |= {".jp2", ".ppm", ".pgm", ".pnm"}
+#: Pictures and films that are there for a reason but cannot be read.
+OTHER_ENDINGS = {".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
+OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", ".pdf", ".psd", ".svg", ".zip"}
+OTHER_ENDINGS |= set(Image.registered_extensions()) - IMAGE_ENDINGS
+#: Pictures that hold a mask's values as they were.
+MASK_ENDINGS = {".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"}
+#: Files in which some tools keep labels and which are not understood.
+UNREAD_ENDINGS = {".csv", ".jsonl", ".ndjson", ".npy", ".npz", ".mat", ".pkl", ".tfrecord", ".h5"}
+_LABELS = r"(mask|label|annotation|ground[ _-]?truth|gt|seg|segmentation)(s|[ _-]?ids)?"
+IMAGE_FOLDER = re.compile(r"(jpeg)?(images?|imgs?)")
+LABEL_FOLDER = re.compile(rf"(.*[ _-])?{_LABELS}([ _-].*)?|segmentation(class|object).*|ann")
+#: Masks of single objects, and pictures of masks to look at.
+OBJECT_FOLDER = re.compile("segmentationobject.*|.*visuali[sz]ation")
+#: What tools put behind an image's name in the names of its labels.
+_SUFFIX = re.compile(rf"[ ._-]{_LABELS}$", re.IGNORECASE)
+_LABEL_WORD = re.compile("label|annot|mask|via_")
+#: Text files that lie beside YOLO labels and are none.
+_NO_YOLO = re.compile(r"(classes|class_names|labels?|labelmap|notes|readme.*|licen[cs]e)\.txt")
+#: Folders that systems leave behind, and those of lists of files.
+_LEFT_BEHIND = (".", "__MACOSX", "@eaDir", "ImageSets")
+#: Label and instances (H, W) of an image.
+Masks = tuple[np.ndarray, np.ndarray]
+
+
+# --- images -----------------------------------------------------------------------------------
+
+
+def list_files(root: Path) -> list[Path]:
+    """All files of a folder and its subfolders but what systems leave behind, in order of names."""
+    found = []
+    for folder, inside, names in os.walk(root, followlinks=True):
+        inside[:] = sorted(d for d in inside if not d.startswith(_LEFT_BEHIND))
+        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
+    return found
+
+
+def _within(path: Path, root: Path, kind: re.Pattern[str]) -> bool:
+    """Whether a file lies in a folder, below `root`, whose name is of a kind."""
+    return any(kind.fullmatch(part.casefold()) for part in path.relative_to(root).parts[:-1])
+
+
+def find_images(root: Path, paths: Sequence[Path], notes: Notes) -> dict[str, Path]:
+    """Images among a folder's files, by name without ending.
+
+    Raises:
+        DataError: none, two of one name, or some that cannot be read.
+    """
+    pictures = [p for p in paths if p.suffix.casefold() in IMAGE_ENDINGS | OTHER_ENDINGS]
+    pictures = [p for p in pictures if not _within(p, root, LABEL_FOLDER)]
+    stems = {p.stem for p in pictures}
+    pictures = [p for p in pictures if not is_mask_of(p.stem, stems)]
+    if chosen := [p for p in pictures if _within(p, root, IMAGE_FOLDER)]:
+        apart = [str(p) for p in pictures if p not in set(chosen)]
+        notes["pictures outside of images/, passed over"] += apart
+    files: dict[str, Path] = {}
+    for path in chosen or pictures:
+        if path.suffix.casefold() in OTHER_ENDINGS:
+            raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
+        if before := files.get(path.stem):
+            raise DataError(
+                f"{path}: {before.relative_to(root)} has the same name but for folder and ending; "
+                "rename one, or do masks lie beside the images? They belong in masks/"
+            )
+        files[path.stem] = path
+    if not files:
+        kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
+        raise DataError(f"{root}: holds no images ({kinds})")
+    return dict(sorted(files.items()))
+
+
+def is_mask_of(stem: str, stems: set[str]) -> bool:
+    """Whether a name is another one with what tools put behind it for a mask."""
+    return _SUFFIX.sub("", stem) in stems - {stem}
+
+
+# --- labels -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class LabelFile:
+    """A file that may hold labels.
+
+    Attributes:
+        path: of it. ending: of its name, in lower case, such as `.png`.
+        image: the id of the image that it is named after, if it is.
+        keys: of what a json file holds, or the name of an XML file's root. content: of json.
+    """
+
+    path: Path
+    ending: str
+    image: str | None
+    keys: frozenset[str] = frozenset()
+    content: Any = None
+
+
+#: Pairs of the name that labels give their image and labels; a mask stands here by its path.
+Named = list[tuple[str, ImageLabels | Path]]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One way in which labels lie in a folder.
+
+    Attributes:
+        kind: its name in messages.
+        holds: whether a file is of it.
+        read: from the folder, its files, and notes to write.
+    """
+
+    kind: str
+    holds: Callable[[LabelFile], bool]
+    read: Callable[[Path, list[LabelFile], Notes], Named]
+
+
+def _folders(root: Path, found: Sequence[LabelFile]) -> list[Path]:
+    """The folder, and all between it and some files."""
+    above = (p for f in found for p in reversed(f.path.parents) if p.is_relative_to(root))
+    return list(dict.fromkeys([root, *above]))
+
+
+def _read_yolo(root: Path, found: list[LabelFile], _: Notes) -> Named:
+    names = formats.read_yolo_names(_folders(root, found))
+    if names is None:
+        raise LabelFileError(
+            f"{found[0].path.parent}: YOLO labels number their classes; put a classes.txt there, "
+            "with one name a line, in the order of the numbers"
+        )
+    return [(f.image or f.path.name, formats.read_yolo(f.path, names)) for f in found]
+
+
+def _read_labelme(_: Path, found: list[LabelFile], notes: Notes) -> Named:
+    read = [(f.image, *formats.read_labelme(f.path, f.content, notes)) for f in found]
+    return [(image or said, labels) for image, said, labels in read]
+
+
+def _read_coco(_: Path, found: list[LabelFile], notes: Notes) -> Named:
+    return [pair for f in found for pair in formats.read_coco(f.path, f.content, notes)]
+
+
+def _read_cvat(_: Path, found: list[LabelFile], notes: Notes) -> Named:
+    return [pair for f in found for pair in formats.read_cvat(f.path, notes)]
+
+
+def _list_masks(_: Path, found: list[LabelFile], __: Notes) -> Named:
+    return [(f.image or f.path.name, f.path) for f in found]
+
+
+#: Every layout that is understood.
+LAYOUTS = (
+    Layout("PNG masks", lambda f: f.ending in MASK_ENDINGS, _list_masks),
+    Layout("YOLO polygons", lambda f: f.ending == ".txt", _read_yolo),
+    Layout("COCO json", lambda f: f.ending == ".json" and "annotations" in f.keys, _read_coco),
+    Layout("labelme json", lambda f: "shapes" in f.keys, _read_labelme),
+    Layout("CVAT XML", lambda f: f.ending == ".xml" and "annotations" in f.keys, _read_cvat),
+)
+
+
+def find_labels(
+    root: Path,
+    paths: Sequence[Path],
+    files: dict[str, Path],
+    sizes: dict[str, tuple[int, int]],
+    classes: Sequence[ScrapClass],
+    notes: Notes,
+) -> tuple[str | None, dict[str, Callable[..., Masks]]]:
+    """The kind of labels in a folder, and for each labelled id what makes its masks.
+
+    Raises:
+        DataError: two kinds, labels of no image, or a file that cannot be understood.
+    """
+    find_image = image_finder(files)
+    there = label_files(root, paths, files, find_image, notes)
+    found = {layout: [f for f in there if layout.holds(f)] for layout in LAYOUTS}
+    unread = [str(f.path) for f in there if not any(f in held for held in found.values())]
+    found = {layout: held for layout, held in found.items() if held}
+    if len(found) > 1:
+        kinds = " and ".join(f"{layout.kind} ({held[0].path})" for layout, held in found.items())
+        raise DataError(f"{root}: holds {kinds}; keep one kind of labels")
+    if not found and unread:
+        raise LabelFileError(
+            f"{unread[0]}: neither COCO nor labelme nor CVAT for images; export it as one of them, "
+            "or move it away"
+        )
+    notes["files of no kind known here, passed over"] += unread
+    if not found:
+        return None, {}
+    ((layout, held),) = found.items()
+    by_id: dict[str, ImageLabels | Path] = {}
+    missing = []
+    for name, labels in layout.read(root, held, notes):
+        source = getattr(labels, "source", labels)
+        if (id := find_image(name, source)) is None:
+            missing.append(f"{source}: labels an image {name!r} that is not there")
+        elif id in by_id:
+            other = getattr(by_id[id], "source", by_id[id])
+            raise DataError(f"{source}: {id} has labels in two places, {other} too; keep one")
+        else:
+            by_id[id] = labels
+    if missing and not by_id:
+        raise MissingFile(
+            f"{missing[0]}; are names changed? The mask of a.jpg is a.png or a_mask.png"
+        )
+    notes["labels of images that are not there, left out"] += missing
+    paint = partial(formats.paint, find=class_finder(classes))
+    if masks := [path for path in by_id.values() if isinstance(path, Path)]:
+        table = read_table(_folders(root, held))
+        paint = partial(_read_mask, read_coding(masks, classes, table, notes))
+    turns = {id: base.photo_turn(files[id]) for id in by_id}
+    painted = {id: partial(_painted, paint, by_id[id], sizes[id], turns[id]) for id in by_id}
+    return layout.kind, {id: painted[id] for id in files if id in painted}
+
+
+def _read_mask(read: Callable[[Path], np.ndarray], path: Path, size: tuple[int, int], **_) -> Masks:
+    """A mask image has no objects: each connected part of one class is taken for one."""
+    label = read(path)
+    formats.check_size(f"{path}: is", label.shape, size, "save the mask at the image's size")
+    return label, connected(np.where(label == IGNORED, 0, label), background=0, connectivity=2)
+
+
+def _painted(
+    paint: Callable[..., Masks],
+    labels: ImageLabels | Path,
+    size: tuple[int, int],
+    turn: int,
+    notes: Notes | None = None,
+) -> Masks:
+    """Labels of an image, turned with it where they are of the size of its sensor."""
+    made = labels.size if isinstance(labels, ImageLabels) else base.image_size(labels)
+    if turn >= 5 and made == size[::-1] != size:
+        return tuple(base.turned(m, turn) for m in paint(labels, made, notes=notes))
+    if notes is not None and turn > 1 and (turn < 5 or not made or made[0] == made[1]):
+        source = str(getattr(labels, "source", labels))
+        notes["turned by EXIF, labels taken as drawn on what is shown"].append(source)
+    return paint(labels, size, notes=notes)
+
+
+def image_finder(files: dict[str, Path]) -> Callable[[str, Any], str | None]:
+    """A function that finds the id of the image that labels name, or None.
+
+    Tools write paths, addresses, other endings and suffixes (`a.jpg.png`, `a_mask.png`), systems
+    other letter case and other forms of one letter; the nearest to what is written wins. It takes
+    the name and a place for messages, and raises `DataError` where two images fit.
+    """
+
+    def plain(stem: str) -> str:
+        return unicodedata.normalize("NFC", stem).casefold()
+
+    by_plain: dict[str, list[str]] = defaultdict(list)
+    for id in files:
+        by_plain[plain(id)].append(id)
+
+    def find(name: str, where: Any) -> str | None:
+        name = str(name).replace("\\", "/")
+        asked = re.split(r"[?&]d=", name)[-1]
+        names = [name, unquote(asked), unquote(name.partition("?")[0])]
+        stems = [Path(n).stem for n in names]
+        stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
+        stems += [_SUFFIX.sub("", s) for s in stems]
+        stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
+        stems += [re.sub("^[0-9a-f]{8}-", "", s) for s in stems]  # of Label Studio's uploads
+        for stem in stems:
+            if stem in files:
+                return stem
+        for stem in stems:
+            if len(ids := by_plain.get(plain(stem), [])) > 1:
+                raise DataError(f"{where}: {name!r} may be {' or '.join(ids)}; rename one")
+            if ids:
+                return ids[0]
+        return None
+
+    return find
+
+
+def _is_proposal(content: Any) -> bool:
+    """Whether it is a model's proposal (`app.proposals`) that nobody has checked: no label."""
+    said = [content.get(key) for key in ("flags", "info")] if isinstance(content, dict) else ()
+    return any(isinstance(part, dict) and part.get("checked") is False for part in said)
+
+
+def label_files(
+    root: Path,
+    paths: Sequence[Path],
+    files: dict[str, Path],
+    find_image: Callable[[str, Any], str | None],
+    notes: Notes,
+) -> list[LabelFile]:
+    """All files that may hold labels, wherever they lie.
+
+    Raises:
+        LabelFileError: a mask that was saved with losses, or json that cannot be read.
+    """
+    taken, stems, found = set(files.values()), set(files), []
+    for path in (p for p in paths if p not in taken and p.name != "_classes.csv"):
+        ending, in_labels = path.suffix.casefold(), _within(path, root, LABEL_FOLDER)
+        beside = is_mask_of(path.stem, stems)
+        if ending in IMAGE_ENDINGS | OTHER_ENDINGS:
+            if _within(path, root, OBJECT_FOLDER):
+                notes["pictures of single objects, passed over"].append(str(path))
+            elif (in_labels or beside) and ending not in MASK_ENDINGS:
+                raise LabelFileError(
+                    f"{path}: a mask as JPEG or the like, which blurs classes; save masks as PNG"
+                )
+            elif in_labels or beside:
+                found.append(LabelFile(path, ending, find_image(path.name, path)))
+        elif ending == ".txt" and not _NO_YOLO.fullmatch(path.name.casefold()):
+            # Any in a label folder; elsewhere one that an image has the name of.
+            if (image := find_image(path.name, path)) or in_labels:
+                found.append(LabelFile(path, ending, image))
+        elif ending == ".json":
+            content = formats.read_json(path)
+            if _is_proposal(content):
+                notes["files of proposals that nobody has checked, left out"].append(str(path))
+                continue
+            keys = frozenset(content) if isinstance(content, dict) else frozenset()
+            image = find_image(path.name, path)
+            found.append(LabelFile(path, ending, image, keys, content))
+        elif ending == ".xml":
+            found.append(LabelFile(path, ending, None, formats.xml_root(path)))
+        elif ending in UNREAD_ENDINGS and (in_labels or _LABEL_WORD.search(path.name.casefold())):
+            found.append(LabelFile(path, ending, None))
+    return found
