@@ -92,8 +92,8 @@ def deal(images: OwnImages, folds: int) -> list[list[str]]:
     if len(held) < 2 * folds or impure < folds:
         raise TooFewLabels(
             f"{images.root}: {len(held)} labelled images, {impure} of them with an impurity of "
-            f"{metrics.ALARM_AREA} pixels or more at the size they are looked at; training takes "
-            f"at least {2 * folds}, {folds} of them with one"
+            f"{metrics.ALARM_AREA} pixels or more at the size they are looked at; "
+            f"label at least {2 * folds}, {folds} of them with one"
         )
     times = Counter(c for h in held.values() for c in h)
     rarest = {i: min((times[c] for c in h), default=len(held)) for i, h in held.items()}

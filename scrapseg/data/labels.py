@@ -218,7 +218,8 @@ def read_coco(
             raise LabelFileError(
                 f"{where}: image {image} or category {category} is not listed; export it anew"
             )
-        if not drawn and not (a.get("area") or any((a.get("bbox") or [1])[2:])):
+        box = a.get("bbox") or []
+        if not drawn and not any(box[2:]) and (box or a.get("area") == 0):
             continue  # made and never drawn
         if not drawn:
             raise LabelFileError(f"{where}: has a box but no mask; export instance segmentation")

@@ -85,14 +85,20 @@ BAD = {
     "text that is called an image": (lambda r: write(r / "a.jpg", "hello"), "a.jpg: cannot be dec"),
     "an empty image file": (lambda r: write(r / "a.jpg", ""), "a.jpg: cannot be decoded"),
     "two images of one name": (lambda r: photo(r / "a.png"), "a.png: a.jpg has the same name"),
-    "images in a subfolder": (
-        lambda r: (r / "monday").mkdir() or photo(r / "monday/c.jpg"),
-        "monday: a subfolder with images",
+    "two images of one name in subfolders": (
+        lambda r: [(r / d).mkdir() or photo(r / d / "c.jpg") for d in ("mon", "tue")] and None,
+        "tue/c.jpg: mon/c.jpg has the same name",
+    ),
+    "a picture of two pages": (
+        lambda r: Image.new("L", (W, H)).save(
+            r / "c.tif", save_all=True, append_images=[Image.new("L", (W, H), 9)]
+        ),
+        "c.tif: holds 2 pages",
     ),
     "a format that cannot be read": (lambda r: write(r / "c.HEIC", "x"), "c.HEIC: cannot be read"),
-    "16 bits a channel": (
-        lambda r: Image.fromarray(np.zeros((H, W), np.uint16)).save(r / "c.png"),
-        "c.png: has more than 8 bits",
+    "32 bits a channel": (
+        lambda r: Image.fromarray(np.zeros((H, W), np.float32)).save(r / "c.tif"),
+        "c.tif: has more than 8 bits a channel, float32",
     ),
     "an image of a few pixels": (lambda r: photo(r / "c.jpg", (9, 9)), "c.jpg: 9 x 9 pixels"),
     # the class list
@@ -122,12 +128,12 @@ BAD = {
         "a.png: values [77] are outside 0..8",
     ),
     "a mask in strange colours": (
-        lambda r: mask(r / "masks/a.png", np.stack([box(7)] * 3, -1)),
-        "a.png: colour #070707 is no class's",
+        lambda r: mask(r / "masks/a.png", np.stack([box(7), box(8), box(9)], -1)),
+        "a.png: colour #070809 is no class's",
     ),
     "a mask without an image": (
         lambda r: mask(r / "masks/z.png", box(1)),
-        "z.png: labels an image 'z' that is not there",
+        "z.png: labels an image 'z.png' that is not there",
     ),
     "a mask as JPEG": (
         lambda r: (r / "masks").mkdir() or photo(r / "masks/a.jpg"),
@@ -136,7 +142,7 @@ BAD = {
     "a broken mask": (lambda r: write(r / "masks/a.png", "x"), "a.png: cannot be decoded"),
     "two kinds of labels": (
         lambda r: mask(r / "masks/a.png", box(1)) or write(r / "b.json", labelme()),
-        "PNG masks and labelme json; keep one kind",
+        "b.json); keep one kind of labels",
     ),
     # COCO
     "json cut short": (lambda r: write(r / "coco.json", '{"images": ['), "coco.json: not JSON"),
@@ -194,9 +200,9 @@ BAD = {
         lambda r: write(r / "a.json", labelme(shape_type="linestrip")),
         "shape 1: a linestrip covers no area",
     ),
-    "labelme without a size": (
-        lambda r: write(r / "a.json", {"shapes": []}),
-        "a.json: not a labelme file",
+    "a labelme shape without a label": (
+        lambda r: write(r / "a.json", LABELME | {"shapes": [{}]}),
+        "a.json: not a labelme file ('label' is missing)",
     ),
     "a labelme mask that is no picture": (
         lambda r: write(r / "a.json", labelme(shape_type="mask", mask="aGVsbG8=")),

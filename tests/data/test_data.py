@@ -22,7 +22,7 @@ from torchvision import tv_tensors
 
 from making.align.studio import Studio
 from scrapseg import files
-from scrapseg.data import base, labels
+from scrapseg.data import base, masks
 from scrapseg.data.base import (
     MIN_PIXELS,
     BrokenImage,
@@ -146,7 +146,7 @@ def readers(root: Path) -> dict[str, Callable[[], object]]:
     return {
         "scrapsim": lambda: open_unverified(root)[0],
         "own images": lambda: open_folder(own),
-        "own masks": lambda: labels.read_png(own / "masks/0.png", (64, 64), CLASSES),
+        "own masks": lambda: masks.read_codes(own / "masks/0.png", (), False),
         "size": lambda: composition([open_unverified(root)]),
         "studio": lambda: Studio(studio, "train")[0],
         "model": lambda: read_photo(photo),

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scrapseg.data.base import BrokenImage, DataError
+from scrapseg.data.base import DataError
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.folder import open_folder, read_photo
 
@@ -70,27 +70,12 @@ def test_what_is_transparent_in_a_mask_is_normal(root, mode):
     assert objects(root) == {"copper": 240}
 
 
-@pytest.mark.parametrize(
-    "place",
-    ["ground_truth/a.png", "masks/a.tif", "masks/heap/a.png", "labels/train/a.txt", "mask/a_1.png"],
-)
-def test_labels_that_are_not_looked_at_are_named(root, place):
-    path = root / place
-    if path.suffix == ".txt":
-        path.parent.mkdir(parents=True)
-        path.write_text("0 0 0 1 0 1 1\n")
-    else:
-        save(path, square(1))
-    with pytest.raises(DataError, match=f"{place}: looks like a label") as error:
-        open_folder(root)
-    assert "\n" not in str(error.value)
-
-
 def test_other_files_do_not_hinder(root):
     (root / "notes").mkdir()
     (root / "notes/furnace.txt").write_text("belt 2")
     save(root / "originals/a.png", square(1))
-    assert open_folder(root).kind is None
+    folder = open_folder(root)
+    assert folder.kind is None and "passed over: 1, such as" in str(folder)
 
 
 def test_one_name_from_two_tasks_is_no_label_of_one_image(root):
@@ -176,29 +161,3 @@ def test_less_common_endings_are_read(root, ending):
     Image.new("RGB", SIZE[::-1], (90, 80, 70)).save(root / f"images/c.{ending}", format=kind)
     assert list(open_folder(root).files) == ["a", "b", "c"]
     assert abs(read_photo(root / f"images/c.{ending}").mean(axis=(0, 1)) - [90, 80, 70]).max() < 3
-
-
-def test_sixteen_bits_in_colour_are_not_read_as_black(tmp_path):
-    """Pillow keeps the upper byte: of a 12-bit camera four bits."""
-    height, width = 40, 60
-    tags = {256: width, 257: height, 258: (16, 16, 16), 259: 1, 262: 2, 273: 0, 277: 3, 278: height}
-    tags |= {279: height * width * 6, 284: 1}
-    entries, extra, start = [], b"", 8 + 2 + 12 * len(tags) + 4
-    for tag, value in sorted(tags.items()):
-        many = value if isinstance(value, tuple) else (value,)
-        data = b"".join(v.to_bytes(4 if tag in (273, 279) else 2, "little") for v in many)
-        if tag == 273:
-            data = (start + 6).to_bytes(4, "little")
-        if len(data) > 4:
-            data, extra = (start + len(extra)).to_bytes(4, "little"), extra + data
-        kind = 4 if tag in (273, 279) else 3
-        head = tag.to_bytes(2, "little") + kind.to_bytes(2, "little")
-        entries.append(head + len(many).to_bytes(4, "little") + data.ljust(4, b"\0"))
-    pixels = np.full((height, width, 3), 2000, "<u2").tobytes()
-    header = b"II*\0" + (8).to_bytes(4, "little") + len(tags).to_bytes(2, "little")
-    path = tmp_path / "a.tif"
-    path.write_bytes(header + b"".join(entries) + bytes(4) + extra + pixels)
-    with Image.open(path) as opened:
-        assert np.array(opened).max() == 7  # what would be seen
-    with pytest.raises(BrokenImage, match="8 bits a channel"):
-        read_photo(path)
