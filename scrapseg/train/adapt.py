@@ -19,6 +19,7 @@ Three things keep the model from learning what it should not:
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -50,6 +51,8 @@ from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
+#: A rendered piece is magnified at most so much: beyond it, its blur would be its mark.
+MOST_MAGNIFIED = 2.5
 #: Photographs on which the threshold is chosen, and rendered pieces laid on each.
 THRESHOLD_PHOTOS = 40
 #: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
@@ -67,7 +70,7 @@ class AdaptConfig(TrainConfig):
         rounds: the steps are taken in this many parts. From the second on (self-training, as in
             DAFormer, arXiv:2111.14887) a pixel whose score is above `labelled` is labelled with
             its most likely impurity, one above a half has no label.
-        scale: bounds of a rendered piece's magnification.
+        sides: bounds of a piece's longer side in pixels of the crop.
         camera: probability of each of blur, noise and compression on a photograph's crop.
     """
 
@@ -81,7 +84,7 @@ class AdaptConfig(TrainConfig):
     surer: float = 0.9
     rounds: int = 1
     labelled: float = 0.95
-    scale: tuple[float, float] = (0.5, 2.2)
+    sides: tuple[float, float] = (24, 200)
     camera: float = 0.3
 
 
@@ -95,9 +98,15 @@ class PasteOntoPhotos(PasteCutouts):
 
     def __init__(self, pieces: Sequence[Cutout], photos: Sequence[Tensor], config: AdaptConfig):
         impurities = [p for p in pieces if p.label]
-        super().__init__(impurities, config.paste, 0.0, config.scale)
+        super().__init__(impurities, config.paste, steel=0.0)
         self.photos, self.config = photos, config
         self.outlines = impurities
+
+    def _magnification(self, piece: Cutout) -> float:
+        """To a longer side that is log-uniform, but no more than a rendered piece can bear."""
+        low, high = (math.log(s) for s in self.config.sides)
+        side = math.exp(low + (high - low) * float(torch.rand(())))
+        return min(side / max(piece.outline.shape), MOST_MAGNIFIED)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the pieces; some become distractors. Each is blended in its own way."""
@@ -255,17 +264,19 @@ def adapt_model(
     labels: Sequence[Tensor],
     scrapsim: LabelledImages,
     config: AdaptConfig,
+    library: Sequence[Cutout] = (),
 ) -> Segmenter:
     """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes.
 
     Args:
         images: uint8 (H, W, 3), as large as they are looked at. labels: see `photo_labels`.
+        library: rendered pieces beside those of the scenes.
     """
     adapted = replace(start, model=copy.deepcopy(start.model))
     model = adapted.model
     torch.manual_seed(config.seed)
     photos = [as_tensor(image) for image in images]
-    pieces = cutouts(scrapsim, scrapsim.ids)
+    pieces = [*cutouts(scrapsim, scrapsim.ids), *library]
     norm = model.mean, model.std
     real = photo_transform(*norm, pieces, photos, config)
     rendered = train_transform(config.crop, *norm, pieces, config.paste)

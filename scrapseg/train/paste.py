@@ -143,10 +143,14 @@ class PasteCutouts(v2.Transform):
             placed.append((pixels, alpha, label, top, left))
         return {"placed": placed}
 
+    def _magnification(self, piece: Cutout) -> float:
+        """Log-uniform within `scale`, whatever the piece."""
+        low, high = (math.log(s) for s in self.scale)
+        return math.exp(low + (high - low) * float(torch.rand(())))
+
     def _varied(self, piece: Cutout) -> tuple[Tensor, Tensor]:
         """Pixels float (3, h', w') 0..255 and outline float (h', w') 0..1 of a varied piece."""
-        low, high = (math.log(s) for s in self.scale)
-        factor = math.exp(low + (high - low) * float(torch.rand(())))
+        factor = self._magnification(piece)
         h, w = (max(2, round(factor * side)) for side in piece.outline.shape)
         stack = torch.cat([piece.pixels.float(), piece.outline[None].float()])[None]
         stack = F.interpolate(stack, size=(h, w), mode="bilinear", antialias=True)[0]

@@ -1,0 +1,111 @@
+"""Adaptation without labels: what is pasted where, what has no label, what stays as it was."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import tv_tensors
+
+from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.models.segmenter import starting_model
+from scrapseg.train import adapt
+from scrapseg.train.adapt import AdaptConfig, PasteOntoPhotos, adapt_model, photo_labels
+from scrapseg.train.losses import IGNORED
+from scrapseg.train.paste import Cutout
+
+
+def piece(label: int, side: int = 20) -> Cutout:
+    """A white square."""
+    pixels = torch.full((3, side, side), 255, dtype=torch.uint8)
+    return Cutout(pixels, torch.ones(side, side, dtype=torch.bool), label)
+
+
+def pasted(config: AdaptConfig, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+    """White impurities and grey distractors on black, with every other column unlabelled."""
+    grey = torch.full((3, 90, 90), 128, dtype=torch.uint8)
+    lay = PasteOntoPhotos([piece(2), piece(5), piece(0)], [grey], config)
+    mask = torch.zeros(96, 96, dtype=torch.uint8)
+    mask[:, ::2] = IGNORED
+    torch.manual_seed(seed)
+    return lay(tv_tensors.Image(torch.zeros(3, 96, 96, dtype=torch.uint8)), tv_tensors.Mask(mask))
+
+
+def test_impurities_are_labelled_and_distractors_are_steel():
+    config = AdaptConfig(paste=5, sides=(16, 40))
+    only = {d: [pasted(replace(config, distractors=d), s) for s in range(12)] for d in (0.0, 1.0)}
+    for image, mask in only[0.0]:
+        assert set(mask.unique().tolist()) <= {0, 2, 5, IGNORED}
+        assert ((mask == 2) | (mask == 5))[image[0] > 130].all()
+    assert any((mask == 2).any() for _, mask in only[0.0])
+    for image, mask in only[1.0]:
+        assert set(mask.unique().tolist()) <= {0, IGNORED}
+        # A piece of a photograph is known to be steel, though the photograph below is not.
+        assert (mask[(image[0] > 100)] == 0).all()
+        assert image.max() <= 1.21 * 128
+    assert any((image > 0).any() for image, _ in only[1.0])
+
+
+@pytest.mark.parametrize("side", [5, 80, 400])
+def test_pieces_have_the_asked_for_size_but_are_not_blown_up(side):
+    lay = PasteOntoPhotos([piece(1, side)], [torch.zeros(3, 9, 9)], AdaptConfig(sides=(30, 60)))
+    found = [max(lay._varied(piece(1, side))[1].shape) for _ in range(40)]
+    low, high = (12, 13) if side == 5 else (29, 61)
+    assert low <= min(found) and max(found) <= high
+
+
+@pytest.fixture(scope="module")
+def start():
+    return replace(starting_model(shipped=False), side=64)
+
+
+def test_labels_follow_the_score(start):
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
+    p = start.probabilities(image)[0]
+    score = 1 - p[0]
+    low, high = (float(score.quantile(q)) for q in (0.5, 0.9))
+    (label,) = photo_labels(start, [image], low, high)
+    assert (label[score <= low] == 0).all()
+    assert (label[(score > low) & (score <= high)] == IGNORED).all()
+    best = (p[1:].argmax(0) + 1).to(torch.uint8)
+    torch.testing.assert_close(label[score > high], best[score > high])
+    assert (photo_labels(start, [image], 1.0)[0] == 0).all()
+
+
+def test_it_adapts_a_copy_and_keeps_classes(start, tiny_scrapsim: Path, tmp_path, monkeypatch):
+    monkeypatch.setattr(adapt, "STEPS", (2, 2))
+    for k in range(3):
+        photo = np.random.default_rng(k).integers(0, 256, (40, 64, 3), np.uint8)
+        Image.fromarray(photo).save(tmp_path / f"{k}.png")
+    own = [*CLASSES[:2], ScrapClass(2, "brick", "brick", ("brick", "red brick"), (9, 9, 9))]
+    before = {k: v.clone() for k, v in start.model.state_dict().items()}
+    photos = sorted(tmp_path.glob("*.png"))
+    mine = start.with_classes(own)
+    adapted = adapt.adapt(mine, photos, ScrapSim(tiny_scrapsim, "train"), minutes=0.01)
+    for name, value in start.model.state_dict().items():
+        torch.testing.assert_close(value, before[name], rtol=0, atol=0)
+    assert [c.slug for c in adapted.classes] == ["steel", "motor", "brick"]
+    torch.testing.assert_close(adapted.model.text, mine.model.text)
+    assert "3 photographs without labels" in adapted.origin and 0 < adapted.threshold <= 1
+    changed = adapted.model.state_dict()
+    assert any((changed[k] != before[k]).any() for k in before if k.endswith("weight"))
+
+
+def test_rounds_label_what_the_model_is_sure_of(start, tiny_scrapsim, monkeypatch):
+    asked = []
+    monkeypatch.setattr(adapt, "photo_labels", lambda s, i, *levels: asked.append(levels) or labels)
+    images = [np.zeros((64, 64, 3), np.uint8)]
+    labels = [torch.zeros(64, 64, dtype=torch.uint8)]
+    config = AdaptConfig(steps=4, rounds=2, crop=32, batch_size=2, labelled=0.8)
+    adapt_model(start, images, labels, ScrapSim(tiny_scrapsim, "train"), config)
+    assert asked == [(0.5, 0.8)]
+
+
+def test_no_photographs_are_an_error(start, tiny_scrapsim):
+    with pytest.raises(ValueError, match="no photographs"):
+        adapt.adapt(start, [], ScrapSim(tiny_scrapsim, "train"))
