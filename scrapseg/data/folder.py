@@ -135,13 +135,15 @@ class OwnFolder:
 def open_folder(
     root: str | Path,
     classes: str | Path | None = None,
+    default: Sequence[ScrapClass] = CLASSES,
     *,
     empty: Literal["clean", "unlabelled"] = "clean",
 ) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
     Args:
-        classes: a class list; by default `classes.yaml` in the folder, else the benchmark's nine.
+        classes: a class list; by default `classes.yaml` in the folder.
+        default: the classes where there is neither, the benchmark's nine.
         empty: what an image is that the labels mention without an object: free of impurities, or
             not yet worked on.
 
@@ -158,9 +160,9 @@ def open_folder(
     if len(listed) > 1 and not classes:
         raise DataError(f"{listed[1]}: a class list beside {listed[0]}; keep one")
     listed = [Path(classes)] if classes else listed
-    known = read_classes(listed[0]) if listed else list(CLASSES)
+    known = read_classes(listed[0]) if listed else list(default)
     foreign = [c.name for c in known if not any(word.isascii() for word in c.words)]
-    notes["classes without English words, found by labels alone; add some in classes.yaml"] += (
+    notes["classes without English words, so found by labels alone; add some to the list"] += (
         foreign
     )
     files = find_images(root, paths, notes)
