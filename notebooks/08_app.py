@@ -230,9 +230,9 @@ def receive(_, message, buffers):
         told.clear()
         messages.value = ""
     if names := message.get("left_out"):
-        shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
         kinds = ", ".join(e[1:] for e in files.endings)
-        say(f"{shown}: left out ({len(names)}), as no pictures of the kinds {kinds}")
+        say(f"{shown}: left out, not of the kinds that are read ({kinds})")
     if buffers:
         parts.setdefault(message["key"], []).append(bytes(buffers[0]))
         if message["last"]:
@@ -265,7 +265,7 @@ def close_all(_):
             path.unlink(missing_ok=True)
     paths.clear()
     predictions.clear()
-    picture.value, table.value = b"", ""
+    picture.value, table.value, take.disabled = b"", "", True
     relist()
 
 
@@ -349,7 +349,7 @@ boxes = [files, messages, W.HTML("<b>Pictures</b>"), choice, close]
 boxes += [W.HTML("<b>Threshold</b>: the lower, the more is found"), level, status, take]
 boxes += [W.HTML(f"<b>Words</b><br>{hint}"), words, use]
 side = W.VBox(boxes, layout={"width": "360px", "flex": "0 0 360px", "margin": "0 24px 0 0"})
-main = W.VBox([picture, table], layout={"flex": "1 1 500px", "min_width": "300px"})
+main = W.VBox([picture, table], layout={"flex": "1 1 380px", "min_width": "300px"})
 relist()
 begin()
 W.HBox([side, main], layout={"flex_flow": "row wrap", "align_items": "flex-start"})
