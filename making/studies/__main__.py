@@ -11,12 +11,16 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from making.studies import label_help, large_scales
+from making.studies import adaptation, label_help, large_scales
 from scrapseg.experiments.records import provenance, save_table
 from scrapseg.experiments.run import device_name
 from scrapseg.files import atomic_write
 
-STUDIES = {"label_help": label_help.make, "large_scales": large_scales.make}
+STUDIES = {
+    "adaptation": adaptation.make,
+    "label_help": label_help.make,
+    "large_scales": large_scales.make,
+}
 
 
 def main() -> None:

@@ -1,0 +1,198 @@
+"""What carries over from renders to photographs, without a label of them? One thing at a time.
+
+    python -m making.studies adaptation --results results/real
+
+An arm is a model to start from and what of `AdaptConfig` is changed. Each adapts to the photographs
+of steel of val, which are without labels, and is measured on val and on test: on composites
+(`scrapseg.data.composite`), on yard photographs, and on ScrapSim, which must not be forgotten. Val
+chose what is the default; test chose nothing.
+
+A cell (arm, seed) that is done lies in `results/real/cache/adaptation`: an interrupted study goes
+on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from scrapseg import metrics
+from scrapseg.data.base import shrunk
+from scrapseg.data.classes import CLASSES
+from scrapseg.data.composite import PIECE_SIDE, Composites, steel_photos
+from scrapseg.data.folder import read_photo
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.records import source_state
+from scrapseg.files import REPOSITORY, atomic_write
+from scrapseg.models.pocket import pocket_model
+from scrapseg.models.prompts import class_embeddings
+from scrapseg.models.segmenter import Segmenter, load, starting_model
+from scrapseg.train.adapt import (
+    AdaptConfig,
+    adapt_model,
+    choose_threshold,
+    photo_labels,
+    read_photos,
+)
+
+CELLS = REPOSITORY / "results" / "real" / "cache" / "adaptation"
+YARD = ("motors", "copper-stators", "meatballs")
+SIDE = 448
+
+
+def imagenet() -> Segmenter:
+    """The pocket model with ImageNet's weights in its tower and nothing learned beside them."""
+    model = pocket_model().eval()
+    model.set_classes(class_embeddings(CLASSES))
+    return Segmenter(model, CLASSES, origin="ImageNet's weights")
+
+
+def aligned() -> Segmenter:
+    """The pocket model that knows classes by their words."""
+    return starting_model(shipped=False)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """Label for readers; `start` makes the model; `changes` of AdaptConfig, None trains nothing."""
+
+    label: str
+    start: Callable[[], Segmenter] = load
+    changes: dict[str, Any] | None = field(default_factory=dict)
+    statistics: bool = False
+
+
+PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
+ARMS = {
+    "renders": Arm("renders only", changes=None),
+    "statistics": Arm("batch statistics of the photographs", changes=None, statistics=True),
+    "paste": Arm("pieces pasted into the photographs", changes=PLAIN),
+    "distractors": Arm("+ distractors", changes=PLAIN | {"distractors": 0.25}),
+    "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}),
+    "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
+    "all": Arm("all of these"),
+    "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
+    "aligned": Arm("all, from the aligned model", aligned),
+    "imagenet": Arm("all, from ImageNet", imagenet),
+}
+
+
+def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmenter, dict]:
+    """The segmenter of an arm, and the settings that made it."""
+    start = replace(arm.start(), side=SIDE)
+    images = read_photos(steel_photos(root, "val"), SIDE, seed)
+    if arm.statistics:
+        return with_statistics_of(start, images), {}
+    if arm.changes is None:
+        return start, {}
+    config = replace(AdaptConfig(seed=seed), **arm.changes)
+    labels = photo_labels(start, images, config.surer)
+    segmenter = adapt_model(start, images, labels, scrapsim, config)
+    held_out = ScrapSim(scrapsim.root, "val")
+    threshold = choose_threshold(segmenter, images, labels, held_out, seed)
+    return replace(segmenter, threshold=threshold), asdict(config)
+
+
+@torch.no_grad()
+def with_statistics_of(start: Segmenter, images: list[np.ndarray]) -> Segmenter:
+    """Batch statistics taken anew, in place, on the photographs (AdaBN, arXiv:1603.04779); nothing else."""
+    norms = [m for m in start.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all photographs
+        norm.train()
+    for image in tqdm(images, desc="statistics", leave=False):
+        start.probabilities(image)
+    start.model.eval()
+    return start
+
+
+def ap(scores: list[np.ndarray], truths: list[np.ndarray]) -> float:
+    """Pixel AP over images of any sizes."""
+    flat = (np.concatenate([m.ravel() for m in maps])[None, None] for maps in (scores, truths))
+    return metrics.average_precision(metrics.rank(*flat))
+
+
+def measure(segmenter: Segmenter, root: Path, scrapsim: ScrapSim, split: str) -> dict[str, float]:
+    """Composites, yard and ScrapSim of a split; names are <what>/<metric>."""
+    composites = Composites(root, split)
+    pairs = [(segmenter.probabilities(s.image)[0].numpy(), s.label) for s in composites]
+    truths = [shrunk(label, SIDE) for _, label in pairs]
+    found = {"composite/ap": ap([1 - p[0] for p, _ in pairs], [t > 0 for t in truths])}
+    for c in CLASSES:
+        if c.slug in PIECE_SIDE:
+            one = ap([p[c.index] for p, _ in pairs], [t == c.index for t in truths])
+            found[f"composite/ap/{c.slug}"] = one
+    found |= yard(segmenter, root, split)
+    rendered = ScrapSim(scrapsim.root, split)
+    scores = [1 - segmenter.probabilities(s.image)[0][0].numpy() for s in rendered]
+    return found | {"scrapsim/ap": ap(scores, [s.label > 0 for s in rendered])}
+
+
+def yard(segmenter: Segmenter, root: Path, split: str) -> dict[str, float]:
+    """Photographs of motors, stators and copper lumps against photographs of steel."""
+    rows = []
+    for group, path in photographs(root, split):
+        p = segmenter.predict(shrunk(read_photo(path), segmenter.side))
+        flagged = float((p.label > 0).mean())
+        copper = float(segmenter.probabilities(p.image)[0][3].mean())
+        row = {"group": group, "score": p.image_score, "mean": float(p.score.mean())}
+        rows.append(row | {"share": flagged, "objects": len(p.objects), "copper": copper})
+    table = pd.DataFrame(rows)
+    impure = (table["group"] != "steel").to_numpy()
+
+    def auroc(column: str, of: np.ndarray) -> float:
+        ranking = metrics.rank(table.loc[of, column].to_numpy()[None, None], impure[of][None, None])
+        return metrics.auroc(ranking)
+
+    every = np.ones(len(table), bool)
+    stators = table["group"].isin(["steel", "copper-stators"]).to_numpy()
+    found = {f"yard/auroc/{c}": auroc(c, every) for c in ("score", "mean", "share")}
+    for group in YARD:
+        found[f"yard/auroc/{group}"] = auroc("mean", ~impure | (table["group"] == group).to_numpy())
+    found["yard/auroc/copper"] = auroc("copper", stators)
+    found["yard/false_objects"] = float(table.loc[~impure, "objects"].mean())
+    found["yard/flagged"] = float((table.loc[impure, "objects"] > 0).mean())
+    return found | {"yard/threshold": segmenter.threshold}
+
+
+def photographs(root: Path, split: str) -> Iterator[tuple[str, Path]]:
+    """Group and path of the yard's photographs of a split, as of composites."""
+    yield from (("steel", path) for path in steel_photos(root, split))
+    for group in YARD:
+        paths = sorted((root / "yard" / group).glob("*.jpg"))
+        yield from ((group, p) for p in paths[("test", "val").index(split) :: 2])
+
+
+def make(data_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> tuple[pd.DataFrame, dict]:
+    """The study's table, one row per arm, seed, split and metric, and what stands beside it."""
+    root, scrapsim = Path(os.environ["SCRAPSEG_DATA"]) / "real", ScrapSim(data_dir, "train")
+    cells = [(slug, seed) for seed in seeds for slug, arm in ARMS.items()
+             if seed == seeds[0] or arm.changes is not None]  # fmt: skip
+    rows, made = [], {}
+    for slug, seed in tqdm(cells, desc="arms"):
+        path = CELLS / f"{slug}-{seed}.json"
+        if not path.is_file():
+            state, clock = source_state(), time.perf_counter()
+            segmenter, config = adapted(ARMS[slug], root, scrapsim, seed)
+            adapt_s = time.perf_counter() - clock
+            found = {s: measure(segmenter, root, scrapsim, s) for s in ("val", "test")}
+            cell = {"found": found, "config": config, "adapt_s": adapt_s, "source": state}
+            atomic_write(path, json.dumps(cell))
+        cell = json.loads(path.read_text(encoding="utf-8"))
+        made[f"{slug}, seed {seed}"] = {k: cell[k] for k in ("config", "adapt_s", "source")}
+        label = ARMS[slug].label
+        for split, found in cell["found"].items():
+            rows += [(slug, label, seed, split, m, round(v, 5)) for m, v in found.items()]
+    columns = ["arm", "label", "seed", "split", "metric", "value"]
+    return pd.DataFrame(rows, columns=columns), {"cells": made, "sha256": scrapsim.sha256}
