@@ -105,7 +105,7 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
 
 @torch.no_grad()
 def with_statistics_of(start: Segmenter, images: list[np.ndarray]) -> Segmenter:
-    """Batch statistics taken anew, in place, on the photographs (AdaBN, arXiv:1603.04779); nothing else."""
+    """Batch statistics taken anew, in place, on the photographs (AdaBN, arXiv:1603.04779)."""
     norms = [m for m in start.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for norm in norms:
         norm.reset_running_stats()
