@@ -11,13 +11,14 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from making.studies import adaptation, label_help, large_scales
+from making.studies import adaptation, few_labels, label_help, large_scales
 from scrapseg.experiments.records import provenance, save_table
 from scrapseg.experiments.run import device_name
 from scrapseg.files import atomic_write
 
 STUDIES = {
     "adaptation": adaptation.make,
+    "few_labels": few_labels.make,
     "label_help": label_help.make,
     "large_scales": large_scales.make,
 }
@@ -32,7 +33,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
     given = parser.parse_args()
     clock, started = time.perf_counter(), datetime.now(UTC)
-    table, beside = STUDIES[given.study](given.data)
+    table, beside = STUDIES[given.study](given.data, given.results)
     save_table(table, given.results, given.study)
     sha256, wall_s = beside.pop("sha256"), time.perf_counter() - clock
     beside["provenance"] = provenance(wall_s, sha256, device_name("scrapseg"), started)

@@ -97,7 +97,7 @@ def pick(
     return [train.ids[k] for k in order]
 
 
-def make(data_dir: Path) -> tuple[pd.DataFrame, dict]:
+def make(data_dir: Path, _: Path) -> tuple[pd.DataFrame, dict]:
     """The study in full: its table, and what stands beside it."""
     train, test = ScrapSim(data_dir, "train"), ScrapSim(data_dir, "test")
     config = TrainConfig(steps=100, **rates("scrapseg"))

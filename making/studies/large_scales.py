@@ -47,7 +47,7 @@ def by_scales(
     return pd.DataFrame(rows)
 
 
-def make(data_dir: Path) -> tuple[pd.DataFrame, dict]:
+def make(data_dir: Path, _: Path) -> tuple[pd.DataFrame, dict]:
     """The study in full: its table, and what stands beside it."""
     val, segmenter = ScrapSim(data_dir, "val"), load()
     beside = {"model": segmenter.origin, "split": "val", "sha256": val.sha256}

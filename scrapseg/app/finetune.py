@@ -41,8 +41,11 @@ from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.paste import cutouts
 
-#: Thresholds that are tried: evenly spaced in the log-odds of the score, 0.5 in the middle.
-THRESHOLDS = expit(np.arange(-4, 4.01, 0.25))
+#: Thresholds that are tried: evenly spaced in the log-odds of the score, 0.5 in the middle, none far
+#: from it: a fold's model has seen half as much as the one that is kept, and is less sure.
+THRESHOLDS = expit(np.arange(-1, 1.01, 0.25))
+#: Rates of the head and of the encoder's deepest layer: so few steps need larger ones than many.
+RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds.
 RACE, FOLDS = 0.15, 0.3
 
@@ -184,7 +187,7 @@ class Folds:
         if self.threshold_of:
             return step, self.threshold_of(self.images, scores_of(steps[step]))
         # What is as good as the best but for noise leaves the threshold where training put it.
-        good = THRESHOLDS[curves[step] >= curves[step].max() - 0.005]
+        good = THRESHOLDS[curves[step] >= curves[step].max() - 0.01]
         return step, float(good[np.abs(good - 0.5).argmin()])
 
     def measured(self) -> tuple[Maps, dict[str, float]]:
@@ -231,17 +234,21 @@ class Clock:
         self.now, self.end = now, now() + 60 * minutes
         self.step_s = self.image_s = 0.0
 
-    def measure(self, start: Segmenter, images: OwnImages, config: TrainConfig) -> None:
-        """Time a step and a prediction."""
-        few = replace(config, steps=4, evals=1)
+    def time_step(self, start: Segmenter, images: OwnImages, config: TrainConfig) -> None:
+        """See how long a step takes."""
+        begun = []
+        for steps in (1, 4):  # the first step of all is slower, and so is what comes before it
+            begun.append(self.now())
+            few = replace(config, steps=steps, evals=1)
+            train_on(start, images, images.ids, few, lambda _: 0.0, "time a step")
+        once, four = begun[1] - begun[0], self.now() - begun[1]
+        self.step_s = max((four - once) / 3, four / 8, 1e-3)
+
+    def time_image(self, start: Segmenter, images: OwnImages) -> None:
+        """See how long a prediction takes."""
         began = self.now()
-        train_on(start, images, images.ids, replace(few, steps=1), lambda _: 0.0, "warm up")
-        warm = self.now()
-        train_on(start, images, images.ids, few, lambda _: 0.0, "time a step")
-        done = self.now()
-        self.step_s = max((done - warm - (warm - began)) / 3, (done - warm) / 8, 1e-3)
         predict_maps(start, images, images.ids[:1])
-        self.image_s = self.now() - done
+        self.image_s = self.now() - began
 
     def steps(self, share: float, trainings: int = 1, predictions: int = 0) -> int:
         """How many steps each of some trainings gets, for a share of the time that is left.
@@ -282,7 +289,8 @@ def tune(
     images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
     groups = deal(images, folds)
     rests = [[id for id in images.ids if id not in group] for group in groups]
-    clock.measure(first, images, config)
+    clock.time_step(first, images, config)
+    clock.time_image(first, images)
 
     # The race: every start, trained a little on each fold's rest.
     racing: list[dict[str, Segmenter]] = [starts] * folds
@@ -302,6 +310,7 @@ def tune(
         return max(starts, key=lambda name: np.mean([race[k][name] for k in of]))
 
     # Each fold goes on from the start that the others chose.
+    config = replace(config, evals=2)
     steps = clock.steps(FOLDS, folds, config.evals * len(images))
     longer, histories, predicted, trained = replace(config, steps=steps), [], [], []
     for k, (group, rest) in enumerate(zip(groups, rests, strict=True)):

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 import torch
+from drawn_sets import draw_belt, draw_cables
 from sklearn.metrics import average_precision_score
 from torch import nn
 
+from making.studies import few_labels
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
+from scrapseg.data.cables import Cables
+from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.scrapseg import SegOutput
 from scrapseg.models.tiles import predict_large
@@ -48,3 +52,31 @@ def test_study_of_scales_in_small(tiny_scrapsim):
     expected = average_precision_score(truth.ravel(), scores.astype(np.float32).ravel())
     assert table.loc["1", "ap"] == pytest.approx(expected)
     assert {"object_recall_1fa/small", "miou_impurity", "s_per_image"} <= set(table.columns)
+
+
+def test_a_folder_of_few_labels_says_what_the_data_set_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
+    draw_belt(tmp_path / "belt-waste")
+    task = few_labels.Task(few_labels.BeltWaste, 5)
+    folders = [
+        open_folder(task.export("train", tmp_path / name, seed))
+        for name, seed in (("a", 0), ("again", 0), ("b", 1))
+    ]
+    assert [c.slug for c in folders[0].classes] == ["belt", "wood", "rubber", "brick", "concrete"]
+    ids = [list(f.labelled) for f in folders]
+    assert len(ids[0]) == 5 and ids[0] == ids[1] != ids[2]
+
+
+def test_few_labels_study_in_small(tmp_path, monkeypatch):
+    monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
+    draw_cables(tmp_path / "cables")
+    monkeypatch.setattr(few_labels, "TASKS", {"cables": few_labels.Task(Cables, 4)})
+    monkeypatch.setattr(few_labels, "SEEDS", (0,))
+    config = TrainConfig(batch_size=2, crop=32, evals=1)
+    table, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
+    assert table["method"].tolist() == ["scrapseg", *few_labels.PLAIN]
+    assert table[["miou", "miou_impurity"]].stack().between(0, 1).all()
+    # What is in the table is not run again.
+    monkeypatch.setattr(few_labels, "tune", None)
+    again, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
+    assert again["miou"].tolist() == pytest.approx(table["miou"].tolist(), rel=1e-5)
