@@ -174,7 +174,7 @@ def photographs(root: Path, split: str) -> Iterator[tuple[str, Path]]:
         yield from ((group, p) for p in paths[("test", "val").index(split) :: 2])
 
 
-def make(data_dir: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> tuple[pd.DataFrame, dict]:
+def make(data_dir: Path, _: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> tuple[pd.DataFrame, dict]:
     """The study's table, one row per arm, seed, split and metric, and what stands beside it."""
     root, scrapsim = Path(os.environ["SCRAPSEG_DATA"]) / "real", ScrapSim(data_dir, "train")
     cells = [(slug, seed) for seed in seeds for slug, arm in ARMS.items()

@@ -41,8 +41,8 @@ from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.paste import cutouts
 
-#: Thresholds that are tried: evenly spaced in the log-odds of the score, 0.5 in the middle, none far
-#: from it: a fold's model has seen half as much as the one that is kept, and is less sure.
+#: Thresholds that are tried: evenly spaced in the log-odds of the score around 0.5, none far off: a
+#: fold's model has seen half as much as the one that is kept, and is less sure.
 THRESHOLDS = expit(np.arange(-1, 1.01, 0.25))
 #: Rates of the head and of the encoder's deepest layer: so few steps need larger ones than many.
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
