@@ -45,7 +45,7 @@ NOTEBOOKS = {
     "04_fewshot_ablations": ("fewshot", "domains", "compared"),  # what labels cost: of all methods
     "05_baseline_comparison": ("compared",),
     "05b_misses_and_furnace": ("compared",),
-    "06_real_data": ("tiles",),
+    "06_real_data": ("photographs",),
     "07_apply_to_your_scrap": (),
 }
 APPENDICES = ("a1_render_scrapsim", "a2_align_pocket_clip")  # how data and weights were made
@@ -68,6 +68,11 @@ def records(*names):
     specs = [spec for name in names if name in STUDIES for spec in studies.plan(name, VALUES)]
     kinds = (f"{RESULTS}/runs/{{}}.json", f"{CACHE}/{{}}/done")
     return [kind.format(spec.name) for kind in kinds for spec in {s.name: s for s in specs}.values()]
+
+
+def needed(spec):
+    """What a run is made from; one that starts from another's model waits for that run."""
+    return relative(spec.inputs()) + ([f"{CACHE}/{spec.after}/done"] if spec.after else [])
 
 
 def relative(paths):
@@ -111,6 +116,7 @@ def notebook_inputs(stem):
     shown = [path for other in sorted(others) for path in results_of(other)]
     weights = listed("data/pocket/*") if re.search(r"scrapseg\.(models|app)", text) else []
     data = listed("data/scrapsim/checksums.sha256", "data/studio/*.md", "notebooks/pictures/*")
+    data += listed(f"{RESULTS}/tables/adaptation.csv") if stem == PHOTOGRAPHS else []
     return [f"notebooks/{stem}.py", *records(*NOTEBOOKS.get(stem, ())), *sources(stem), *data, *weights, *shown]
 
 
@@ -174,7 +180,7 @@ localrules: tables, publish, readme, paper
 
 rule run:
     input:
-        lambda wildcards: relative(RUNS[wildcards.name].inputs()),
+        lambda wildcards: needed(RUNS[wildcards.name]),
     output:
         update(f"{RESULTS}/runs/{{name}}.json"),
         f"{CACHE}/{{name}}/done",

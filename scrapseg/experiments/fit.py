@@ -24,15 +24,18 @@ from scrapseg import metrics
 from scrapseg.baselines.registry import make
 from scrapseg.data.base import DataError, LabelledImages, SegDataset
 from scrapseg.data.classes import CLASSES, ScrapClass
+from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights, few_shot_ids
 from scrapseg.experiments.build import build
 from scrapseg.experiments.methods import method as find
 from scrapseg.experiments.splits import Splits, label_stack, truth
 from scrapseg.experiments.studies import OURS, POCKET, Backbone, RunSpec, Variant
-from scrapseg.files import atomic_write
+from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.calibrate import best_normal_offset, shifted
 from scrapseg.models.predict import CLASS_STRIDE, Predictions, eval_transform, predict
 from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.segmenter import load
+from scrapseg.train.adapt import MOST_PHOTOS, AdaptConfig, adapt_model
 from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import announce
 from scrapseg.train.loop import TrainConfig, fit
@@ -76,13 +79,22 @@ def check_val(splits: Splits, without: str | None = None) -> None:
 
 
 def outcome(
-    spec: RunSpec, splits: Splits, config: TrainConfig, cache: Path, state_path: Path
+    spec: RunSpec,
+    splits: Splits,
+    config: TrainConfig,
+    cache: Path,
+    state_path: Path,
+    start: Path | None = None,
 ) -> Outcome:
-    """Fit the run's method and predict; weights and history of a trained one go to `cache`."""
+    """Fit the run's method and predict; weights and history of a trained one go to `cache`.
+
+    Args:
+        start: a saved model that ours begins with.
+    """
     scored: LabelledImages = getattr(splits, spec.split)
     if not find(spec.method).is_trained:
         return _fitted(spec, splits, scored, config)
-    return _trained(spec, splits, scored, config, cache, state_path)
+    return _trained(spec, splits, scored, config, cache, state_path, start)
 
 
 def _trained(
@@ -92,6 +104,7 @@ def _trained(
     config: TrainConfig,
     cache: Path,
     state_path: Path,
+    start: Path | None,
 ) -> Outcome:
     started = time.perf_counter()
     model, history, val_scores = train(
@@ -102,7 +115,7 @@ def _trained(
         backbone=spec.backbone,
         variant=spec.variant,
         state_path=state_path,
-        start=spec.start,
+        start=start,
     )
     train_s = time.perf_counter() - started
     if isinstance(model, ScrapSeg):
@@ -128,7 +141,7 @@ def _fitted(spec: RunSpec, splits: Splits, scored: LabelledImages, config: Train
     started = time.perf_counter()
     samples = [splits.train.sample(i) for i in few_shot_ids(splits.train, spec.shots, spec.seed)]
     length = {"steps": config.steps, "batch_size": config.batch_size}
-    model = make(of.maker, seed=spec.seed, **length, **of.settings)
+    model = make(of.maker, seed=spec.seed, **length, **of.settings(spec.dataset))
     model.fit([s.image for s in samples], [s.label for s in samples])
     train_s = time.perf_counter() - started
     images = [s.image for s in scored]
@@ -155,8 +168,9 @@ def train(
 ) -> tuple[nn.Module, list[dict[str, float]], np.ndarray]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
-    The normal class's offset is then chosen on val too, see `calibrate`. With another backbone than
-    the pocket one, what the run will need is printed first.
+    The normal class's offset is then chosen on val too, see `calibrate`. With no shots nothing is
+    trained or chosen: the model is what it starts from, `adapted` where the method says so. With
+    another backbone than the pocket one, what the run will need is printed first.
 
     Returns:
         The model in eval mode; the history of `train.fit`, with normal_offset at its best look; the
@@ -174,16 +188,7 @@ def train(
     )
     if backbone != POCKET:
         announce(model.train(), config)
-    ids = few_shot_ids(splits.train, shots, config.seed)
-    pieces = cutouts(splits.train, ids) if config.paste else ()
-    held_out = slugs.index(config.without) if config.without else None
-    if held_out:
-        pieces = [piece for piece in pieces if piece.label != held_out]
-    transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
-    if held_out:
-        transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
-    val_set = whole_images(splits.val, model)
-    val_labels = label_stack(splits.val)
+    val_set, val_labels = whole_images(splits.val, model), label_stack(splits.val)
     # A class that is not to be learned has no say in what is chosen either.
     kept = [slug != config.without for slug in slugs[1:]]
 
@@ -193,6 +198,19 @@ def train(
         values = metrics.class_metrics(table, slugs)
         return float(np.nanmean([values[f"iou/{s}"] for s, k in zip(slugs[1:], kept) if k]))
 
+    if shots == 0:
+        if find(method).options.get("start") == "adapted":
+            model.load_state_dict(adapted(start, splits.train, config) | {"text": model.text})
+        history = [{"step": 0, "val": val_score(model.eval()), "normal_offset": 0.0}]
+        return model, history, predict(model, val_set).score_maps
+    ids = few_shot_ids(splits.train, shots, config.seed)
+    pieces = cutouts(splits.train, ids) if config.paste else ()
+    held_out = slugs.index(config.without) if config.without else None
+    if held_out:
+        pieces = [piece for piece in pieces if piece.label != held_out]
+    transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
+    if held_out:
+        transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
     history = fit(
         model,
         SegDataset(splits.train, ids, transform),
@@ -208,6 +226,14 @@ def train(
     model.shift_normal(offset)
     best_look(history)["normal_offset"] = offset
     return model, history, shifted(seen.score_maps, offset)
+
+
+def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str, Tensor]:
+    """Weights of a saved model adapted to a split's photographs, whose labels are not looked at."""
+    images = [split.sample(i).image for i in split.ids[:: -(-len(split) // MOST_PHOTOS)]]
+    renders = ScrapSim(REPOSITORY / "data/scrapsim", "train")
+    same = {k: getattr(config, k) for k in ("seed", "steps", "batch_size", "crop")}
+    return adapt_model(load(start), images, renders, AdaptConfig(**same)).model.state_dict()
 
 
 def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:

@@ -39,6 +39,7 @@ class Method:
     marker: str = ""
     candidates: Sequence[dict[str, Any]] = ()
     chosen: dict[str, Any] | None = None
+    chosen_on: dict[str, dict[str, Any]] = field(default_factory=dict)
     settings_of: str = ""
     options: dict[str, Any] = field(default_factory=dict)
     inputs: Sequence[str] = ()
@@ -55,10 +56,17 @@ class Method:
         return self.is_ours or self.maker.startswith(DECODERS)
 
     @property
-    def settings(self) -> dict[str, Any]:
-        """Settings chosen on val; the first candidate before any choice; {} without candidates."""
+    def tried(self) -> Sequence[dict[str, Any]]:
+        """Its candidates, or those of the method whose settings it takes."""
+        return self.candidates or (METHODS[self.settings_of].tried if self.settings_of else ())
+
+    def settings(self, dataset: str = "scrapsim") -> dict[str, Any]:
+        """Settings chosen on val of a data set, else on ScrapSim's; the first candidate before any
+        choice; {} without candidates."""
+        if dataset in self.chosen_on:
+            return dict(self.chosen_on[dataset])
         if self.settings_of:
-            return METHODS[self.settings_of].settings
+            return METHODS[self.settings_of].settings(dataset)
         return dict(self.chosen or (self.candidates or ({},))[0])
 
 
@@ -104,7 +112,12 @@ def method_label(slug: str) -> str:
     return METHODS[slug].label if slug in METHODS else slug
 
 
-def rates(slug: str, lr: float | None = None, encoder_lr: float | None = None) -> dict[str, Any]:
+def rates(
+    slug: str,
+    lr: float | None = None,
+    encoder_lr: float | None = None,
+    dataset: str = "scrapsim",
+) -> dict[str, Any]:
     """Learning rates of a method that our loop trains: its own, or those given if it is ours.
 
     Another backbone than the pocket one has other rates. {} for a method with a `fit` of its own,
@@ -113,23 +126,29 @@ def rates(slug: str, lr: float | None = None, encoder_lr: float | None = None) -
     of = method(slug)
     if not of.is_trained:
         return {}
-    return {"lr": lr, "encoder_lr": encoder_lr} if lr and of.is_ours else of.settings
+    return {"lr": lr, "encoder_lr": encoder_lr} if lr and of.is_ours else of.settings(dataset)
 
 
-def write_chosen(choice: dict[str, dict[str, Any]], path: Path = PATH) -> None:
-    """Write settings chosen on val as the `chosen` lines of their entries; all else stays as it is.
+def write_chosen(
+    choice: dict[str, dict[str, Any]], path: Path = PATH, dataset: str = "scrapsim"
+) -> None:
+    """Write settings chosen on val as the `chosen` lines of their entries, of another data set than
+    ScrapSim as `chosen_on`; all else stays as it is.
 
     Raises:
         MethodsError: a method has no entry.
     """
-    text = path.read_text(encoding="utf-8")
+    text, before = path.read_text(encoding="utf-8"), load(path)
+    key = "chosen" if dataset == "scrapsim" else "chosen_on"
     for slug, settings in choice.items():
+        if dataset != "scrapsim" and slug in before:
+            settings = before[slug].chosen_on | {dataset: settings}
         flow = yaml.safe_dump(settings, default_flow_style=True, width=1000).strip()
         entry = re.search(rf"^{re.escape(slug)}:[^\n]*\n(?:(?: [^\n]*)?\n)*?(?=\S|\Z)", text, re.M)
         if not entry:
             raise MethodsError(f"{path}: no entry {slug!r} to write the chosen settings to")
-        block, line = entry.group(), f"  chosen: {flow}\n"
-        fresh, found = re.subn(r"^  chosen:[^\n]*\n", lambda _, line=line: line, block, flags=re.M)
+        block, line = entry.group(), f"  {key}: {flow}\n"
+        fresh, found = re.subn(rf"^  {key}:[^\n]*\n", lambda _, line=line: line, block, flags=re.M)
         if not found:
             fresh = block.rstrip("\n") + "\n" + line + block[len(block.rstrip("\n")) + 1 :]
         text = text.replace(block, fresh)

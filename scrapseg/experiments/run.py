@@ -47,7 +47,8 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
     if spec.source:
         splits = only_from(splits, spec.source)
     config = TrainConfig(**spec.changes, seed=spec.seed)
-    wanted, made_from = settings(spec, splits, config), studies.inputs_sha256(spec)
+    start = spec.start(Path(results_dir) / "cache")
+    wanted, made_from = settings(spec, splits, config, start), studies.inputs_sha256(spec)
     path = Path(results_dir) / "runs" / f"{spec.name}.json"
     cache = Path(results_dir) / "cache" / spec.name
     if is_current(path, cache, wanted, splits.test.sha256, made_from):
@@ -61,7 +62,7 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
     for old in set(cache.glob("*.state")) - {state}:
         old.unlink()  # of a run with other settings
     (cache / studies.ACCEPTED).unlink(missing_ok=True)
-    found = fit.outcome(spec, splits, config, cache, state)
+    found = fit.outcome(spec, splits, config, cache, state, start)
     scored = getattr(splits, spec.split)
     values, threshold, of_scenes = fit.measure(found, splits, scored)
     record = RunRecord(
@@ -125,7 +126,9 @@ def run_named(
     return run_all([spec], results, data)[0]
 
 
-def settings(spec: RunSpec, splits: Splits, config: TrainConfig) -> dict[str, Any]:
+def settings(
+    spec: RunSpec, splits: Splits, config: TrainConfig, start: Path | None = None
+) -> dict[str, Any]:
     """What the record's config says of a run before it is made, as JSON has it.
 
     Raises:
@@ -134,15 +137,16 @@ def settings(spec: RunSpec, splits: Splits, config: TrainConfig) -> dict[str, An
     of = find(spec.method)
     found: dict[str, Any] = asdict(config)
     if not of.is_trained:
-        found = {"steps": config.steps, "batch_size": config.batch_size, **of.settings}
+        own = of.settings(spec.dataset)
+        found = {"steps": config.steps, "batch_size": config.batch_size, **own}
     if spec.backbone != POCKET:
         found["backbone"] = asdict(spec.backbone) | weights_identity(spec.backbone)
     if of.is_ours:
         found["variant"] = asdict(spec.variant)
     if of.options:
         found["options"] = of.options
-    if spec.start:
-        found["start"] = studies.file_sha256(Path(spec.start))
+    if start:
+        found["start"] = studies.file_sha256(start)
     parts = (splits.train, splits.val, splits.test)
     found["data"] = splits.test.settings | {"images": [len(part) for part in parts]}
     if spec.source:

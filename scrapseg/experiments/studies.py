@@ -9,11 +9,12 @@ notebook in the Snakefile, and call `run.run_all(plan("name", globals()), result
 the notebook; the engine plans the same runs from the profile. A block has
 
     methods, shots (all), seeds (0): what is run; `ablations`, for their tags, in place of methods
-    steps: a number, or {all: ..., few: ...} by the number of shots
+    steps: a number, or {all: ..., few: ...} by the number of shots; steps and shots may be given
+        by data set, too
     tag: ends the name of runs that are no plain run of their method, so that no table averages
         them with those; {steps}, {source} and {without} are filled in
     sources, without: settings (heap, belt) to learn from; classes without labels
-    split (test), dataset (scrapsim), limit ($limit), start (a shipped model ours begins with)
+    split (test), datasets (scrapsim), limit ($limit)
     when: a list; if it is empty the block makes no runs
 
 The file also lists the ablations, and the `inputs` and `packages` that can change a run's numbers.
@@ -112,14 +113,13 @@ class RunSpec:
 
     Attributes:
         method: a slug of `methods.yaml`.
-        shots: labelled scenes per impurity class, or "all".
+        shots: labelled scenes per impurity class, or "all"; 0 for the model it starts from.
         changes: fields of `TrainConfig` that differ from its defaults, learning rates among them; a
             method with a `fit` of its own takes steps and batch_size.
         split: "test", or "val" where runs are compared to choose among them.
         tag: ends the run's name.
         variant, backbone: of ours.
         source: the one setting (heap or belt) to learn from.
-        start: a saved model whose weights ours begins with.
         limit: images per split, for a quick look; None for all.
     """
 
@@ -132,7 +132,6 @@ class RunSpec:
     changes: dict[str, Any] = field(default_factory=dict)
     variant: Variant = OURS
     source: str | None = None
-    start: Path | None = None
     backbone: Backbone = POCKET
     limit: int | None = None
 
@@ -143,20 +142,34 @@ class RunSpec:
         return run_name(*of, self.backbone.name, self.tag)
 
     @property
+    def after(self) -> str:
+        """Name of the run whose model it starts from: the adapted one, before any label."""
+        adapted = find_method(self.method).options.get("start") == "adapted" and self.shots != 0
+        return run_name(self.method, self.dataset, 0, self.seed) if adapted else ""
+
+    def start(self, cache: Path) -> Path | None:
+        """A saved model whose weights it begins with, in the `cache` of its results or shipped."""
+        if self.after:
+            return cache / self.after / "model.safetensors"
+        started = "start" in find_method(self.method).options
+        return shipped("scrapsim.safetensors") if started else None
+
+    @property
     def asked(self) -> dict[str, Any]:
         """Its training settings, as they stand in its record's config."""
         of = find_method(self.method)
         if of.is_trained:
             return {**self.changes, "seed": self.seed}
-        return {k: v for k, v in self.changes.items() if k in ("steps", "batch_size")} | of.settings
+        given = {k: v for k, v in self.changes.items() if k in ("steps", "batch_size")}
+        return given | of.settings(self.dataset)
 
     def settings(self) -> dict[str, Any]:
         """All that was chosen for this run, and the pinned packages it needs, as JSON has it."""
         of = find_method(self.method)
-        chosen = asdict(self) | {"start": self.start and self.start.name}
         own = {"maker": of.maker, "options": of.options}
-        own |= {} if of.is_trained else {"settings": of.settings}
-        return json.loads(json.dumps(chosen | {"own": own, "packages": pins(self.packages())}))
+        own |= {} if of.is_trained else {"settings": of.settings(self.dataset)}
+        given = asdict(self) | {"own": own, "packages": pins(self.packages())}
+        return json.loads(json.dumps(given))
 
     def inputs(self) -> list[Path]:
         """The files that can change its numbers: data checksums, starting weights, sources."""
@@ -169,8 +182,10 @@ class RunSpec:
         aligned = of.is_ours and of.options.get("tower") != "imagenet" and self.backbone == POCKET
         if aligned or of.options.get("tower") == "aligned":
             paths.append(shipped("pocket-aligned.safetensors"))
-        weights = [self.start, self.backbone.weights_path and Path(self.backbone.weights_path)]
-        return [*paths, *filter(None, weights)]
+        if "start" in of.options:
+            paths.append(shipped("scrapsim.safetensors"))
+        weights = self.backbone.weights_path
+        return [*paths, *([Path(weights)] if weights else [])]
 
     def packages(self) -> tuple[str, ...]:
         """Distributions whose version can change its numbers."""
@@ -289,9 +304,21 @@ def _values(value: Any, parameters: Mapping[str, Any]) -> Any:
 
 
 def _runs(block: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[RunSpec]:
+    for dataset in _axis(block, parameters, "datasets", "scrapsim"):
+        yield from _runs_on(dataset, block, parameters)
+
+
+def _axis(block: Mapping, parameters: Mapping, name: str, default: Any, dataset: str = "") -> list:
+    found = _values(block.get(name, default), parameters)
+    found = found[dataset] if isinstance(found, dict) else found
+    return list(found) if isinstance(found, list | tuple) else [found]
+
+
+def _runs_on(
+    dataset: str, block: Mapping[str, Any], parameters: Mapping[str, Any]
+) -> Iterator[RunSpec]:
     def axis(name: str, default: Any) -> list:
-        found = _values(block.get(name, default), parameters)
-        return list(found) if isinstance(found, list | tuple) else [found]
+        return _axis(block, parameters, name, default, dataset)
 
     if not axis("when", [True]):
         return
@@ -306,25 +333,24 @@ def _runs(block: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[R
         of = ABLATIONS[ablation] if ablation else Ablation("", method=slug)
         if ablation and not of.claim and seed != seeds[0]:
             continue
-        steps = block["steps"]
+        steps = _values(block["steps"], parameters)
         if isinstance(steps, dict):
-            steps = steps["all" if shots == "all" else "few"]
+            steps = steps[dataset if dataset in steps else "all" if shots == "all" else "few"]
         changes = {k: parameters[k] for k in ("batch_size", "crop", "precision") if k in parameters}
         changes["steps"] = _values(steps, parameters)
-        changes |= rates(of.method, parameters.get("lr"), parameters.get("encoder_lr"))
+        changes |= rates(of.method, parameters.get("lr"), parameters.get("encoder_lr"), dataset)
         changes |= of.changes | ({"without": without} if without else {})
         words = {"steps": changes["steps"], "source": source, "without": without}
         yield RunSpec(
             of.method,
             shots,
             seed,
-            block.get("dataset", "scrapsim"),
+            dataset,
             block.get("split", "test"),
             ablation or block.get("tag", "").format(**words),
             changes,
             Variant(**of.variant),
             source,
-            shipped(block["start"]) if "start" in block else None,
             _backbone(parameters) if find_method(of.method).is_ours else POCKET,
             _values(limit, parameters),
         )

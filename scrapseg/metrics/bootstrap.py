@@ -250,10 +250,16 @@ def mean_interval(
     """
     if any(stats.ids != runs[0].ids for stats in runs):
         raise ValueError("the runs were not evaluated on the same images in the same order")
-    values = np.stack([stats.drawn(metric, resamples, seed) for stats in runs], axis=1)
-    shares = np.vstack([np.ones(len(runs)), _draws(len(runs), resamples, seed + 1)]) / len(runs)
-    means = (values * shares).sum(1)
+    means = _over_runs([stats.drawn(metric, resamples, seed) for stats in runs], seed)
     return Mean(float(means[0]), *_interval(means[1:]))
+
+
+def _over_runs(drawn: Sequence[NDArray], seed: int) -> NDArray[np.float64]:
+    """Means of runs' values (1 + R each); in the resamples the runs are drawn anew as well."""
+    values = np.stack(drawn, axis=1)
+    resamples, runs = len(values) - 1, len(drawn)
+    shares = np.vstack([np.ones(runs), _draws(runs, resamples, seed + 1)]) / runs
+    return (values * shares).sum(1)
 
 
 class Difference(NamedTuple):
@@ -275,8 +281,8 @@ def paired_difference(
 ) -> Difference:
     """Difference of two methods on the same images, which are drawn together.
 
-    Several training seeds: the mean over the pairs of runs. The interval is that of the images;
-    the seeds are not drawn, since three of them say little about all others.
+    Several training seeds: the mean over the pairs of runs; for the interval pairs are drawn anew
+    as images are, see `mean_interval`.
 
     Args:
         a, b: of the same images, in the same order; or one each per training seed.
@@ -290,8 +296,8 @@ def paired_difference(
         raise ValueError("the two methods were not evaluated on the same images in the same order")
     if metric not in ("ap", "miou_binary", "miou", "miou_impurity"):
         raise ValueError(f"no paired difference for metric {metric!r}")
-    drawn = [(x.drawn(metric, resamples, seed), y.drawn(metric, resamples, seed)) for x, y in pairs]
-    values = np.mean([ours - theirs for ours, theirs in drawn], axis=0)
+    drawn = [x.drawn(metric, resamples, seed) - y.drawn(metric, resamples, seed) for x, y in pairs]
+    values = _over_runs(drawn, seed)
     return Difference(float(values[0]), *_interval(values[1:]), p_value(values[1:]))
 
 

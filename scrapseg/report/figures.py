@@ -36,9 +36,7 @@ def centres(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
 @style.styled
 def fewshot_curve(
     metrics_table: pd.DataFrame,
-    dataset: str = "scrapsim",
     methods: Sequence[str] | None = None,
-    shot: str = "labelled scenes per impurity class",
     bands: pd.DataFrame | None = None,
 ) -> style.Figure:
     """AP and impurity mIoU against labelled scenes per impurity class: a line per method.
@@ -49,12 +47,10 @@ def fewshot_curve(
 
     Args:
         metrics_table: `metrics.csv`.
-        dataset: rows of this dataset.
         methods: slugs to draw; all by default.
-        shot: what is counted along the axis.
         bands: `tables.fewshot_bands` of the same runs.
     """
-    tidy = main_runs(metrics_table, dataset)
+    tidy = main_runs(metrics_table)
     shots = shots_order(tidy["shots"])
     fig = style.figure(style.FULL * 0.8, 2.5)
     fig.get_layout_engine().set(wspace=0.08)
@@ -91,7 +87,7 @@ def fewshot_curve(
                 ends = {"ecolor": look["color"], "lw": 0.8, "capsize": 2}
                 axes.errorbar(x[one], mean[one], bars, fmt="none", **ends)
         axes.set_xticks(range(len(shots)), shots)
-        axes.set_xlabel(shot)
+        axes.set_xlabel("labelled scenes per impurity class")
         axes.set_ylabel(METRIC_LABELS[metric])
         axes.set_ylim(0, min(1, 1.1 * highest) or 1)
         axes.grid(axis="y")

@@ -17,7 +17,16 @@ from scrapseg.experiments import records, stats
 from scrapseg.experiments.methods import method_label
 from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_difference
 from scrapseg.report import figures, tables
-from scrapseg.report.tables import OURS, TILES, WITH_INTERVAL, main_runs, method_order, shots_order
+from scrapseg.report.tables import (
+    DATASET,
+    OURS,
+    OURS_THERE,
+    WITH_INTERVAL,
+    main_runs,
+    method_order,
+    photo_sets,
+    shots_order,
+)
 
 
 def paired(results_dir: Path | str) -> pd.DataFrame:
@@ -45,43 +54,51 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     return paired_rows(results_dir, runs[runs["shots"] != "all"].drop_duplicates("run"))
 
 
-def tile_paired(results_dir: Path | str) -> pd.DataFrame:
-    """As `paired_fewshot` on photographs of magnetic tiles, at every number of shots."""
-    runs = main_runs(records.read_metrics(results_dir), TILES)
-    return paired_rows(results_dir, runs.drop_duplicates("run"))
-
-
-def tile_starts_paired(results_dir: Path | str) -> pd.DataFrame:
-    """The start from ScrapSim minus each other start, on the same test tiles.
-
-    Returns:
-        As `tile_paired` with "scrapsim minus" (start); no rows where no run starts from ScrapSim.
-    """
-    runs = tables.starts_runs(records.read_metrics(results_dir)).drop_duplicates("run")
-    # The comparison is of ours against methods; here the starts stand for them.
-    runs = runs.assign(method=runs["start"].replace("scrapsim", OURS))
-    return paired_rows(results_dir, runs).rename(columns={"scrapseg minus": "scrapsim minus"})
-
-
-def fewshot_bands(results_dir: Path | str) -> pd.DataFrame:
+def fewshot_bands(
+    results_dir: Path | str, dataset: str = DATASET, among: Sequence[str] = ("ap", "miou_impurity")
+) -> pd.DataFrame:
     """Quality by labelled scenes per impurity class, with 95 % intervals of the mean over seeds.
 
     Returns:
-        Columns method, shots, seeds, metric (ap, miou_impurity), value, lo, hi; the interval covers
+        Columns method, shots, seeds, metric (of `among`), value, lo, hi; the interval covers
         test scenes and, where there are several, seeds, see `metrics.mean_interval`.
     """
-    runs = main_runs(records.read_metrics(results_dir)).drop_duplicates("run")
+    runs = main_runs(records.read_metrics(results_dir), dataset).drop_duplicates("run")
     rows = []
     for method in method_order(runs["method"]):
         of_method = runs[runs["method"] == method]
         for shots in shots_order(of_method["shots"]):
             names = of_method.loc[of_method["shots"] == shots, "run"]
             known = [s for s in (stats.read(results_dir, name) for name in names) if s]
-            for metric in measured(known, ("ap", "miou_impurity")):
+            for metric in measured(known, among):
                 found = mean_interval(known, metric)
                 rows.append((method, shots, len(known), metric, *found))
     columns = ["method", "shots", "seeds", "metric", "value", "lo", "hi"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def photographs(results_dir: Path | str) -> pd.DataFrame:
+    """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset and label."""
+    sets = photo_sets(records.read_metrics(results_dir))
+    names = ("ap", "miou_binary", "miou", "miou_impurity")
+    parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in [*sets, ""]]
+    table = pd.concat(parts, ignore_index=True)
+    table["label"] = table["method"].map(method_label)
+    columns = ["dataset", "method", "label", "shots", "seeds", "metric", "value", "lo", "hi"]
+    return table[columns]
+
+
+def photo_paired(results_dir: Path | str) -> pd.DataFrame:
+    """As `paired_fewshot` on every data set of photographs, at every number of shots.
+
+    There ours begins with the model trained on renders; its other starts are among the methods.
+    """
+    frame, parts = records.read_metrics(results_dir), []
+    for dataset in [*photo_sets(frame), ""]:
+        runs = main_runs(frame, dataset).drop_duplicates("run")
+        parts.append(paired_rows(results_dir, runs, OURS_THERE).assign(dataset=dataset))
+    table = pd.concat(parts, ignore_index=True)
+    return table[["dataset", *table.columns.drop("dataset")]]
 
 
 def domains(results_dir: Path | str) -> pd.DataFrame:
@@ -124,8 +141,8 @@ def measured(known: Iterable[ImageStats], among: Sequence[str] = WITH_INTERVAL) 
     return [m for m in among if named and (all(named) or m in ("ap", "miou_binary"))]
 
 
-def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
-    """Paired differences between ours and each other method among `runs`, shots by shots."""
+def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) -> pd.DataFrame:
+    """Paired differences between `own` and each other method among `runs`, shots by shots."""
     known: dict[tuple[str, str], dict[int, ImageStats]] = {}
     for row in runs.itertuples():
         of_scenes = stats.read(results_dir, row.run)
@@ -133,12 +150,12 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
             known.setdefault((row.shots, row.method), {})[row.seed] = of_scenes
     rows = []
     for shots in shots_order({k for k, _ in known}):
-        ours = known.get((shots, OURS), {})
-        for method in method_order(m for k, m in known if k == shots and m != OURS):
+        ours = known.get((shots, own), {})
+        for method in method_order(m for k, m in known if k == shots and m != own):
             theirs = known[shots, method]
             seeds = sorted(ours.keys() & theirs.keys())
             sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
-            for metric in measured(sides[1]):
+            for metric in measured(sides[1]) if seeds else ():
                 found = paired_difference(*sides, metric)
                 rows.append((shots, method, len(seeds), metric, *found))
     columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
@@ -147,7 +164,7 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame) -> pd.DataFrame:
     return table.assign(p_holm=corrected.astype(float))
 
 
-MAKERS = (paired, paired_fewshot, fewshot_bands, domains, tile_paired, tile_starts_paired)
+MAKERS = (paired, paired_fewshot, fewshot_bands, domains, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 

@@ -1,15 +1,14 @@
 """Tables computed from `metrics.csv` alone, for any data set, and those that count the data.
 
 `TABLES` maps a table's name to the function that makes it. Values are fractions of 1 (costs in
-their own units), means over seeds. On another data set than ScrapSim an *impurity* in the metrics'
-names is its abnormal class, such as a defect, and a *shot* is a labelled photograph.
+their own units), means over seeds. Tables of photographs have names with `photo`; there an
+*impurity* in the metrics' names is any class but the normal one, a *shot* a labelled photograph.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,6 @@ import yaml
 
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS, STEEL
-from scrapseg.data.magnetic_tile import CLASSES as TILE_CLASSES
 from scrapseg.data.scrapsim import ScrapSim, composition
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import METHODS, method_label
@@ -26,8 +24,9 @@ from scrapseg.experiments.studies import ABLATIONS, run_name
 from scrapseg.metrics.failures import boundary_ceiling
 
 DATASET = "scrapsim"
-TILES = "magnetic-tile"
 OURS = "scrapseg"
+#: What ours is on photographs: it begins with the model that was trained on renders.
+OURS_THERE = "scrapseg-scrapsim"
 REFERENCE = Path(__file__).with_name("reference.yaml")
 
 METRIC_LABELS = {
@@ -50,12 +49,6 @@ HEADLINE = ("ap", "miou_binary", "miou", "miou_impurity", "object_recall_1fa")
 WITH_INTERVAL = ("ap", "miou_binary", "miou", "miou_impurity")
 SIZES = ("small", "medium", "large")
 
-#: What ours starts from on photographs -> method, tag of the run, words for a reader.
-STARTS = {
-    "imagenet": ("scrapseg-imagenet", "", "ImageNet"),
-    "aligned": ("scrapseg", "", "aligned to words"),
-    "scrapsim": ("scrapseg", "from-scrapsim", "trained on ScrapSim"),
-}
 #: Backbone -> its image encoder in words; any other is open_clip's name and speaks for itself.
 ENCODERS = {"pocket": "EfficientNet-lite0 at 384 px"}
 
@@ -90,7 +83,6 @@ ORDERS: dict[str, Callable[[Iterable], list[str]]] = {
     "method": method_order,
     "shots": shots_order,
     "steps": shots_order,
-    "start": lambda starts: list(STARTS),
 }
 
 
@@ -108,10 +100,10 @@ def means(rows: pd.DataFrame, keys: list[str], names: Sequence[str]) -> pd.DataF
 
 
 def mean_over_seeds(
-    metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False, dataset: str = DATASET
+    metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False
 ) -> pd.DataFrame:
     """One row per method (and shots): method, label, family, [shots,] seeds, then the metrics."""
-    rows = main_runs(metrics, dataset)
+    rows = main_runs(metrics)
     if not by_shots:
         rows = rows[rows["shots"] == "all"]
     table = means(rows, ["method", "family", "shots"], names)
@@ -122,9 +114,9 @@ def mean_over_seeds(
 # ------------------------------------------------------------------------------------- tables
 
 
-def methods(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
+def methods(metrics: pd.DataFrame) -> pd.DataFrame:
     """All methods trained on everything, all common metrics, and what they cost."""
-    return mean_over_seeds(metrics, [*QUALITY, *COSTS], dataset=dataset)
+    return mean_over_seeds(metrics, [*QUALITY, *COSTS])
 
 
 def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -133,11 +125,11 @@ def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
     return mean_over_seeds(metrics, columns)
 
 
-def fewshot(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
+def fewshot(metrics: pd.DataFrame) -> pd.DataFrame:
     """Quality by labelled scenes per impurity class; the range is over seeds."""
     names = ("ap", "miou_impurity", "miou")
-    table = mean_over_seeds(metrics, names, by_shots=True, dataset=dataset)
-    rows = main_runs(metrics, dataset)
+    table = mean_over_seeds(metrics, names, by_shots=True)
+    rows = main_runs(metrics)
     for name in names[:2]:
         values = rows[rows["metric"] == name].groupby(["method", "shots"])["value"]
         ends = values.agg(["min", "max"]).add_prefix(f"{name}_")
@@ -145,13 +137,64 @@ def fewshot(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
     return table
 
 
-def per_class(
-    metrics: pd.DataFrame, dataset: str = DATASET, slugs: Sequence[str] = SLUGS
-) -> pd.DataFrame:
+def per_class(metrics: pd.DataFrame) -> pd.DataFrame:
     """IoU of every class with all labels, for the methods that name classes."""
-    table = mean_over_seeds(metrics, [f"iou/{slug}" for slug in slugs], dataset=dataset)
+    table = mean_over_seeds(metrics, [f"iou/{slug}" for slug in SLUGS])
     table.columns = [c.removeprefix("iou/") for c in table.columns]
-    return table[table[list(slugs)].notna().any(axis=1)].reset_index(drop=True)
+    return table[table[list(SLUGS)].notna().any(axis=1)].reset_index(drop=True)
+
+
+def photo_sets(metrics: pd.DataFrame) -> list[str]:
+    """The data sets of photographs that have runs."""
+    return sorted(set(metrics["dataset"]) - {DATASET})
+
+
+def photo_classes(metrics: pd.DataFrame) -> pd.DataFrame:
+    """IoU of every class of every data set of photographs, by method and shots.
+
+    Returns:
+        Columns dataset, method, label, shots, seeds, class, iou (mean over seeds) and lowest (of
+        the seeds): a class that a method gave up on shows there.
+    """
+    keys, rows = ["dataset", "method", "shots", "class"], metrics[metrics["dataset"] != DATASET]
+    rows = rows[rows["metric"].str.startswith("iou/")]
+    rows = rows.assign(**{"class": rows["metric"].str.removeprefix("iou/")})
+    ends = {"seeds": "size", "iou": "mean", "lowest": "min"}
+    table = rows.groupby(keys, sort=False)["value"].agg(**ends).reset_index()
+    table.insert(2, "label", table["method"].map(method_label))
+    for key in ("method", "shots"):
+        table[key] = pd.Categorical(table[key], ORDERS[key](table[key]))
+    table = table.sort_values(["dataset", "method", "shots"], kind="stable", ignore_index=True)
+    order = ["dataset", "method", "label", "shots", "seeds", "class", "iou", "lowest"]
+    return table[order].astype({"method": str, "shots": str})
+
+
+#: What the table from renders to all labels shows: ours, from two starts, and the best rival.
+CHAIN = (OURS_THERE, "scrapseg-adapted", "segformer")
+
+
+def chain(photographs: pd.DataFrame, metric: str = "miou") -> pd.DataFrame:
+    """From renders to all labels: a row for each of `CHAIN` on each data set.
+
+    Args:
+        photographs: `scene_tables.photographs`.
+
+    Returns:
+        Texts, indexed by dataset and label: value and interval in per cent, by number of labels; 0
+        is what comes before any, renders alone or adapted to photographs without labels.
+    """
+    rows = photographs[(photographs["metric"] == metric) & photographs["method"].isin(CHAIN)]
+    cells = [
+        f"{100 * r.value:.1f} ({100 * r.lo:.0f}–{100 * r.hi:.0f})" if r.value == r.value else ""
+        for r in rows.itertuples()
+    ]
+    rows = rows.assign(cell=cells, shots=rows["shots"].replace({"8": "8–16", "16": "8–16"}))
+    table = rows.pivot(index=["dataset", "label"], columns="shots", values="cell").fillna("–")
+    order = [s for s in ("0", "1", "4", "8–16", "all") if s in table]
+    names = [method_label(m) for m in CHAIN]
+    return table[order].reindex(
+        [(d, n) for d in sorted(set(rows["dataset"])) for n in names if (d, n) in table.index]
+    )
 
 
 def recall_by_size(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -269,48 +312,18 @@ def reference(metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=columns)
 
 
-def starts_runs(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Rows of the runs that differ in what ours starts from alone, with a column `start`.
-
-    Only shots that have a run from every start are kept, where one was trained on ScrapSim at all.
-    """
-    plain = main_runs(metrics, TILES)
-    parts = []
-    for start, (method, tag, _) in STARTS.items():
-        of = metrics[metrics["run"].str.endswith(f"_{tag}")] if tag else plain
-        of = of[(of["method"] == method) & (of["dataset"] == TILES)]
-        parts.append(of.assign(start=start, shots=of["shots"].astype(str)))
-    rows = pd.concat(parts)
-    begun = rows.loc[rows["start"] != "aligned"].groupby("start")["shots"].agg(set)
-    both = set.intersection(*begun) if len(begun) else set()
-    return rows[rows["shots"].isin(both)]
-
-
-def starts(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Quality by what ours starts from: columns start, label, shots, seeds, metrics as means."""
-    names = ["ap", "miou_impurity", "miou", "object_recall_1fa"]
-    table = means(starts_runs(metrics), ["shots", "start"], names)
-    table["label"] = table["start"].map(lambda start: STARTS[start][2])
-    return table[["start", "label", "shots", "seeds", *names]]
-
-
 MAKERS = (methods, intervals, fewshot, per_class, recall_by_size, reference, ablation)
-MAKERS += (class_by_words, long)
-TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {
-    **{make.__name__: make for make in MAKERS},
-    "tile_methods": partial(methods, dataset=TILES),
-    "tile_fewshot": partial(fewshot, dataset=TILES),
-    "tile_classes": partial(per_class, dataset=TILES, slugs=[c.slug for c in TILE_CLASSES]),
-    "tile_starts": starts,
-}
+MAKERS += (class_by_words, long, photo_classes)
+TABLES: dict[str, Callable[[pd.DataFrame], pd.DataFrame]] = {m.__name__: m for m in MAKERS}
 
 
-def has_tiles(results_dir: Path | str) -> bool:
-    """Whether a results folder holds a run of ours on all photographs of magnetic tiles."""
+def has_photographs(results_dir: Path | str) -> bool:
+    """Whether a results folder holds a run of ours on photographs with all labels."""
     if not (Path(results_dir) / "metrics.csv").is_file():
         return False
-    rows = main_runs(records.read_metrics(results_dir), TILES)
-    return bool(((rows["method"] == OURS) & (rows["shots"] == "all")).any())
+    rows = records.read_metrics(results_dir)
+    rows = rows[(rows["dataset"] != DATASET) & (rows["method"] == OURS_THERE)]
+    return bool((rows["shots"] == "all").any())
 
 
 def study_of(results_dir: Path) -> Path:
@@ -326,13 +339,13 @@ def study_of(results_dir: Path) -> Path:
 def real_of(results_dir: Path) -> Path | None:
     """The results on photographs beside a results folder, if there are any."""
     folder = results_dir.parent / "real"
-    return folder if has_tiles(folder) else None
+    return folder if has_photographs(folder) else None
 
 
 def of_data_sets(names: Iterable[str], metrics: pd.DataFrame) -> list[str]:
-    """Those of some tables whose data set has rows: `tile_*` is Magnetic-Tile's."""
-    tiles = set(metrics["dataset"]) == {TILES}
-    return [name for name in names if name.startswith("tile_") == tiles]
+    """Those of some tables whose data set has rows."""
+    there = set(metrics["dataset"]) == set(photo_sets(metrics)) != set()
+    return [name for name in names if name.startswith("photo") == there]
 
 
 def dataset_counts(datasets: Iterable) -> pd.DataFrame:

@@ -53,8 +53,8 @@ TABLES = (*tables.TABLES, *scene_tables.TABLES)
 #: Tables that come from maps, which are not committed.
 FROM_MAPS = {"mass", "heat", "definitions"}
 #: Columns that name a row of a table.
-KEYS = ["method", "tag", "split", "class", "source", "target", "shots", "steps"]
-KEYS += ["scrapseg minus", "scrapsim minus", "metric"]
+KEYS = ["dataset", "method", "tag", "split", "class", "source", "target", "shots", "steps"]
+KEYS += ["scrapseg minus", "metric"]
 TODO = "run `make reproduce`"
 
 
@@ -300,7 +300,7 @@ def check_repeat(comp: Compendium) -> Iterator[Check]:
 def check_real(comp: Compendium, used: paper.Uses) -> Iterator[Check]:
     """The results on photographs: records, all tables of theirs, the figures that are used."""
     yield from check_metrics(comp)
-    yield from check_tables(comp, [name for name in TABLES if name.startswith("tile_")])
+    yield from check_tables(comp, [name for name in TABLES if name.startswith("photo")])
     yield from check_figures(comp, used.real_figures)
 
 
@@ -325,7 +325,7 @@ def checks(comp: Compendium) -> Iterator[Check]:
         shown = rf"\((?:\./)?{re.escape(comp.relative(comp.results))}/figures/([\w-]+)\.png\)"
         figures |= set(re.findall(shown, readme.read_text(encoding="utf-8")))
     yield from check_metrics(comp)
-    own = {name for name in TABLES if not name.startswith("tile_")}
+    own = {name for name in TABLES if not name.startswith("photo")}
     own |= set(used.tables) - FROM_MAPS
     yield from check_tables(comp, sorted(own))
     yield from check_furnace(comp)

@@ -58,7 +58,7 @@ def test_an_entry_is_enough_for_a_method_of_ones_own(listed, tiny_scrapsim, tmp_
 def test_an_entry_is_enough_for_a_decoder(listed):
     model = build("linknet", 0)
     assert type(model.net).__name__ == "Linknet"
-    assert METHODS["linknet"].settings == METHODS["unet"].settings
+    assert METHODS["linknet"].settings() == METHODS["unet"].settings()
     assert method_style("linknet")["label"] == "LinkNet"
 
 
@@ -74,6 +74,12 @@ def test_chosen_settings_are_written_to_the_entry_and_nothing_else(listed):
     assert after["supersimplenet"].chosen == {"lr": 2}
     rest = {slug: m for slug, m in after.items() if slug not in ("unet", "supersimplenet")}
     assert all(m == METHODS[slug] for slug, m in rest.items())
+    write_chosen({"unet": {"lr": 0.1}}, listed, "cables")
+    write_chosen({"unet": {"lr": 0.2}, "fpn": {"lr": 3}}, listed, "belt-waste")
+    chosen = load(listed)["unet"]
+    assert chosen.chosen_on == {"cables": {"lr": 0.1}, "belt-waste": {"lr": 0.2}}
+    assert chosen.settings("cables") == {"lr": 0.1}
+    assert chosen.settings("steelds") == chosen.settings() == chosen.chosen
     comments = [line for line in before.splitlines() if "#" in line]
     assert [line for line in listed.read_text().splitlines() if "#" in line] == comments
     with pytest.raises(MethodsError, match="no entry 'nobody'"):

@@ -1,85 +1,122 @@
-"""The study on photographs: its runs, tables, and place in the paper, on a drawn set."""
+"""The study on photographs: its runs and tables, on drawn sets."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from drawn_sets import draw_cables
 
 from making.tiles.drawn import draw_tiles, load_drawn
-from scrapseg.data.base import MissingFile
-from scrapseg.experiments import records
+from scrapseg.data.base import SPLITS, MissingFile
+from scrapseg.data.cables import Cables
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import fit, records
 from scrapseg.experiments.run import run
-from scrapseg.experiments.splits import load_splits
-from scrapseg.experiments.studies import plan
+from scrapseg.experiments.splits import Splits, load_splits
+from scrapseg.experiments.studies import RunSpec, plan, profile
 from scrapseg.report import scene_tables, tables
 
-ROOT = Path(__file__).resolve().parents[2]
-SOURCE = ROOT / "paper/paper.typ"
+GIVEN = {"photo_methods": ["scrapseg-scrapsim"], "photo_shots": [1], "photo_seeds": [0, 1]}
+GIVEN |= {"photo_steps": {"cables": 1, "magnetic-tile": 3}, "photo_sets": ["cables"]}
+GIVEN |= {"rival_methods": ["scrapseg-scrapsim"], "rival_shots": {"cables": ["all"]}}
+GIVEN |= {"start_methods": ["scrapseg-adapted"], "start_shots": ["all"]}
+GIVEN |= {"batch_size": 2, "crop": 64}
 
 
-@pytest.fixture(scope="module")
-def tiles(tmp_path_factory):
-    """The drawn set's splits."""
-    return load_drawn(draw_tiles(tmp_path_factory.mktemp("tiles"), tiles=4), size=64)
-
-
-def test_the_drawn_set_has_every_class_in_every_split_and_is_drawn_once(tiles, tmp_path):
+def test_the_drawn_set_has_every_class_in_every_split_and_is_drawn_once(tmp_path):
+    tiles = load_drawn(draw_tiles(tmp_path / "tiles", tiles=4), size=64)
     for part in (tiles.train, tiles.val, tiles.test):
         assert len({part.meta[i]["folder"] for i in part.ids}) == 6
-    again = draw_tiles(tmp_path / "tiles", tiles=4)
+    again = draw_tiles(tmp_path / "again", tiles=4)
     stamp = (again / "index.csv").stat().st_mtime_ns
     assert (again / "index.csv").read_bytes() == (tiles.train.root / "index.csv").read_bytes()
     assert draw_tiles(again) == again
     assert (again / "index.csv").stat().st_mtime_ns == stamp
 
 
+def test_steps_are_the_same_at_every_number_of_labels():
+    planned = plan(
+        "photographs",
+        GIVEN
+        | {"photo_sets": ["cables", "magnetic-tile"]}
+        | {"rival_shots": {"cables": [16], "magnetic-tile": ["all"]}},
+    )
+    for name, steps in GIVEN["photo_steps"].items():
+        of = [spec for spec in planned if spec.dataset == name]
+        assert {spec.changes["steps"] for spec in of} == {steps}
+        assert {spec.shots for spec in of} == {0, 1, "all", {"cables": 16}.get(name, "all")}
+    real = profile("real")
+    assert set(real["photo_steps"]) == set(real["rival_shots"]) == set(real["photo_sets"])
+
+
+def test_an_adapted_start_is_a_run_before_and_its_shots_wait_for_it(tmp_path):
+    first = RunSpec("scrapseg-adapted", 0, 2, "cables")
+    then = RunSpec("scrapseg-adapted", 4, 2, "cables")
+    assert (first.after, then.after) == ("", first.name)
+    assert then.start(tmp_path) == tmp_path / first.name / "model.safetensors"
+    shipped = RunSpec("scrapseg-scrapsim").start(tmp_path)
+    assert first.start(tmp_path) == shipped and shipped.name == "scrapsim.safetensors"
+    assert RunSpec("scrapseg").start(tmp_path) is None
+
+
 @pytest.fixture(scope="module")
-def study(tiles, tmp_path_factory):
-    """Ours, from three starts, two steps each; the start from ScrapSim is a run of this study."""
+def study(tiny_scrapsim, tmp_path_factory):
+    """Ours from renders and adapted, a step each, before any label, with one and with all."""
     folder = tmp_path_factory.mktemp("results") / "real"
-    given = {"tile_methods": ["scrapseg"], "tile_shots": [1], "start_shots": [1, "all"]}
-    given |= {"tile_seeds": [0], "tile_steps": 2, "tile_few_steps": 1, "tile_limit": None}
-    model = folder / "cache/scrapseg_magnetic-tile_allshots_s0/model.safetensors"
-    for spec in plan("tiles", given | {"batch_size": 2, "crop": 64}):
-        run(replace(spec, start=model) if spec.start else spec, tiles, folder)
+    root = draw_cables(tmp_path_factory.mktemp("cables"))
+    cables = Splits(*(Cables(split, root, size=48, limit=6) for split in SPLITS))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(fit, "ScrapSim", lambda _, split: ScrapSim(tiny_scrapsim, split))
+        planned = plan("photographs", GIVEN)
+        for spec in sorted(planned, key=lambda spec: bool(spec.after)):
+            run(spec, cables, folder)
     records.collect(folder)
     scene_tables.build_all(folder)
     return folder
 
 
-def test_each_start_is_a_run_of_its_own(study):
+def test_before_any_label_nothing_is_chosen(study):
     runs = records.read_runs(study)
-    assert {name for name in runs if "_allshots" in name} == {
-        "scrapseg_magnetic-tile_allshots_s0",
-        "scrapseg-imagenet_magnetic-tile_allshots_s0",
-        "scrapseg_magnetic-tile_allshots_s0_from-scrapsim",
-    }
-    assert {r.dataset for r in runs.values()} == {"magnetic-tile"}
-    tagged = runs["scrapseg_magnetic-tile_allshots_s0_from-scrapsim"]
-    plain = runs["scrapseg_magnetic-tile_allshots_s0"]
-    assert "start" in tagged.config and "start" not in plain.config
-    assert tagged.metrics["ap"] != plain.metrics["ap"]
+    before = runs["scrapseg-scrapsim_cables_0shots_s0"]
+    assert (before.config["best_step"], before.config["normal_offset"]) == (0, 0.0)
+    assert (
+        before.shots == 0
+        and before.metrics["train_s"]
+        < runs["scrapseg-scrapsim_cables_allshots_s0"].metrics["train_s"]
+    )
+    adapted = runs["scrapseg-adapted_cables_0shots_s0"]
+    assert adapted.metrics["ap"] != before.metrics["ap"]
+    started = runs["scrapseg-adapted_cables_allshots_s0"].config["start"]
+    assert started != adapted.config["start"] == before.config["start"]
 
 
-def test_tables_compare_starts_and_leave_tagged_runs_out_of_the_methods(study):
-    runs, metrics = records.read_runs(study), records.read_metrics(study)
-    ours = tables.TABLES["tile_methods"](metrics).set_index("method")
-    plain = runs["scrapseg_magnetic-tile_allshots_s0"].metrics
-    assert ours.loc["scrapseg", "ap"] == pytest.approx(plain["ap"])
-    starts = tables.starts(metrics).set_index(["shots", "start"])
-    assert list(starts.loc["all"].index) == ["imagenet", "aligned", "scrapsim"]
-    tagged = runs["scrapseg_magnetic-tile_allshots_s0_from-scrapsim"].metrics
-    assert starts.loc[("all", "scrapsim"), "ap"] == pytest.approx(tagged["ap"])
-    gaps = scene_tables.tile_starts_paired(study)
-    gap = gaps[(gaps["shots"] == "all") & (gaps["metric"] == "ap")].set_index("scrapsim minus")
-    assert set(gap.index) == {"imagenet", "aligned"}
-    # Statistics per image bin the scores, so that the two agree nearly.
-    assert gap.loc["aligned", "value"] == pytest.approx(tagged["ap"] - plain["ap"], abs=0.02)
+def test_tables_tell_renders_adaptation_and_labels_apart(study):
+    runs, quality = records.read_runs(study), scene_tables.photographs(study)
+    keys = ["dataset", "method", "shots", "metric"]
+    of = quality.set_index(keys)
+    two = [runs[f"scrapseg-scrapsim_cables_1shots_s{s}"].metrics["miou"] for s in (0, 1)]
+    one = of.loc[("cables", "scrapseg-scrapsim", "1", "miou")]
+    assert one["seeds"] == 2 and one["value"] == pytest.approx(sum(two) / 2)
+    assert one["lo"] <= min(two) + 1e-9 or one["lo"] <= one["value"] <= one["hi"]
+    wide = tables.chain(quality)
+    assert list(wide.columns) == ["0", "1", "all"]
+    assert wide.loc[("cables", "ours, adapted"), "1"] == "–"
+    assert wide.loc[("cables", "ours, from ScrapSim"), "1"].startswith(f"{50 * sum(two):.1f} (")
+    gaps = scene_tables.photo_paired(study).set_index(["dataset", "shots", "metric"])
+    gap = gaps.loc[("cables", "all", "miou")]
+    ends = [
+        runs[f"scrapseg-{m}_cables_allshots_s{s}"].metrics["miou"]
+        for m in ("scrapsim", "adapted")
+        for s in (0, 1)
+    ]
+    assert gap["value"] == pytest.approx((ends[0] + ends[1] - ends[2] - ends[3]) / 2)
+    classes = tables.photo_classes(records.read_metrics(study))
+    assert set(classes["class"]) == {"background", "cable"}
+    assert (classes["lowest"] <= classes["iou"] + 1e-12).all()
 
 
 def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
     with pytest.raises(MissingFile, match="scrapseg fetch magnetic-tile"):
-        load_splits("magnetic-tile", None, tmp_path)
+        load_splits("magnetic-tile", None, Path(tmp_path))

@@ -273,16 +273,18 @@ def test_unknown_method_is_named():
 def test_every_trained_method_has_its_chosen_rates():
     for method in METHODS.values():
         if method.is_trained:
-            TrainConfig(**method.settings)
-            assert method.settings.keys() == {"lr", "encoder_lr"}
+            TrainConfig(**method.settings())
+            assert method.settings().keys() == {"lr", "encoder_lr"}
         else:
-            make(method.maker, seed=0, steps=1, batch_size=1, **method.settings)
+            make(method.maker, seed=0, steps=1, batch_size=1, **method.settings())
 
 
 @pytest.mark.parametrize("method", ["random-forest", "padim"])
 def test_a_fitted_method_leaves_the_same_record(splits, tmp_path, method):
     record = run(RunSpec(method, changes=CHANGES), splits, tmp_path)
-    assert record.config["steps"] == 2 and METHODS[method].settings.items() <= record.config.items()
+    assert (
+        record.config["steps"] == 2 and METHODS[method].settings().items() <= record.config.items()
+    )
     assert record.metrics["params_m"] > 0 and record.metrics["ms_per_image"] > 0
     assert ("miou" in record.metrics) == (method == "random-forest")
     again = run(RunSpec(method, changes=CHANGES), splits, tmp_path)

@@ -54,11 +54,11 @@ def test_a_profile_plans_exactly_the_committed_runs(name):
             made = {f.name: config[f.name] for f in fields(TrainConfig)}
             assert TrainConfig(**made) == asked
         else:
-            assert METHODS[spec.method].settings.items() <= config.items()
+            assert METHODS[spec.method].settings(spec.dataset).items() <= config.items()
             assert (config["steps"], config["batch_size"]) == (asked.steps, asked.batch_size)
         if "variant" in config:
             assert Variant(**config["variant"]) == spec.variant
-        assert ("start" in config) == bool(spec.start)
+        assert ("start" in config) == ("start" in METHODS[spec.method].options)
 
 
 @pytest.mark.parametrize("name", ["smoke", "laptop", "full", "real", "clip"])
@@ -160,7 +160,9 @@ def test_inputs_are_those_that_can_change_numbers():
     assert with_aligned == ours | {"unet-aligned", "segformer-aligned"}
     tiles = names(RunSpec(dataset="magnetic-tile"))
     assert "scrapseg/data/magnetic_tile.csv" in tiles and checksums not in tiles
-    assert "data/pocket/scrapsim.safetensors" in names(plan("tiles", profile("real"))[-1])
+    assert "data/pocket/scrapsim.safetensors" in names(RunSpec("scrapseg-scrapsim"))
+    adapted = RunSpec("scrapseg-adapted", dataset="cables")
+    assert "scrapseg/train/adapt.py" in names(adapted) and checksums in names(adapted)
 
 
 def test_every_listed_input_exists():

@@ -113,7 +113,7 @@ def test_build_all_writes_what_the_functions_make(folder, frame, tiny_scrapsim, 
     (tmp_path / "metrics.csv").write_bytes((folder / "metrics.csv").read_bytes())
     paths = scene_tables.build_all(tmp_path, tiny_scrapsim)
     counted = {"composition", "dataset", "outlines"}
-    of_scrapsim = {n for n in {*tables.TABLES, *scene_tables.TABLES} if not n.startswith("tile_")}
+    of_scrapsim = {n for n in {*tables.TABLES, *scene_tables.TABLES} if not n.startswith("photo")}
     assert {p.stem for p in paths} == of_scrapsim | counted
     written = pd.read_csv(tmp_path / "tables/methods.csv")
     assert written["ap"].to_numpy() == pytest.approx(tables.methods(frame)["ap"].to_numpy(), 1e-5)

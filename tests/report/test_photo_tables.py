@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from fake_results import FIGURES, record, write_results
+from fake_results import FIGURES, image_stats, record, write_results
 
-from scrapseg.experiments import records
+from scrapseg.experiments import records, stats
 from scrapseg.report import paper, readme, scene_tables, tables, verify
 
 SOURCE = Path(__file__).resolve().parents[2] / "paper/paper.typ"
@@ -24,12 +24,14 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
     write_results(folder, (*FIGURES, *paper.uses(SOURCE.read_text()).real_figures))
     shutil.rmtree(folder / "runs")
     shutil.rmtree(folder / "tables")
-    runs = [(m, "", k) for m in ("scrapseg", "unet", "patchcore") for k in (1, 4, "all")]
-    runs += [("scrapseg-imagenet", "", "all"), ("scrapseg", "from-scrapsim", "all")]
-    for method, tag, shots in runs:
-        one = record(method, shots, 0)
-        one.dataset = "magnetic-tile"
-        records.write_run(one, folder, tag)
+    known = {"scrapseg-scrapsim": "scrapseg", "segformer": "unet", "patchcore": "patchcore"}
+    known |= {"scrapseg-adapted": "scrapseg-imagenet"}
+    for method, like in known.items():
+        for dataset, shots in (("cables", 4), ("magnetic-tile", 4), ("magnetic-tile", "all")):
+            one = record(like, shots, 0)
+            one.dataset, one.method = dataset, method
+            records.write_run(one, folder)
+            stats.write(folder, one.name(), {"": image_stats(like)})
     records.collect(folder)
     scene_tables.build_all(folder)
     return root
@@ -48,8 +50,8 @@ def test_the_paper_has_its_section_where_there_are_runs(committed, tmp_path):
 
 def test_a_missing_table_of_the_photographs_is_named(committed, tmp_path):
     shutil.copytree(committed / "results", tmp_path / "results")
-    (tmp_path / "results/real/tables/tile_starts.csv").unlink()
-    with pytest.raises(paper.PaperError, match=r"tile_starts\.csv"):
+    (tmp_path / "results/real/tables/photo_paired.csv").unlink()
+    with pytest.raises(paper.PaperError, match=r"photo_paired\.csv"):
         paper.pdf(SOURCE, tmp_path / "results/laptop")
 
 
@@ -57,16 +59,25 @@ def test_verify_looks_at_the_photographs_tables(committed, tmp_path):
     shutil.copytree(committed / "results", tmp_path / "results")
     comp = verify.Compendium(tmp_path, "real")
     names = [*tables.TABLES, *scene_tables.TABLES]
-    found = list(verify.check_tables(comp, [n for n in names if n.startswith("tile_")]))
+    found = list(verify.check_tables(comp, [n for n in names if n.startswith("photo")]))
     assert not [str(c) for c in found if c.problem]
-    table = tmp_path / "results/real/tables/tile_methods.csv"
-    table.write_text(table.read_text().replace("0.9", "0.8", 1))
-    found = list(verify.check_tables(comp, ["tile_methods"]))
+    table = tmp_path / "results/real/tables/photo_classes.csv"
+    table.write_text(table.read_text().replace("0.3", "0.2", 1))
+    found = list(verify.check_tables(comp, ["photo_classes"]))
     assert [c.what for c in found if c.problem] == [
-        "results/real/tables/tile_methods.csv follows from the runs or the data"
+        "results/real/tables/photo_classes.csv follows from the runs or the data"
     ]
 
 
 def test_the_readme_says_who_is_best_on_them(committed):
     last = readme.findings(committed / "results/laptop").split("\n")[-1]
-    assert "magnetic tiles" in last and "ScrapSeg (ours) has" in last
+    assert "cables" in last and "magnetic-tile" in last and "against SegFormer" in last
+    block = readme.photographs(committed / "results/laptop")
+    lines = [line for line in block.splitlines() if line.startswith("| ")]
+    assert lines[0] == "| photographs | mIoU by labels a class | 4 | all |"
+    assert [line.split(" | ")[:2] for line in lines[1:]] == [
+        [f"| {name}", label]
+        for name in ("cables", "magnetic-tile")
+        for label in ("ours, from ScrapSim", "ours, adapted", "SegFormer decoder")
+    ]
+    assert lines[1].endswith(" – |") and "no labels" not in block
