@@ -20,7 +20,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from scrapseg import __version__
-from scrapseg.app.proposals import Proposals
+from scrapseg.app import proposals
 from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import ScrapClass
 from scrapseg.files import atomic_write
@@ -76,7 +76,8 @@ class Writer:
         self.folder, self.classes = folder, classes
         self.images: list[dict] = []
         self.objects: list[dict] = []
-        self.proposals = Proposals(folder / "proposals", classes)
+        self.proposed: set[int] = set()
+        self.polygons: dict[int, list] = {}
         kind = {"supercategory": "impurity"}
         self.coco = {
             "info": {"description": f"impurities found by ScrapSeg {__version__}"},
@@ -92,8 +93,6 @@ class Writer:
         Args:
             propose: its objects as labels to be corrected, too; not for one that has labels.
         """
-        if propose:
-            self.proposals.add(id, file, p)
         for folder, side, quality in (("overlays", OVERLAY_SIDE, 88), ("thumbnails", 320, 82)):
             shown = Image.fromarray(tinted(p, self.classes, side))
             path = self.folder / folder / f"{id}.jpg"
@@ -112,6 +111,13 @@ class Writer:
         self.images.append(row)
         image = {"id": len(self.images), "file_name": file.name, "height": height, "width": width}
         self.coco["images"].append(image)
+        if propose:
+            content = proposals.labelme(file.name, p)
+            path = (self.folder / "proposals/labelme" / id).with_name(f"{file.stem}.json")
+            atomic_write(path, json.dumps(content, ensure_ascii=False, indent=1))
+            self.proposed.add(image["id"])
+            numbered = enumerate(content["shapes"], start=len(self.objects) + 1)
+            self.polygons |= {number: shape["points"] for number, shape in numbered}
         for o in p.objects:
             self._add_object(image, o, p.instances == o.number)
 
@@ -135,7 +141,6 @@ class Writer:
 
     def finish(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write `images.csv`, `objects.csv`, `coco.json`, the proposals; return the two tables."""
-        self.proposals.finish()
         columns = ["image", "object", "class", "area", "score", "left", "top", "right", "bottom"]
         images, objects = pd.DataFrame(self.images), pd.DataFrame(self.objects, columns=columns)
         for name, table in (("images", images), ("objects", objects)):
@@ -143,4 +148,10 @@ class Writer:
             atomic_write(self.folder / f"{name}.csv", content)
         self.coco["info"]["date_created"] = datetime.now(UTC).isoformat(timespec="seconds")
         atomic_write(self.folder / "coco.json", json.dumps(self.coco))
+        proposed = proposals.coco(self.coco, self.proposed, self.polygons)
+        labels = proposals.cvat_labels(self.classes)
+        for name, content in (("coco", proposed), ("cvat-labels", labels)):
+            path = self.folder / "proposals" / f"{name}.json"
+            atomic_write(path, json.dumps(content, ensure_ascii=False))
+        atomic_write(self.folder / "proposals/README.txt", proposals.README)
         return images, objects

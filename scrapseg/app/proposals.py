@@ -10,9 +10,7 @@ polygons of neither format have holes, and drawing programs and pycocotools fill
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -20,8 +18,7 @@ from scipy.spatial.distance import cdist
 from skimage.measure import approximate_polygon, find_contours
 
 from scrapseg.data.classes import ScrapClass
-from scrapseg.files import atomic_write
-from scrapseg.models.segmenter import Object, Prediction
+from scrapseg.models.segmenter import Prediction
 
 #: Polygons have as few points as give this IoU with what the model found.
 LEAST_IOU = 0.985
@@ -80,65 +77,40 @@ def _joined(rings: list[np.ndarray]) -> np.ndarray:
     return polygon
 
 
-class Proposals:
-    """Writes each image's labelme json as it comes, and the COCO json at the end.
+def labelme(name: str, p: Prediction) -> dict:
+    """What a labelme file holds of an image of this name."""
+    shapes = []
+    for o in p.objects:
+        left, top, right, bottom = o.box
+        polygon = outline(p.instances[top:bottom, left:right] == o.number) + (left, top)
+        shape = {"label": o.name, "points": polygon.round(2).tolist(), "shape_type": "polygon"}
+        shape |= {"group_id": None, "description": f"score {o.score:.2f}", "flags": {}}
+        shapes.append(shape | {"mask": None})
+    height, width = p.label.shape
+    content = {"version": "6.3.1", "flags": {"checked": False}, "shapes": shapes}  # of labelme
+    content |= {"imagePath": name, "imageData": None}
+    return content | {"imageHeight": height, "imageWidth": width}
+
+
+def coco(content: dict, images: Collection[int], polygons: Mapping[int, list]) -> dict:
+    """COCO json of some images of another.
 
     Args:
-        folder: for all of it. classes: the class list.
+        images: their ids. polygons: of their annotations by id, as labelme has them.
     """
+    info = {"description": "proposals of ScrapSeg that nobody has checked", "checked": False}
+    annotations = [
+        a | {"segmentation": [[v for point in polygons[a["id"]] for v in point]]}
+        for a in content["annotations"]
+        if a["image_id"] in images
+    ]
+    kept = [image for image in content["images"] if image["id"] in images]
+    return content | {"info": info, "images": kept, "annotations": annotations}
 
-    def __init__(self, folder: Path, classes: Sequence[ScrapClass]) -> None:
-        self.folder, self.classes = folder, classes
-        self.images: list[dict] = []
-        self.annotations: list[dict] = []
 
-    def add(self, id: str, file: Path, p: Prediction) -> None:
-        """Write one image's objects."""
-        height, width = p.label.shape
-        image = {"id": len(self.images) + 1, "file_name": file.name}
-        self.images.append(image | {"height": height, "width": width})
-        shapes = [self._shape(o, p.instances, image["id"]) for o in p.objects]
-        content = {
-            "version": "6.3.1",  # of labelme whose reading this was tried with
-            "flags": {"checked": False},
-            "shapes": shapes,
-            "imagePath": file.name,
-            "imageData": None,
-            "imageHeight": height,
-            "imageWidth": width,
-        }
-        path = (self.folder / "labelme" / id).with_name(f"{file.stem}.json")
-        atomic_write(path, json.dumps(content, ensure_ascii=False, indent=1))
-
-    def _shape(self, o: Object, instances: np.ndarray, image: int) -> dict:
-        left, top, right, bottom = o.box
-        polygon = outline(instances[top:bottom, left:right] == o.number) + (left, top)
-        points = polygon.round(2).tolist()
-        annotation = {
-            "id": len(self.annotations) + 1,
-            "image_id": image,
-            "category_id": o.index,
-            "segmentation": [[v for point in points for v in point]],
-            "area": o.area,
-            "bbox": [left, top, right - left, bottom - top],
-            "iscrowd": 0,
-        }
-        self.annotations.append(annotation)
-        shape = {"label": o.name, "points": points, "group_id": None, "shape_type": "polygon"}
-        return shape | {"description": f"score {o.score:.2f}", "flags": {}, "mask": None}
-
-    def finish(self) -> None:
-        """Write `coco.json`, the labels that CVAT needs before it, and what to do with them."""
-        info = {"description": "proposals of ScrapSeg, nobody has checked them", "checked": False}
-        coco = {"info": info, "licenses": [], "images": self.images}
-        coco |= {"annotations": self.annotations}
-        coco["categories"] = [
-            {"id": c.index, "name": c.name, "supercategory": "impurity"} for c in self.classes[1:]
-        ]
-        labels = [
-            {"name": c.name, "color": "#{:02x}{:02x}{:02x}".format(*c.colour), "attributes": []}
-            for c in self.classes[1:]
-        ]
-        for name, content in (("coco", coco), ("cvat-labels", labels)):
-            atomic_write(self.folder / f"{name}.json", json.dumps(content, ensure_ascii=False))
-        atomic_write(self.folder / "README.txt", README)
+def cvat_labels(classes: Sequence[ScrapClass]) -> list[dict]:
+    """What CVAT's constructor of labels takes, which it needs before it takes COCO json."""
+    return [
+        {"name": c.name, "color": "#{:02x}{:02x}{:02x}".format(*c.colour), "attributes": []}
+        for c in classes[1:]
+    ]
