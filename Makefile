@@ -33,10 +33,14 @@ ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max
   --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
   --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
 
+<<<<<<< HEAD
 # An option of a command where its variable is set: $(call given,OUT,out).
 given = $(if $($1),--$2 "$($1)")
 
 .PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab app bench clean
+=======
+.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply paper test verify lab bench clean
+>>>>>>> a4cdee9 (A maker of single rendered pieces, and their loader)
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -71,6 +75,9 @@ render: $(RENDER)/.ready ## render ScrapSim with Blender anew, to data/scrapsim-
 
 render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth studio --out data/studio
+
+render-pieces: $(RENDER)/.ready ## render the pieces of data/pieces that are not there, likewise (half an hour)
+	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth pieces --out data/pieces
 
 tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)
 	@$(PY) -m scrapseg tune

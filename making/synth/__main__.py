@@ -1,4 +1,5 @@
-"""``python -m making.synth``: render ScrapSim or the studio set, finish it, look at it."""
+"""``python -m making.synth``: render ScrapSim, the studio set or single pieces, finish them, look
+at them."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from . import dataset, stages, studio
+from . import dataset, pieces, stages, studio
 
 
 def main() -> int:
@@ -38,6 +39,11 @@ def main() -> int:
                 "--jobs", type=int, default=2, help="processes at a time, a core each"
             )
             command.add_argument("--seed", type=int, default=studio.SEED)
+    command = commands.add_parser("pieces", help="render the pieces not finished yet, then finish")
+    command.add_argument("--out", type=Path, default=Path("data/pieces"))
+    command.add_argument("--share", type=float, default=1.0, help="of each class's number, 0 to 1")
+    command.add_argument("--jobs", type=int, default=2, help="processes at a time, a core each")
+    command.add_argument("--seed", type=int, default=pieces.SEED)
     command = commands.add_parser("stages", help="one scene at the stages of its making, a JPEG")
     command.add_argument("--out", type=Path, default=Path("notebooks/pictures/a1_stages.jpg"))
     command.add_argument("--scene", type=int, default=stages.SCENE)
@@ -47,7 +53,10 @@ def main() -> int:
             dataset.render_all(given.out, given.scenes, given.jobs, given.seed)
         if given.command == "studio":
             studio.render_all(given.out, given.images, given.jobs, given.seed)
-        if given.command == "crops":
+        if given.command == "pieces":
+            pieces.render_all(given.out, given.share, given.jobs, given.seed)
+            print(pieces.finish(given.out))
+        elif given.command == "crops":
             dataset.crops(given.out)
         elif given.command == "stages":
             stages.save(given.out, given.scene)
@@ -58,7 +67,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("stopped; what is finished is kept, run again to go on", file=sys.stderr)
         return 130
-    except (dataset.TargetsMissed, FileExistsError, FileNotFoundError) as problem:
+    except (dataset.TargetsMissed, FileExistsError, FileNotFoundError, ValueError) as problem:
         print(problem, file=sys.stderr)
         return 1
     return 0

@@ -59,11 +59,13 @@ def fins(count: int, root: float, tip: float, length: float, share: float = 0.42
     return extrude(outline, length)
 
 
-def motor(rng: Generator) -> Piece:
-    """Electric motor: whole, opened at one or both ends, bare stator, or wound armature."""
-    kind = rng.choice(
-        ["whole", "open", "gutted", "stator", "armature"], p=[0.16, 0.32, 0.2, 0.16, 0.16]
-    )
+def motor(rng: Generator, kind: str | None = None) -> Piece:
+    """Electric motor of a kind, drawn when None: whole, open, gutted (opened at both ends), bare
+    stator, or wound armature."""
+    if kind is None:
+        kind = rng.choice(
+            ["whole", "open", "gutted", "stator", "armature"], p=[0.16, 0.32, 0.2, 0.16, 0.16]
+        )
     parts = Parts()
     r = float(rng.uniform(0.052, 0.095))
     length = r * float(rng.uniform(1.7, 2.7))

@@ -57,9 +57,11 @@ def tyre(rng: Generator, parts: Parts) -> float:
     return span * outer * (width + 1.2 * depth) * wall * 1.5
 
 
-def rubber(rng: Generator) -> Piece:
-    """Rubber: tyre or piece of one, ribbed hose with open ends, ribbed mat or belt strip."""
-    kind = str(rng.choice(["tyre", "hose", "mat"], p=[0.5, 0.28, 0.22]))
+def rubber(rng: Generator, kind: str | None = None) -> Piece:
+    """Rubber of a kind, drawn when None: tyre or piece of one, ribbed hose with open ends, ribbed
+    mat or belt strip."""
+    if kind is None:
+        kind = str(rng.choice(["tyre", "hose", "mat"], p=[0.5, 0.28, 0.22]))
     shade = float(rng.uniform(0.010, 0.028))
     black = principled(
         "rubber",
