@@ -33,14 +33,10 @@ ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max
   --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
   --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
 
-<<<<<<< HEAD
 # An option of a command where its variable is set: $(call given,OUT,out).
 given = $(if $($1),--$2 "$($1)")
 
-.PHONY: help env lock render render-studio tune grid reproduce accept notebooks apply paper test verify lab app bench clean
-=======
-.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply paper test verify lab bench clean
->>>>>>> a4cdee9 (A maker of single rendered pieces, and their loader)
+.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply paper test verify lab app bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
