@@ -12,6 +12,7 @@ whatever else the machine does.
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 import time
 from collections import Counter
@@ -45,10 +46,11 @@ from scrapseg.train.loop import TrainConfig
 
 SEEDS = (0, 1, 2)
 MINUTES, CONFIG = 2.5, TrainConfig(evals=3)
-#: Rates of the head and of the encoder's deepest layer that the plain thing is given, each.
-PLAIN = {
+#: Rates of the head and of the encoder's deepest layer. The plain thing is given two.
+METHODS = {
+    "scrapseg": RATES,
     "segformer": {"lr": 2e-3, "encoder_lr": 1e-3},
-    "segformer-fast": {"lr": 5e-3, "encoder_lr": 2.5e-3},
+    "segformer-fast": RATES,
 }
 KEYS = ["dataset", "method", "labels", "seed", "minutes"]
 
@@ -161,20 +163,18 @@ def make(
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     alone = torch.get_num_threads() == 1
     now = time.process_time if alone else time.perf_counter
-    for name, task in TASKS.items():
+    for method, seed, (name, task) in itertools.product(METHODS, SEEDS, TASKS.items()):
+        row = dict(zip(KEYS, (name, method, task.labels, seed, minutes), strict=True))
+        if any(all(r[k] == row[k] for k in KEYS) for r in rows):
+            continue
         with tempfile.TemporaryDirectory() as made:
+            folder = open_folder(task.export("train", Path(made) / "train", seed))
             test = open_folder(task.export("test", Path(made) / "test"))
-            for seed in SEEDS:
-                folder = open_folder(task.export("train", Path(made) / f"train-{seed}", seed))
-                for method in ("scrapseg", *PLAIN):
-                    row = dict(zip(KEYS, (name, method, task.labels, seed, minutes), strict=True))
-                    if any(all(r[k] == row[k] for k in KEYS) for r in rows):
-                        continue
-                    setting = replace(config, seed=seed, **PLAIN.get(method, RATES))
-                    train = plain if method in PLAIN else ours
-                    label, told = train(folder, setting, minutes, now)
-                    rows.append(row | told | measure(label, test))
-                    save_table(pd.DataFrame(rows), results, "few_labels")
+            setting = replace(config, seed=seed, **METHODS[method])
+            train = ours if method == "scrapseg" else plain
+            label, told = train(folder, setting, minutes, now)
+            rows.append(row | told | measure(label, test))
+        save_table(pd.DataFrame(rows).sort_values(KEYS), results, "few_labels")
     hashes = [task.data("test").sha256 for task in TASKS.values()]
     beside = {"config": asdict(config), "clock": now.__name__, "threads": torch.get_num_threads()}
     return pd.DataFrame(rows), beside | {"sha256": "+".join(hashes)}

@@ -92,6 +92,7 @@ def tuned(monkeypatch, folder, by_step, starts=("only",), minutes=10.0):
     """`tune` with trainings that go as scripted."""
     training = Training(folder, by_step)
     monkeypatch.setattr(finetune, "train_on", training.train_on)
+    monkeypatch.setattr(finetune, "held_back", lambda start: start)
     monkeypatch.setattr(finetune, "deal", lambda *_: [["10", "20"], ["30", "40"]])
     given = {name: training.start(name) for name in starts}
     return finetune.tune(

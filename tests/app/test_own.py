@@ -106,8 +106,10 @@ def test_tuning_says_what_it_measured(applied, start):
     assert s["images"] == len(folder.labelled) == 8 and s["folds"] == 2
     # The start is left as it was.
     trained = dict(tuned.segmenter.model.named_parameters())
-    same = [torch.equal(p, trained[n]) for n, p in start.model.named_parameters()]
-    assert not all(same) and torch.equal(start.model.text, tuned.segmenter.model.text)
+    same = {n: torch.equal(p, trained[n]) for n, p in start.model.named_parameters()}
+    assert not all(same.values()) and torch.equal(start.model.text, tuned.segmenter.model.text)
+    held = [same[n] for n in same if "conv_stem" in n]
+    assert held and all(held) and all(p.requires_grad for p in start.model.parameters())
 
 
 def test_coco_json_is_what_the_label_images_say(applied):

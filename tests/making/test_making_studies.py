@@ -74,7 +74,7 @@ def test_few_labels_study_in_small(tmp_path, monkeypatch):
     monkeypatch.setattr(few_labels, "SEEDS", (0,))
     config = TrainConfig(batch_size=2, crop=32, evals=1)
     table, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
-    assert table["method"].tolist() == ["scrapseg", *few_labels.PLAIN]
+    assert table["method"].tolist() == list(few_labels.METHODS)
     assert table[["miou", "miou_impurity"]].stack().between(0, 1).all()
     # What is in the table is not run again.
     monkeypatch.setattr(few_labels, "tune", None)

@@ -35,6 +35,16 @@ def test_a_saved_model_predicts_the_same(start, tmp_path):
     assert np.abs(loaded.predict(Image.open(path)).score - before.score).max() < 0.02
 
 
+def test_a_mirrored_look_says_the_mirror_image_of_the_mirror_image(start, tmp_path):
+    image = np.random.default_rng(3).integers(0, 255, (64, 96, 3), np.uint8)
+    segmenter.replace(start, mirrored=True).save(tmp_path / "model.safetensors")
+    both = load(tmp_path)
+    p, q = (both.probabilities(i)[0].numpy() for i in (image, image[:, ::-1]))
+    np.testing.assert_allclose(p, q[..., ::-1], atol=1e-5)
+    one, other = (start.probabilities(i)[0].numpy() for i in (image, image[:, ::-1]))
+    np.testing.assert_allclose(p, (one + other[..., ::-1]) / 2, atol=1e-5)
+
+
 def test_another_threshold_needs_no_second_look(start):
     image = np.random.default_rng(2).integers(0, 255, (96, 64, 3), np.uint8)
     first = start.predict(image)
