@@ -92,10 +92,10 @@ accept: $(READY) ## take what is there as up to date, after a change that cannot
 notebooks: $(READY) ## the notebooks with a profile's outputs, to be read on the web, appendices too
 	@$(ENGINE) -- notebooks
 
-apply: $(READY) ## what is in your own images: make apply DATA=folder [MINUTES=5 ADAPT=no MODEL= THRESHOLD= RECALL= CLASSES= SIDE= OUT=]
+apply: $(READY) ## what is in your own images: make apply DATA=folder [MINUTES=5 ADAPT=no MODEL= THRESHOLD= RECALL= EMPTY= CLASSES= SIDE= OUT=]
 	@test -n "$(DATA)" || { echo "name the folder with your images, as in make apply DATA=my-images" >&2; exit 1; }
 	@$(PY) -m scrapseg apply "$(DATA)" $(call given,OUT,out) $(call given,CLASSES,classes) $(call given,SIDE,side) $(call given,MODEL,model) \
-	  $(patsubst yes,--adapt,$(patsubst no,--no-adapt,$(ADAPT))) $(call given,MINUTES,minutes) $(call given,THRESHOLD,threshold) $(call given,RECALL,recall)
+	  $(patsubst yes,--adapt,$(patsubst no,--no-adapt,$(ADAPT))) $(call given,MINUTES,minutes) $(call given,THRESHOLD,threshold) $(call given,RECALL,recall) $(call given,EMPTY,empty)
 
 paper: $(READY) ## build the paper's PDF from results/PROFILE as they are
 	@$(PY) -m scrapseg paper --profile $(PROFILE)

@@ -35,6 +35,7 @@ side = None  # longer side in pixels to look at images with; None takes the mode
 adapt = None  # to the images without labels: True, False, or None for where they show mostly steel
 minutes = 0.6  # for everything
 threshold = None  # by hand
+empty = "clean"  # images that labels mention without an object: clean, or unlabelled
 recall = None  # or the threshold that finds this share of the labelled objects
 demo_images = 12
 demo_labels = 4
@@ -137,7 +138,7 @@ if images_dir is None:
     adapt = False  # these are no photographs of steel, or renders themselves
 start = load(model_file) if model_file else starting_model()
 start = replace(start, side=side or start.side)
-folder = open_folder(images_dir, classes_file, start.classes)
+folder = open_folder(images_dir, classes_file, start.classes, empty=empty)
 whose = f" The photographs, and so their pictures here: {credit}." if credit else ""
 Markdown(f"{folder}.{whose}")
 
@@ -239,7 +240,7 @@ out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.roo
 writer, embeddings, changes, ids = Writer(out, folder.classes), [], {}, list(folder.files)
 compared = set(ids[:: -(-len(ids) // COMPARED)]) if planned.adapt or tuned else set()
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
-    prediction = segmenter.predict(file)
+    prediction = segmenter.predict(folder.photo(id))
     writer.add(id, file, prediction, propose=id not in folder.labelled)
     embeddings.append(prediction.embedding)
     if id in compared:

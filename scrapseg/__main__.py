@@ -213,11 +213,13 @@ def apply(
     minutes: Annotated[float, typer.Option(min=0.1, help="for everything")] = 5,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="by hand")] = None,
     recall: Annotated[float | None, typer.Option(min=0, max=1, help="or by recall")] = None,
+    empty: Annotated[str, typer.Option(help="images labelled empty: clean, unlabelled")] = "clean",
 ) -> None:
     """Find what is in a folder of your own images; learn from them first, labelled or not."""
     from scrapseg.app.apply import apply
 
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
+    options |= {"empty": empty}
     print(os.path.relpath(apply(data, out, classes, side, model=model, **options)))
 
 

@@ -29,6 +29,7 @@ def apply(
     *,
     model: str | Path | None = None,
     minutes: float = 5.0,
+    empty: str = "clean",
     **options: float | bool | None,
 ) -> Path:
     """Find what is in a folder of images; first learn from them as `plan.plan` says.
@@ -40,6 +41,7 @@ def apply(
         classes: class list, by default classes.yaml of the folder, else the model's.
         side: longer side in pixels at which images are looked at, by default the model's.
         model: a saved one to begin with, by default the one that comes along.
+        empty: of `open_folder`, clean or unlabelled.
         minutes, options: of `plan.plan`; these are adapt, threshold and recall.
 
     Returns:
@@ -57,7 +59,7 @@ def apply(
         )
     start = load(model) if model else starting_model()
     start = replace(start, side=side or start.side)
-    folder = open_folder(data, classes, start.classes)
+    folder = open_folder(data, classes, start.classes, empty=empty)
     print(folder)
     planned = plan(folder, start, own=bool(model), minutes=minutes, **options)
     print(*planned.notes, sep="\n")
@@ -71,6 +73,7 @@ def apply(
         "side": side,
         "model_file": str(Path(model).resolve()) if model else None,
         "minutes": minutes,
+        "empty": empty,
         "crop": 256,
         "next_images": 8,
         **options,

@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -137,20 +137,22 @@ def open_folder(
     classes: str | Path | None = None,
     default: Sequence[ScrapClass] = CLASSES,
     *,
-    empty: Literal["clean", "unlabelled"] = "clean",
+    empty: str = "clean",
 ) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
     Args:
         classes: a class list; by default `classes.yaml` in the folder.
         default: the classes where there is neither, the benchmark's nine.
-        empty: what an image is that the labels mention without an object: free of impurities, or
-            not yet worked on.
+        empty: what an image is that the labels mention without an object: `clean`, which is free
+            of impurities, or `unlabelled`, which is not yet worked on.
 
     Raises:
         DataError: something is wrong; the message is one line: file, fault, remedy.
     """
     root = Path(root)
+    if empty not in ("clean", "unlabelled"):
+        raise DataError(f"EMPTY is {empty!r}; it may be clean or unlabelled")
     if root.is_file():
         raise DataError(f"{root}: is a file; name the folder that holds the images")
     if not root.is_dir():

@@ -36,7 +36,8 @@ from scrapseg.data.errors import LabelFileError, SizeMismatch
 MARGIN = 0.1
 #: And by this share where the file says the image's size.
 MARGIN_OF_KNOWN_SIZE = 1.0
-#: What PyYAML, Pillow and json raise on broken files beside Python's usual errors.
+#: What Python and libraries raise on broken files.
+_OF_PYTHON = (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, OSError)
 _OF_LIBRARIES = (yaml.YAMLError, SyntaxError, Image.DecompressionBombError, RecursionError)
 
 #: Note on shapes that are not painted.
@@ -85,20 +86,14 @@ class Notes(defaultdict[str, list[str]]):
         return [f"{kind}: {len(at)}, such as {at[0]}" for kind, at in self.items() if at]
 
 
-def _said(error: BaseException) -> str:
-    return f"{error} is missing" if isinstance(error, KeyError) else str(error) or repr(error)
-
-
 @contextlib.contextmanager
 def understood(where: str | Path, fault: str, remedy: str = "export it anew") -> Iterator[None]:
     """What a broken file makes Python raise becomes one line."""
     try:
         yield
-    except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError, OSError) as error:
-        raise LabelFileError(f"{where}: {fault} ({_said(error)}); {remedy}") from None
-    except _OF_LIBRARIES as error:
-        said = " ".join(_said(error).split())
-        raise LabelFileError(f"{where}: {fault} ({said}); {remedy}") from None
+    except (*_OF_PYTHON, *_OF_LIBRARIES) as error:
+        said = f"{error} is missing" if isinstance(error, KeyError) else str(error) or repr(error)
+        raise LabelFileError(f"{where}: {fault} ({' '.join(said.split())}); {remedy}") from None
 
 
 def check_size(
@@ -125,10 +120,10 @@ def read_json(path: Path) -> Any:
         return json.loads(text)
 
 
-def xml_root(path: Path) -> frozenset[str]:
+def xml_root(path: Path) -> str:
     """The name of an XML file's outermost element; `LabelFileError` when it is none."""
     with understood(path, "not XML"):  # a ParseError is a SyntaxError
-        return frozenset({next(ElementTree.iterparse(path, ("start",)))[1].tag})
+        return next(ElementTree.iterparse(path, ("start",)))[1].tag
 
 
 def _size(height: Any, width: Any) -> tuple[int, int] | None:
@@ -169,11 +164,15 @@ def turned(points: np.ndarray, degrees: float) -> np.ndarray:
     return (points - centre) @ turn + centre
 
 
-def _filled(runs: Sequence[int], shape: tuple[int, int], where: str) -> np.ndarray:
-    """Run lengths, the first one empty, as a bool mask of `shape`, row by row."""
+def _filled(runs: Sequence[Any], shape: tuple[int, int], size: tuple[int, int]) -> np.ndarray:
+    """Run lengths, the first one empty, as a bool mask of `shape`, row by row.
+
+    Raises:
+        ValueError: they do not fill it, or it is far larger than an image of `size`.
+    """
     runs = [int(n) for n in runs]
-    if min(runs, default=0) < 0 or sum(runs) != math.prod(shape):
-        raise LabelFileError(f"{where}: broken run lengths, they do not fill it; export it anew")
+    if min(runs, default=0) < 0 or not sum(runs) == math.prod(shape) <= 4 * math.prod(size):
+        raise ValueError("they do not fill the mask, or it is far larger than the image")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(shape)
 
 
@@ -241,7 +240,7 @@ def _from_rle(rle: Mapping, where: str, size: tuple[int, int]) -> np.ndarray:
         counts, (height, width) = rle["counts"], rle["size"]
         check_size(f"{where}: its mask is", (height, width), size)
         runs = counts if isinstance(counts, list) else _unpacked(counts)
-        return _filled(runs, size[::-1], where).T  # column by column
+        return _filled(runs, size[::-1], size).T  # column by column
 
 
 def _unpacked(counts: str) -> list[int]:
@@ -281,25 +280,23 @@ def read_yolo_names(folders: Sequence[Path]) -> list[str] | None:
         LabelFileError: a list cannot be read, or two differ.
     """
     listed: dict[Path, list[str]] = {}
-    for folder in folders:
-        for path in (folder / name for name in ("classes.txt", "obj.names")):
-            if path.is_file():
-                listed[path] = read_lines(path)
-        for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
-            if not path.name.casefold().startswith("classes."):
-                with understood(path, "has no list of names", "name the classes there"):
-                    content = yaml.load(read_text(path), yaml.BaseLoader)
-                    names = content.get("names") if isinstance(content, dict) else None
-                    if isinstance(names, dict):
-                        by_number = {int(k): n for k, n in names.items()}
-                        names = [by_number.get(k, "") for k in range(min(max(by_number), 9999) + 1)]
-                    if names:
-                        listed[path] = [str(n) for n in names]
-    for path, names in listed.items():
-        first = next(iter(listed))
-        if names != listed[first]:
-            raise LabelFileError(f"{path}: lists other classes than {first}; keep the right one")
-    return next(iter(listed.values()), None)
+    for path in (p for folder in folders for p in sorted(folder.iterdir()) if p.is_file()):
+        name = path.name.casefold()
+        if name in ("classes.txt", "obj.names"):
+            listed[path] = read_lines(path)
+        elif name.endswith((".yaml", ".yml")) and not name.startswith("classes."):
+            with understood(path, "has no list of names", "name the classes there"):
+                content = yaml.load(read_text(path), yaml.BaseLoader)
+                names = content.get("names") if isinstance(content, dict) else None
+                if isinstance(names, dict):
+                    by_number = {int(k): n for k, n in names.items()}
+                    names = [by_number.get(k, "") for k in range(min(max(by_number), 9999) + 1)]
+                if names:
+                    listed[path] = [str(n) for n in names]
+    first = next(iter(listed), None)
+    if other := [path for path, names in listed.items() if names != listed[first]]:
+        raise LabelFileError(f"{other[0]}: lists other classes than {first}; keep the right one")
+    return listed.get(first)
 
 
 def read_yolo(path: Path, names: Sequence[str]) -> ImageLabels:
@@ -320,7 +317,7 @@ def read_yolo(path: Path, names: Sequence[str]) -> ImageLabels:
         if not index.isdecimal() or int(index) >= len(names) or not names[int(index)]:
             raise LabelFileError(
                 f"{where}: class {parts[0]!r} is no number from 0 to {len(names) - 1}, the classes "
-                f"{', '.join(names)}; add its name to the list, or mend the line"
+                f"{', '.join(filter(None, names))}; add its name to the list, or mend the line"
             )
         rings = (ring(parts[1:], where),)
         labels.shapes.append(Shape(names[int(index)], where, rings, relative=True))
@@ -366,7 +363,8 @@ def _labelme_shape(shape: dict, where: str) -> Shape:
         if kind in ("polygon", "rotation", "quadrilateral", "oriented_rectangle"):
             return Shape(name, where, (ring(flat, where),))
         if kind == "rectangle":
-            return Shape(name, where, (box_ring(min(xs), min(ys), max(xs), max(ys)),))
+            flat = box_ring(min(xs), min(ys), max(xs), max(ys)).ravel()
+            return Shape(name, where, (ring(flat, where),))
         if kind == "circle":
             (cx, x), (cy, y) = xs, ys
             radius = math.hypot(x - cx, y - cy)
@@ -379,8 +377,8 @@ def _labelme_shape(shape: dict, where: str) -> Shape:
 def _from_png(text: str, corner: Sequence[float], where: str, size: tuple[int, int]) -> np.ndarray:
     with understood(where, "broken mask", "save it anew"):
         part = Image.open(io.BytesIO(base64.b64decode(text)))
-        if part.width > 2 * size[1] or part.height > 2 * size[0]:
-            raise ValueError("far larger than the image")
+        if math.prod(part.size) > 4 * math.prod(size):
+            raise ValueError("it is far larger than the image")
         return _placed(np.array(part.convert("L")) > 0, corner, size)
 
 
@@ -414,32 +412,24 @@ def read_cvat(path: Path, notes: Notes | None = None) -> list[tuple[str, ImageLa
 
 def _cvat_shape(shape: ElementTree.Element, where: str) -> Shape:
     value, name = shape.attrib, shape.attrib["label"]
-
-    def numbers(*keys: str) -> list[float]:
-        return [float(value[k]) for k in keys]
-
     if shape.tag == "polygon":
         return Shape(name, where, (ring(value["points"].replace(";", ",").split(","), where),))
     if shape.tag in ("box", "ellipse"):
         box = shape.tag == "box"
         keys = ("xtl", "ytl", "xbr", "ybr") if box else ("cx", "cy", "rx", "ry")
-        points = (box_ring if box else ellipse_ring)(*numbers(*keys))
+        points = (box_ring if box else ellipse_ring)(*(float(value[k]) for k in keys))
         points = turned(points, float(value.get("rotation", 0)))
         return Shape(name, where, (ring(points.ravel(), where),))
     if shape.tag == "mask":
-        window = int(value["height"]), int(value["width"])
-        make = partial(_from_window, value["rle"], window, numbers("left", "top"), where)
-        return Shape(name, where, masks=(make,))
+        return Shape(name, where, masks=(partial(_from_window, value, where),))
     raise LabelFileError(f"{where}: a {shape.tag} covers no area; draw a polygon")
 
 
-def _from_window(
-    text: str, window: tuple[int, int], corner: Sequence[float], where: str, size: tuple[int, int]
-) -> np.ndarray:
+def _from_window(value: Mapping, where: str, size: tuple[int, int]) -> np.ndarray:
     with understood(where, "broken mask"):
-        if window[0] > 2 * size[0] or window[1] > 2 * size[1]:
-            raise ValueError("far larger than the image")
-        return _placed(_filled([int(v) for v in text.split(",")], window, where), corner, size)
+        height, width, left, top = (float(value[k]) for k in ("height", "width", "left", "top"))
+        part = _filled(value["rle"].split(","), (int(height), int(width)), size)
+        return _placed(part, (left, top), size)
 
 
 # --- painting ---------------------------------------------------------------------------------

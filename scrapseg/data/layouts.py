@@ -1,11 +1,11 @@
 """Where images and labels lie in a folder as people and tools have it.
 
 Images may lie in subfolders; where one is called `images`, as in tools' exports, only what lies in
-such ones counts. Labels are of one of the `LAYOUTS`: masks of the images' names in a folder called
-so (`masks`, `labels`, `ground_truth`, ...) or beside the images as `a_mask.png`; YOLO polygons with
-a `classes.txt` or `data.yaml`; labelme json; one or more COCO json files; CVAT for images XML. One
-kind in a folder. What a label file does not mention has no label; what it mentions without objects
-is labelled as free of impurities.
+such ones counts. Labels are of one kind: masks of the images' names in a folder called so (`masks`,
+`labels`, `ground_truth`, ...) or beside the images as `a_mask.png`; YOLO polygons with a
+`classes.txt` or `data.yaml`; labelme json; one or more COCO json files; or CVAT for images XML.
+What a label file does not mention has no label; what it mentions without objects is labelled as
+free of impurities.
 """
 
 from __future__ import annotations
@@ -49,11 +49,15 @@ LABEL_FOLDER = re.compile(rf"(.*[ _-])?{_LABELS}([ _-].*)?|segmentation(class|ob
 OBJECT_FOLDER = re.compile("segmentationobject.*|.*visuali[sz]ation")
 #: What tools put behind an image's name in the names of its labels.
 _SUFFIX = re.compile(rf"[ ._-]{_LABELS}$", re.IGNORECASE)
-_LABEL_WORD = re.compile("label|annot|mask|via_")
+_LABEL_WORD = re.compile("label|annot|mask|via_", re.IGNORECASE)
 #: Text files that lie beside YOLO labels and are none.
 _NO_YOLO = re.compile(r"(classes|class_names|labels?|labelmap|notes|readme.*|licen[cs]e)\.txt")
 #: Folders that systems leave behind, and those of lists of files.
 _LEFT_BEHIND = (".", "__MACOSX", "@eaDir", "ImageSets")
+#: Kinds of labels, as messages name them.
+MASKS, YOLO, COCO, LABELME, CVAT = (
+    "PNG masks", "YOLO polygons", "COCO json", "labelme json", "CVAT XML"
+)  # fmt: skip
 #: Label and instances (H, W) of an image.
 Masks = tuple[np.ndarray, np.ndarray]
 
@@ -117,35 +121,15 @@ class LabelFile:
     """A file that may hold labels.
 
     Attributes:
-        path: of it. ending: of its name, in lower case, such as `.png`.
-        image: the id of the image that it is named after, if it is.
-        keys: of what a json file holds, or the name of an XML file's root. content: of json.
+        path: of it. kind: of its labels, None where it is none known here.
+        image: id of the image that it is named after, if it is.
+        content: what a json file holds.
     """
 
     path: Path
-    ending: str
+    kind: str | None
     image: str | None
-    keys: frozenset[str] = frozenset()
     content: Any = None
-
-
-#: Pairs of the name that labels give their image and labels; a mask stands here by its path.
-Named = list[tuple[str, ImageLabels | Path]]
-
-
-@dataclass(frozen=True)
-class Layout:
-    """One way in which labels lie in a folder.
-
-    Attributes:
-        kind: its name in messages.
-        holds: whether a file is of it.
-        read: from the folder, its files, and notes to write.
-    """
-
-    kind: str
-    holds: Callable[[LabelFile], bool]
-    read: Callable[[Path, list[LabelFile], Notes], Named]
 
 
 def _folders(root: Path, found: Sequence[LabelFile]) -> list[Path]:
@@ -154,41 +138,26 @@ def _folders(root: Path, found: Sequence[LabelFile]) -> list[Path]:
     return list(dict.fromkeys([root, *above]))
 
 
-def _read_yolo(root: Path, found: list[LabelFile], _: Notes) -> Named:
-    names = formats.read_yolo_names(_folders(root, found))
-    if names is None:
-        raise LabelFileError(
-            f"{found[0].path.parent}: YOLO labels number their classes; put a classes.txt there, "
-            "with one name a line, in the order of the numbers"
-        )
-    return [(f.image or f.path.name, formats.read_yolo(f.path, names)) for f in found]
-
-
-def _read_labelme(_: Path, found: list[LabelFile], notes: Notes) -> Named:
-    read = [(f.image, *formats.read_labelme(f.path, f.content, notes)) for f in found]
-    return [(image or said, labels) for image, said, labels in read]
-
-
-def _read_coco(_: Path, found: list[LabelFile], notes: Notes) -> Named:
-    return [pair for f in found for pair in formats.read_coco(f.path, f.content, notes)]
-
-
-def _read_cvat(_: Path, found: list[LabelFile], notes: Notes) -> Named:
-    return [pair for f in found for pair in formats.read_cvat(f.path, notes)]
-
-
-def _list_masks(_: Path, found: list[LabelFile], __: Notes) -> Named:
+def read_labels(
+    root: Path, kind: str, found: list[LabelFile], notes: Notes
+) -> list[tuple[str, ImageLabels | Path]]:
+    """Pairs of the name that labels give their image and labels; a mask stands by its path."""
+    if kind == YOLO:
+        names = formats.read_yolo_names(_folders(root, found))
+        if names is None:
+            raise LabelFileError(
+                f"{found[0].path.parent}: YOLO labels number their classes; put a classes.txt "
+                "there, with one name a line, in the order of the numbers"
+            )
+        return [(f.image or f.path.name, formats.read_yolo(f.path, names)) for f in found]
+    if kind == COCO:
+        return [pair for f in found for pair in formats.read_coco(f.path, f.content, notes)]
+    if kind == CVAT:
+        return [pair for f in found for pair in formats.read_cvat(f.path, notes)]
+    if kind == LABELME:
+        read = [(f.image, *formats.read_labelme(f.path, f.content, notes)) for f in found]
+        return [(image or said, labels) for image, said, labels in read]
     return [(f.image or f.path.name, f.path) for f in found]
-
-
-#: Every layout that is understood.
-LAYOUTS = (
-    Layout("PNG masks", lambda f: f.ending in MASK_ENDINGS, _list_masks),
-    Layout("YOLO polygons", lambda f: f.ending == ".txt", _read_yolo),
-    Layout("COCO json", lambda f: f.ending == ".json" and "annotations" in f.keys, _read_coco),
-    Layout("labelme json", lambda f: "shapes" in f.keys, _read_labelme),
-    Layout("CVAT XML", lambda f: f.ending == ".xml" and "annotations" in f.keys, _read_cvat),
-)
 
 
 def find_labels(
@@ -205,12 +174,12 @@ def find_labels(
         DataError: two kinds, labels of no image, or a file that cannot be understood.
     """
     find_image = image_finder(files)
-    there = label_files(root, paths, files, find_image, notes)
-    found = {layout: [f for f in there if layout.holds(f)] for layout in LAYOUTS}
-    unread = [str(f.path) for f in there if not any(f in held for held in found.values())]
-    found = {layout: held for layout, held in found.items() if held}
+    found: dict[str | None, list[LabelFile]] = defaultdict(list)
+    for f in label_files(root, paths, files, find_image, notes):
+        found[f.kind].append(f)
+    unread = [str(f.path) for f in found.pop(None, ())]
     if len(found) > 1:
-        kinds = " and ".join(f"{layout.kind} ({held[0].path})" for layout, held in found.items())
+        kinds = " and ".join(f"{kind} ({held[0].path})" for kind, held in found.items())
         raise DataError(f"{root}: holds {kinds}; keep one kind of labels")
     if not found and unread:
         raise LabelFileError(
@@ -220,16 +189,17 @@ def find_labels(
     notes["files of no kind known here, passed over"] += unread
     if not found:
         return None, {}
-    ((layout, held),) = found.items()
+    ((kind, held),) = found.items()
     by_id: dict[str, ImageLabels | Path] = {}
     missing = []
-    for name, labels in layout.read(root, held, notes):
-        source = getattr(labels, "source", labels)
-        if (id := find_image(name, source)) is None:
+    for name, labels in read_labels(root, kind, held, notes):
+        source, id = _source(labels), find_image(name, _source(labels))
+        if id is None:
             missing.append(f"{source}: labels an image {name!r} that is not there")
         elif id in by_id:
-            other = getattr(by_id[id], "source", by_id[id])
-            raise DataError(f"{source}: {id} has labels in two places, {other} too; keep one")
+            raise DataError(
+                f"{source}: {id} has labels in two places, {_source(by_id[id])} too; keep one"
+            )
         else:
             by_id[id] = labels
     if missing and not by_id:
@@ -238,12 +208,16 @@ def find_labels(
         )
     notes["labels of images that are not there, left out"] += missing
     paint = partial(formats.paint, find=class_finder(classes))
-    if masks := [path for path in by_id.values() if isinstance(path, Path)]:
-        table = read_table(_folders(root, held))
+    if kind == MASKS:
+        masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
         paint = partial(_read_mask, read_coding(masks, classes, table, notes))
     turns = {id: base.photo_turn(files[id]) for id in by_id}
     painted = {id: partial(_painted, paint, by_id[id], sizes[id], turns[id]) for id in by_id}
-    return layout.kind, {id: painted[id] for id in files if id in painted}
+    return kind, {id: painted[id] for id in files if id in painted}
+
+
+def _source(labels: ImageLabels | Path) -> Path:
+    return labels.source if isinstance(labels, ImageLabels) else labels
 
 
 def _read_mask(read: Callable[[Path], np.ndarray], path: Path, size: tuple[int, int], **_) -> Masks:
@@ -265,8 +239,8 @@ def _painted(
     if turn >= 5 and made == size[::-1] != size:
         return tuple(base.turned(m, turn) for m in paint(labels, made, notes=notes))
     if notes is not None and turn > 1 and (turn < 5 or not made or made[0] == made[1]):
-        source = str(getattr(labels, "source", labels))
-        notes["turned by EXIF, labels taken as drawn on what is shown"].append(source)
+        what = "turned by EXIF, labels taken as drawn on what is shown"
+        notes[what].append(str(_source(labels)))
     return paint(labels, size, notes=notes)
 
 
@@ -289,7 +263,7 @@ def image_finder(files: dict[str, Path]) -> Callable[[str, Any], str | None]:
         name = str(name).replace("\\", "/")
         asked = re.split(r"[?&]d=", name)[-1]
         names = [name, unquote(asked), unquote(name.partition("?")[0])]
-        stems = [Path(n).stem for n in names]
+        stems = [name, *(Path(n).stem for n in names)]
         stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
         stems += [_SUFFIX.sub("", s) for s in stems]
         stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
@@ -327,31 +301,34 @@ def label_files(
     """
     taken, stems, found = set(files.values()), set(files), []
     for path in (p for p in paths if p not in taken and p.name != "_classes.csv"):
-        ending, in_labels = path.suffix.casefold(), _within(path, root, LABEL_FOLDER)
-        beside = is_mask_of(path.stem, stems)
+        ending, kind, content = path.suffix.casefold(), None, None
+        in_labels, beside = _within(path, root, LABEL_FOLDER), is_mask_of(path.stem, stems)
+        image = find_image(path.name, path)
         if ending in IMAGE_ENDINGS | OTHER_ENDINGS:
             if _within(path, root, OBJECT_FOLDER):
                 notes["pictures of single objects, passed over"].append(str(path))
-            elif (in_labels or beside) and ending not in MASK_ENDINGS:
+            if not (in_labels or beside) or _within(path, root, OBJECT_FOLDER):
+                continue
+            if ending not in MASK_ENDINGS:
                 raise LabelFileError(
                     f"{path}: a mask as JPEG or the like, which blurs classes; save masks as PNG"
                 )
-            elif in_labels or beside:
-                found.append(LabelFile(path, ending, find_image(path.name, path)))
-        elif ending == ".txt" and not _NO_YOLO.fullmatch(path.name.casefold()):
+            kind = MASKS
+        elif ending == ".txt":
             # Any in a label folder; elsewhere one that an image has the name of.
-            if (image := find_image(path.name, path)) or in_labels:
-                found.append(LabelFile(path, ending, image))
+            if _NO_YOLO.fullmatch(path.name.casefold()) or not (in_labels or image):
+                continue
+            kind = YOLO
         elif ending == ".json":
             content = formats.read_json(path)
             if _is_proposal(content):
                 notes["files of proposals that nobody has checked, left out"].append(str(path))
                 continue
-            keys = frozenset(content) if isinstance(content, dict) else frozenset()
-            image = find_image(path.name, path)
-            found.append(LabelFile(path, ending, image, keys, content))
+            keys = set(content) if isinstance(content, dict) else ()
+            kind = COCO if "annotations" in keys else LABELME if "shapes" in keys else None
         elif ending == ".xml":
-            found.append(LabelFile(path, ending, None, formats.xml_root(path)))
-        elif ending in UNREAD_ENDINGS and (in_labels or _LABEL_WORD.search(path.name.casefold())):
-            found.append(LabelFile(path, ending, None))
+            kind = CVAT if formats.xml_root(path) == "annotations" else None
+        elif ending not in UNREAD_ENDINGS or not (in_labels or _LABEL_WORD.search(path.name)):
+            continue
+        found.append(LabelFile(path, kind, image, content))
     return found

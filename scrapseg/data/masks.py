@@ -66,10 +66,9 @@ def read_codes(path: Path, colours: Collection[int], two: bool) -> np.ndarray:
         BrokenImage, UnknownLabel: naming the file.
     """
     with open_image(path, "save the mask anew") as image:
-        if getattr(image, "n_frames", 1) > 1 or (";16" in str(image.tile) and image.mode[0] != "I"):
-            raise BrokenImage(
-                f"{path}: has several pages or 16 bits of colour; save it as grey PNG"
-            )
+        deep = ";16" in str(image.tile) and image.mode[0] != "I"
+        if deep or image.mode in ("CMYK", "YCbCr", "LAB") or getattr(image, "n_frames", 1) > 1:
+            raise BrokenImage(f"{path}: has 16 bits of colour, inks or pages; save it as grey PNG")
         if image.mode == "1" or (image.mode == "P" and _by_colour(path, image, colours)):
             image = image.convert("L" if image.mode == "1" else "RGB")
         values = np.array(image)
@@ -193,10 +192,8 @@ def _classes_of(
                     f'{listed.partition(", ")[2]}, say so in classes.yaml: colour: "#ffffff", else '
                     f"give this colour to {classes[0].slug}"
                 )
-            if between and sum(values[v] for v in between) > share * values.total():
-                raise UnknownLabel(
-                    f"{at[between[0]]}: more is grey than white; save it as 0 and 255"
-                )
+            if 2 * sum(values[v] for v in between) > values.total():
+                raise UnknownLabel(f"{at[between[0]]}: is grey for the most part; save 0 and 255")
             if between:
                 notes["masks with soft edges, cut at one half"] += sorted(
                     {str(p) for p in at.values()}

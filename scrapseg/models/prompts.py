@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -78,7 +79,28 @@ def class_embeddings(
         parts = encode([s for group in groups for s in group]).split([len(g) for g in groups])
         return F.normalize(torch.stack([p.mean(0) for p in parts]), dim=1)
 
-    return cached_vectors([identity, groups], encoded, cache_dir)
+    return told_apart(cached_vectors([identity, groups], encoded, cache_dir), classes)
+
+
+def told_apart(vectors: Tensor, classes: Sequence[ScrapClass]) -> Tensor:
+    """Class vectors (C, D) in which none is that of an earlier class: random ones in their place.
+
+    To a text tower that does not know a script all words in it are one unknown word. Labels can
+    still teach such classes, but only if their vectors differ; a warning says so.
+    """
+    same = (vectors @ vectors.T > 0.9999).tril(-1).any(1)
+    if not same.any():
+        return vectors
+    named = [c for c, s in zip(classes, same.tolist(), strict=True) if s]
+    warnings.warn(
+        f"the text tower takes the words of {', '.join(c.name for c in named)} for those of classes"
+        " before: only labels can tell these apart; add English words to the class list",
+        stacklevel=3,
+    )
+    seed = hashlib.sha256(json.dumps([c.words for c in named]).encode()).digest()
+    vectors = vectors.clone()
+    vectors[same] = random_embeddings(len(named), int.from_bytes(seed[:6]), vectors.shape[1])
+    return vectors
 
 
 def cached_vectors(

@@ -8,7 +8,7 @@ import torch
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
-from scrapseg.data.classes import CLASSES, by_slug
+from scrapseg.data.classes import CLASSES, by_slug, classes_from
 from scrapseg.models import prompts, weights
 from scrapseg.models.towers import encode_texts
 
@@ -104,3 +104,16 @@ def test_no_text_is_cut_without_a_word(sentence_vectors):
     assert both[1] @ both[2] < 0.99
     with pytest.raises(ValueError, match=r"more than 256 tokens: 'a photo of wood"):
         encode_texts([short, " ".join([short] * 80)])
+
+
+def test_words_that_the_tower_does_not_know_are_told_apart_by_chance_and_that_is_said(tmp_path):
+    """All Chinese is one unknown word to it: labels must still be able to tell classes apart."""
+    classes = classes_from({"steel": {}, "废钢": {}, "铜线": {}, "橡胶": {}, "copper": {}}, "")
+    with pytest.warns(UserWarning, match="铜线, 橡胶 for those of classes before"):
+        first = prompts.class_embeddings(classes, ("word",), cache_dir=tmp_path)
+    with pytest.warns(UserWarning):  # and the same when they come from the disk
+        assert torch.equal(first, prompts.class_embeddings(classes, ("word",), cache_dir=tmp_path))
+    assert (first @ first.T - torch.eye(5)).max() < 0.9  # not one of them is another
+    assert torch.allclose(first.norm(dim=1), torch.ones(5))
+    english = prompts.class_embeddings([classes[0], classes[4]], ("word",), cache_dir=tmp_path)
+    torch.testing.assert_close(first[[0, 4]], english, atol=2e-6, rtol=0)
