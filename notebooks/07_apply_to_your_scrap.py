@@ -59,7 +59,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 # %%
-from scrapseg.app.finetune import tune
+from scrapseg.app.finetune import RATES, tune
 from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
 from scrapseg.app.plan import COMPARED, plan
 from scrapseg.app.report import write_report
@@ -68,7 +68,6 @@ from scrapseg.data import fetch
 from scrapseg.data.belt_waste import BeltWaste
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.experiments.methods import rates
 from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import figures, style
 from scrapseg.train import adapt as adaptation
@@ -197,7 +196,7 @@ Markdown(f"Now: {segmenter.origin}.")
 # The model that is kept then learns from all labelled images, with what all folds together choose.
 
 # %%
-config = TrainConfig(batch_size=batch_size, crop=crop, seed=seed, **rates("scrapseg"))
+config = TrainConfig(batch_size=batch_size, crop=crop, seed=seed, **RATES)
 tuned, curve = None, None
 if planned.train:
     if not model_file:

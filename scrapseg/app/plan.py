@@ -100,7 +100,9 @@ def plan(
 
     began = time.perf_counter()
     start.predict(next(iter(folder.files.values())))
-    looking = (time.perf_counter() - began) / 60 * (len(folder.files) + COMPARED) + REST
+    # What was trained looks at the mirror image as well.
+    looks = (1 + trains) * len(folder.files) + COMPARED
+    looking = (time.perf_counter() - began) / 60 * looks + REST
     learning = max(minutes - looking, minutes / 2) if adapts or trains else 0.0
     adaptation = learning * adapts * (ADAPTATION if trains else 1)
     parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}
