@@ -46,7 +46,7 @@ from scrapseg.app.outputs import Writer, tinted
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import classes_from
 from scrapseg.data.errors import DataError
-from scrapseg.data.folder import IMAGE_ENDINGS
+from scrapseg.data.layouts import IMAGE_ENDINGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.segmenter import SegmenterError, load, starting_model
 
@@ -281,6 +281,7 @@ def classes_of(text):
     )
 
 
+# %%
 def reword(_=None):
     """The model that finds what the words say."""
     global model
@@ -290,6 +291,9 @@ def reword(_=None):
         return say(error)
     told.clear()
     messages.value = ""
+    for c in changed.classes:
+        if not any(word.isascii() for word in c.words):
+            say(f"{c.name}: the model knows English words alone; add one, as in  {c.name}: rubber")
     predictions.clear()
     model, level.value = changed, changed.threshold
     relist()
