@@ -68,7 +68,7 @@ from scrapseg.data import fetch
 from scrapseg.data.belt_waste import BeltWaste
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.models.segmenter import load, starting_model
+from scrapseg.models.segmenter import WHOLE_SIDE, load, starting_model
 from scrapseg.report import figures, style
 from scrapseg.train import adapt as adaptation
 from scrapseg.train.loop import TrainConfig
@@ -138,8 +138,8 @@ if images_dir is None:
 start = load(model_file) if model_file else starting_model()
 start = replace(start, side=side or start.side)
 folder = open_folder(images_dir, classes_file, start.classes, empty=empty)
-whose = f" The photographs, and so their pictures here: {credit}." if credit else ""
-Markdown(f"{folder}.{whose}")
+whose = f"The photographs, and so their pictures here: {credit}." if credit else ""
+Markdown(str(folder).replace("\n  note:", "\n-") + f"\n\n{whose}")
 
 # %% [markdown]
 # ## The classes
@@ -180,7 +180,9 @@ Markdown("\n".join(f"- {note}" for note in planned.notes))
 before, starts = start.with_classes(folder.classes), {}
 if planned.adapt:
     photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
-    starts["adapted"] = adaptation.adapt(before, photos, scenes, minutes=planned.adapt, seed=seed)
+    options = {"minutes": planned.adapt, "seed": seed, "side": min(start.side, WHOLE_SIDE)}
+    adapted = adaptation.adapt(before, photos, scenes, **options)
+    starts["adapted"] = replace(adapted, side=start.side)
 starts["own" if model_file else "scrapsim"] = before
 segmenter = next(iter(starts.values()))
 if threshold is not None:
@@ -263,7 +265,7 @@ def sheet(pictures, cols=4):
         axes.set_axis_off()
     for axes, (title, (part, id)) in zip(grid.flat, pictures.items(), strict=False):
         axes.imshow(np.asarray(Image.open(out / part / f"{id}.jpg")))
-        axes.set_title(title if len(title) < 30 else f"{title[:14]}…{title[-14:]}", pad=2)
+        axes.set_title(title if len(title) < 26 else f"{title[:14]}…{title[-10:]}", pad=2)
         present |= set(np.unique(Image.open(out / "labels" / f"{id}.png")).tolist())
     look = {"edgecolor": "0.3", "linewidth": 0.4}
     shown = [c for c in folder.classes[1:] if c.index in present]
@@ -307,8 +309,8 @@ segmenter.save(out / "model" / "model.safetensors")
 took = f"It took {(time.perf_counter() - began) / 60:.1f} minutes."
 report = write_report(
     out, folder.root.name, images, folder.classes, origin=segmenter.origin,
-    threshold=segmenter.threshold, notes=[*planned.notes, took], credit=credit,
-    changed=changed, to_label=to_label, summary=tuned.summary if tuned else None,
+    threshold=segmenter.threshold, credit=credit, changed=changed, to_label=to_label,
+    notes=[*folder.notes, *planned.notes, took], summary=tuned.summary if tuned else None,
     curve=curve._repr_png_() if curve else None,
 )  # fmt: skip
 found = images[images["objects"] > 0]

@@ -219,8 +219,8 @@ def apply(
     from scrapseg.app.apply import apply
 
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
-    options |= {"empty": empty}
-    print(os.path.relpath(apply(data, out, classes, side, model=model, **options)))
+    made = apply(data, out, classes, side, empty=empty, model=model, **options)
+    print(os.path.relpath(made))
 
 
 @command

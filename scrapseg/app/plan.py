@@ -23,7 +23,7 @@ from scrapseg.models.segmenter import Segmenter, SegmenterError
 #: Adaptation's share of the minutes for learning where labels come after it.
 ADAPTATION = 0.4
 #: Minutes that neither learning nor looking at the images takes: start, pieces, report.
-REST = 0.4
+REST = 0.5
 #: Images that are looked at before learning as well, to be compared.
 COMPARED = 12
 
@@ -72,7 +72,8 @@ def plan(
     try:
         deal(folder.images(list(folder.labelled), limit_side=start.side), folds=2)
     except TooFewLabels as error:
-        trains, notes = False, [f"{error}. So no label is learned from, and nothing is measured."]
+        why = error if folder.labelled else "No labels"
+        trains, notes = False, [f"{why}: nothing is learned from labels, and nothing is measured."]
     if recall is not None and (threshold is not None or not trains):
         raise DataError(f"RECALL={recall:g} takes labels, and no THRESHOLD beside it. {notes[0]}")
 
@@ -82,7 +83,7 @@ def plan(
     adapts = adapt if adapt is not None else bool(steel) and not own
     notes.append(
         f"Adaptation takes these {len(folder.files)} images to show mostly {normal.name}, and what "
-        "else is in view (ground, walls, sky) to be no impurity. ADAPT=no leaves it out."
+        "else is in view (ground, walls, sky) to be no impurity; if that is wrong, ADAPT=no."
         if adapts
         else "No adaptation to the images: it is left out if asked, for a model of one's own, and "
         f"where the normal class ({normal.name}) is not steel; ADAPT=yes does it all the same."
@@ -99,10 +100,10 @@ def plan(
     notes.append(f"Threshold: {said}.")
 
     began = time.perf_counter()
-    start.predict(next(iter(folder.files.values())))
-    # What was trained looks at the mirror image as well.
-    looks = (1 + trains) * len(folder.files) + COMPARED
-    looking = (time.perf_counter() - began) / 60 * looks + REST
+    start.predict(folder.photo(next(iter(folder.files))))
+    each = 1.5 * (time.perf_counter() - began) / 60  # what was found is written down as well
+    # What was trained looks at the mirror image, too.
+    looking = each * ((1 + trains) * len(folder.files) + COMPARED) + REST
     learning = max(minutes - looking, minutes / 2) if adapts or trains else 0.0
     adaptation = learning * adapts * (ADAPTATION if trains else 1)
     parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}

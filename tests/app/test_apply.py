@@ -57,11 +57,14 @@ def test_runs_at_the_same_time_do_not_meet(images, tmp_path, monkeypatch):
 def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
     seen = {}
     monkeypatch.setattr(app.notebook, "execute", lambda source, values, *_: seen.update(values))
-    arguments = [str(images), "--out", str(tmp_path / "out"), "--no-adapt", "--minutes", "2"]
-    done = CliRunner().invoke(command, ["apply", *arguments, "--threshold", "0.3"])
+    arguments = [str(images), "--out", str(tmp_path / "out"), "--no-adapt", "--empty", "unlabelled"]
+    done = CliRunner().invoke(
+        command, ["apply", *arguments, "--threshold", "0.3", "--minutes", "2"]
+    )
     assert done.exit_code == 0, done.output
     assert "nothing is measured" in done.output and "0.3, set by hand" in done.output
     assert seen["adapt"] is False and seen["minutes"] == 2 and seen["threshold"] == 0.3
+    assert seen["empty"] == "unlabelled"
     assert set(seen) <= set(notebook.defaults(app.NOTEBOOK))
 
 
