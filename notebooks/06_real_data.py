@@ -49,7 +49,6 @@ import pandas as pd
 from IPython.display import Image, Markdown, display
 
 from scrapseg.data import fetch
-from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.records import collect, read_metrics, save_figure
 from scrapseg.experiments.run import load_maps, run_all
 from scrapseg.experiments.splits import PHOTOGRAPHS, label_stack, load_splits
@@ -147,33 +146,37 @@ else:
 if frame is not None:
     display(tables.chain(quality))
 
+
+# %%
+def curves(axes, rows):
+    """mIoU by number of labels on one set: lines for the chain, points for other methods."""
+    shots = tables.shots_order(rows["shots"])
+    for k, (method, of) in enumerate(rows.groupby("method", sort=False)):
+        of = of.set_index("shots").reindex([s for s in shots if s in set(of["shots"])])
+        x = np.array([shots.index(s) for s in of.index]) + 0.05 * (k - 4)
+        look = style.method_style(method) | {"markersize": 4}
+        if method in tables.CHAIN:
+            axes.plot(x, of["value"], **look)
+            axes.vlines(x, of["lo"], of["hi"], color=look["color"], lw=1)
+        else:
+            axes.plot(x, of["value"], **look, linestyle="none", alpha=0.6)
+    axes.set_xticks(range(len(shots)), ["none" if s == "0" else s for s in shots])
+    axes.set(xlabel="labelled photographs per class", ylim=(0, 1))
+    axes.grid(axis="y")
+
+
 # %%
 if frame is not None:
-    ways = {k: f"{k}" if k != "0" else "none" for k in tables.shots_order(quality["shots"])}
     figure = style.figure(style.FULL, 2.6)
-    handles = {}
+    miou = quality[quality["metric"] == "miou"]
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(sets))), sets, strict=True):
-        rows = quality[(quality["dataset"] == name) & (quality["metric"] == "miou")]
-        shots = tables.shots_order(rows["shots"])
-        for k, (method, of) in enumerate(rows.groupby("method", sort=False)):
-            of = of.set_index("shots").reindex([s for s in shots if s in set(of["shots"])])
-            x = np.array([shots.index(s) for s in of.index]) + 0.05 * (k - 4)
-            look = style.method_style(method)
-            main = method in tables.CHAIN
-            line = "-" if main else "none"
-            (handles[method],) = axes.plot(
-                x, of["value"], **look, linestyle=line, markersize=4, alpha=1 if main else 0.6
-            )
-            if main:
-                axes.vlines(x, of["lo"], of["hi"], color=look["color"], lw=1)
-        axes.set_xticks(range(len(shots)), [ways[s] for s in shots])
-        axes.set(title=name, xlabel="labelled photographs per class", ylim=(0, 1))
-        axes.grid(axis="y")
+        curves(axes, miou[miou["dataset"] == name])
+        axes.set_title(name)
     figure.axes[0].set_ylabel("mIoU")
+    handles = {h.get_label(): h for a in figure.axes for h in a.get_legend_handles_labels()[0]}
     style.legend_below(figure, list(handles.values()), cols=4)
-    names = frame["run"].unique()
     if photo_sets:
-        save_figure(figure, results_dir, "photographs", names)
+        save_figure(figure, results_dir, "photographs", frame["run"].unique())
     display(figure)
 
 # %% [markdown]
@@ -210,26 +213,29 @@ if frame is not None:
 # CC BY-NC-SA 4.0, and so are the overlays; Magnetic-Tile: Huang et al. The cables have no stated licence, so no
 # picture of them is shown.)
 
+
 # %%
+def looks(name):
+    """Photographs on which different classes cover most, and what two methods make of them."""
+    test = there[name].test
+    labels = label_stack(test)
+    cover = np.stack([(labels == c.index).mean((1, 2)) for c in test.classes[1:]])
+    picks = list(dict.fromkeys(int(i) for i in cover.argmax(1)))[:4]
+    panels, made = {"truth": [labels[i] for i in picks]}, []
+    compared = {tables.OURS_THERE: "ours", "segformer": "SegFormer"}
+    for method, shots in ((m, k) for m in compared if m in photo_methods for k in photo_shots):
+        made.append(f"{method}_{name}_{shots}shots_s{photo_seeds[0]}")
+        found = load_maps(results_dir, made[-1]).labels
+        panels[f"{compared[method]}, {shots}"] = [found[i] for i in picks]
+    figure = style.panel([test[i].image for i in picks], panels, classes=test.classes)
+    save_figure(figure, results_dir, f"photographs_{name}", made)
+    return style.as_jpeg(figure)
+
+
 for name in ("belt-waste", "magnetic-tile"):
     saved = Path("../results/real/figures") / f"photographs_{name}.png"
     if name in photo_sets:
-        test = there[name].test
-        labels = label_stack(test)
-        cover = np.stack([(labels == c.index).mean((1, 2)) for c in test.classes[1:]])
-        picks = list(dict.fromkeys(int(i) for i in cover.argmax(1)))[:4]
-        panels, made = {"truth": [labels[i] for i in picks]}, []
-        for method, shots in (
-            (m, k) for m in (tables.OURS_THERE, "segformer") for k in photo_shots
-        ):
-            if method in photo_methods:
-                made.append(f"{method}_{name}_{shots}shots_s{photo_seeds[0]}")
-                found = load_maps(results_dir, made[-1]).labels
-                word = "ours" if method == tables.OURS_THERE else METHODS[method].label
-                panels[f"{word}, {shots}".replace(" decoder", "")] = [found[i] for i in picks]
-        figure = style.panel([test[i].image for i in picks], panels, classes=test.classes)
-        save_figure(figure, results_dir, f"photographs_{name}", made)
-        display(style.as_jpeg(figure))
+        display(looks(name))
     elif saved.is_file():
         display(Image(saved, width=700))
 
@@ -262,26 +268,24 @@ def in_words(name, shots, rival):
     return f"{value:+.1f} points ({low:+.1f} to {high:+.1f}: {words})"
 
 
-lines = ["Not measured yet."]
-if frame is not None:
-    lines = []
-    if arms is not None:
-        ends = arms.pivot_table("value", "label", "metric").loc[order]
-        first, best = ends.iloc[0], ends.loc[ends["composite/ap"].idxmax()]
-        lines += [
-            f"- **Without a label**: on composites AP {first['composite/ap']:.3f} from renders alone, "
-            f"{best['composite/ap']:.3f} adapted ({best.name}); image AUROC in the yard {first['yard/auroc']:.3f} and "
-            f"{best['yard/auroc']:.3f}, false objects on an image of steel {first['yard/false_objects']:.1f} and "
-            f"{best['yard/false_objects']:.1f}."
-        ]
-    for name in sets:
-        shots = tables.shots_order(gaps.loc[gaps["dataset"] == name, "shots"])
-        told = [(k, in_words(name, k, "segformer")) for k in shots]
-        text = "; ".join(f"{k} labels {words}" for k, words in told if words)
-        lines += [
-            f"- **{name}**, mIoU of ours from renders less SegFormer's from ImageNet: {text}."
-        ]
-        told = [(k, in_words(name, k, "scrapseg")) for k in shots]
-        text = "; ".join(f"{k} labels {words}" for k, words in told if words)
-        lines += [f"  What the renders add to the aligned start: {text}."] if text else []
+def told(name, rival):
+    """`in_words` at every number of labels."""
+    shots = tables.shots_order(gaps.loc[gaps["dataset"] == name, "shots"])
+    words = {k: in_words(name, k, rival) for k in shots}
+    return "; ".join(f"{k} labels {text}" for k, text in words.items() if text) or "not measured"
+
+
+# %%
+lines = [] if frame is not None else ["Not measured yet."]
+if arms is not None:
+    ends = arms.pivot_table("value", "label", "metric").loc[order]
+    first, best = ends.iloc[0], ends.loc[ends["composite/ap"].idxmax()]
+    lines += [f"- **Without a label**, from renders alone and adapted ({best.name}):"]
+    for metric in ("composite/ap", "yard/auroc", "yard/false_objects", "scrapsim/ap"):
+        lines[-1] += f" {metric} {first[metric]:.3f} and {best[metric]:.3f};"
+for name in sets if frame is not None else ():
+    lines += [
+        f"- **{name}**, mIoU of ours from renders less SegFormer's: {told(name, 'segformer')}."
+    ]
+    lines += [f"  The renders add to the aligned start: {told(name, 'scrapseg')}."]
 Markdown("\n".join(lines))
