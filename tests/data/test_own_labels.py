@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,8 @@ from pycocotools.coco import COCO
 from skimage import draw
 
 from scrapseg.data import labels as formats
-from scrapseg.data.classes import CLASSES, class_finder, read_classes
+from scrapseg.data.classes import CLASSES, IGNORED, class_finder, read_classes
+from scrapseg.data.errors import LabelFileError
 from scrapseg.data.folder import open_folder
 
 SIZE = (60, 80)  # height, width
@@ -251,3 +253,147 @@ def test_the_same_objects_by_every_format_are_the_same_folder(tmp_path):
         assert images.meta["a"]["instances"] == [{"id": 1, "class": "cable", "pixels": 288}]
         assert images.meta["b"]["instances"] == [] and not images.sample("b").label.any()
     assert all((m == maps["png"]).all() for m in maps.values())
+
+
+# --- what tools write beyond the plain case ---------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 12), st.integers(0, 2**30))
+def test_packed_run_lengths_of_any_mask(height, width, seed):
+    mask = np.random.default_rng(seed).random((height, width)) < seed % 10 / 9
+    packed = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+    rle = {"size": packed["size"], "counts": packed["counts"].decode()}
+    assert (formats._from_rle(rle, "", (height, width)) == mask).all()
+
+
+@pytest.mark.parametrize("counts", ["", "~~~~~", "1000000000", [10**12, 10**12], [-5, 4805]])
+def test_run_lengths_that_do_not_fill_the_image(counts):
+    """pycocotools gives what lies in memory beyond such text."""
+    with pytest.raises(LabelFileError, match=r"c\.json, annotation 1: broken run lengths"):
+        formats._from_rle({"size": SIZE, "counts": counts}, "c.json, annotation 1", SIZE)
+
+
+def test_many_masks_stay_packed_until_they_are_painted(tmp_path):
+    """Hundreds of small texts stand for gigabytes."""
+    size, count = (4000, 3000), 300
+    content = coco([])
+    content["images"][0] |= {"height": size[0], "width": size[1]}
+    runs = {"size": size, "counts": [100, 50, size[0] * size[1] - 150]}
+    content["annotations"] = [
+        {"id": k, "image_id": 7, "category_id": 3, "segmentation": runs} for k in range(count)
+    ]
+    tracemalloc.start()
+    read = formats.read_coco(tmp_path / "c.json", content)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(read[0][1].shapes) == count and most < 2e6
+
+
+def painted(shapes: list[dict], **size) -> tuple[np.ndarray, np.ndarray, formats.Notes]:
+    """Labels of labelme shapes."""
+    notes, content = formats.Notes(), {"shapes": shapes} | size
+    _, labels = formats.read_labelme(Path("a.json"), content, notes)
+    return *formats.paint(labels, SIZE, FIND, notes=notes), notes
+
+
+KNOWN = {"imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+
+
+@pytest.mark.parametrize("size", [KNOWN, {"imageHeight": None, "imageWidth": None}, {}])
+def test_labelme_shapes_are_cut_at_the_border(size):
+    circle = {"label": "motor", "shape_type": "circle", "points": [[0, 30], [7, 30]]}
+    label, _, _ = painted([circle], **size)
+    disk = np.zeros(SIZE, bool)
+    disk[draw.disk((29.5, -0.5), 7, shape=SIZE)] = True
+    alike(label == 1, disk, np.pi * 7)
+
+
+def test_polygons_leave_an_image_of_known_size_only():
+    ring = [[-30, 10], [20, 10], [20, 20], [-30, 20]]  # a third of the width beyond the border
+    shape = {"label": "motor", "points": ring}
+    assert (painted([shape], **KNOWN)[0] == 1).sum() == 20 * 10
+    with pytest.raises(LabelFileError, match="shape 1: the polygon leaves the image"):
+        painted([shape])
+    far = {"label": "motor", "points": (100 * np.array(ring)).tolist()}
+    with pytest.raises(LabelFileError, match="shape 1: the polygon leaves the image"):
+        painted([far], **KNOWN)
+    shares = {"label": "motor", "points": [[0.1, 0.1], [0.5, 0.1], [0.5, 0.9]]}
+    with pytest.raises(LabelFileError, match="shape 1: covers one pixel; are its coordinates sha"):
+        painted([shares], **KNOWN)
+
+
+def test_turned_boxes_of_x_anylabeling():
+    corners = [[40, 10], [60, 30], [50, 40], [30, 20]]
+    shape = {"label": "wood", "shape_type": "rotation", "direction": 0.8, "points": corners}
+    label, _, _ = painted([shape], **KNOWN)
+    assert (label == 8).sum() == pytest.approx(np.hypot(20, 20) * np.hypot(10, 10), abs=12)
+
+
+def test_masks_of_one_group_are_one_object_and_are_cut_at_the_border():
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((10, 20), 255, np.uint8)).save(buffer, format="png")
+    mask = base64.b64encode(buffer.getvalue()).decode()
+    shapes = [
+        {"label": "cable", "shape_type": "mask", "points": [corner], "group_id": 4, "mask": mask}
+        for corner in ([5, 5], [70, 55])
+    ]
+    label, instances, _ = painted(shapes, **KNOWN)
+    assert (label == 2).sum() == 10 * 20 + 5 * 10 and len(np.unique(instances)) == 2
+
+
+def test_what_is_to_be_ignored_and_what_covers_nothing_is_noted():
+    square = [[10, 10], [30, 10], [30, 20], [10, 20]]
+    shapes = [
+        {"label": "__ignore__", "points": square},
+        {"label": "_background_", "points": square},
+        {"label": "motor", "shape_type": "point", "points": [[5, 5]]},
+        {"label": "motor", "points": [[-9, -9], [-5, -9], [-5, -5]]},
+    ]
+    label, instances, notes = painted(shapes, **KNOWN)
+    assert (label == IGNORED).sum() == 20 * 10 and set(np.unique(label)) == {0, IGNORED}
+    assert not instances.any()
+    assert sorted(place[-1] for at in notes.values() for place in at) == ["1", "2", "3", "4"]
+
+
+def test_objects_that_do_not_show_are_noted():
+    def box(left, top, right, bottom):
+        return {
+            "label": "motor",
+            "points": [[left, top], [right, top], [right, bottom], [left, bottom]],
+        }
+
+    _, instances, notes = painted([box(20, 20, 30, 30), box(10, 10, 50, 50)], **KNOWN)
+    assert (instances == 1).sum() == 100  # laid on top
+    assert notes["objects covered by later ones, laid on top of them"] == ["a.json, shape 1"]
+    _, _, notes = painted([box(20, 20, 30, 30), box(20, 20, 30, 30)], **KNOWN)
+    assert notes["objects hidden by later ones, left out"] == ["a.json, shape 1"]
+
+
+def test_cvat_shapes_are_cut_at_the_border(tmp_path):
+    path = tmp_path / "a.xml"
+    path.write_text(
+        """<annotations><image id="0" name="a.jpg" width="80" height="60">
+          <ellipse label="motor" cx="80" cy="30" rx="9" ry="5"/>
+          <box label="wood" xtl="-10" ytl="20" xbr="10" ybr="40" rotation="45"/>
+          <points label="motor" points="1,1"/></image></annotations>"""
+    )
+    notes = formats.Notes()
+    ((_, labels),) = formats.read_cvat(path, notes)
+    label, _ = formats.paint(labels, SIZE, FIND)
+    assert (label == 1).sum() == pytest.approx(np.pi * 9 * 5 / 2, rel=0.06)
+    assert (label == 8).sum() == pytest.approx(20 * 20 / 2, rel=0.06)
+    assert sum(map(len, notes.values())) == 1
+
+
+def test_coco_without_sizes_and_with_numbers_as_text(tmp_path):
+    content = coco([{"category_id": "3", "segmentation": [BOX, [1, 1]]}])
+    del content["images"][0]["height"], content["images"][0]["width"]
+    content["images"][0]["id"] = "7"
+    notes = formats.Notes()
+    ((_, labels),) = formats.read_coco(tmp_path / "c.json", content, notes)
+    label, _ = formats.paint(labels, SIZE, FIND)
+    assert (label == 2).sum() == 24 * 12 and len(notes) == 1
+    content["images"] *= 2
+    with pytest.raises(LabelFileError, match="two categories or images share one id"):
+        formats.read_coco(tmp_path / "c.json", content)
