@@ -144,7 +144,8 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
 
 def _colour(value: Any, index: int, where: str) -> tuple[int, int, int]:
     if value is None:
-        return CLASSES[index % len(CLASSES)].colour
+        further = f"hsl({index * 137 % 360}, 60%, 50%)"  # no two alike
+        return CLASSES[index].colour if index < len(CLASSES) else ImageColor.getrgb(further)[:3]
     try:
         red, green, blue = map(int, value) if isinstance(value, list) else ImageColor.getrgb(value)
         if not all(0 <= v <= 255 for v in (red, green, blue)):

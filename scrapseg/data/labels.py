@@ -508,23 +508,22 @@ def _mask(
     """The box of an image that holds a shape, and the shape's mask in it."""
     extent = np.array(size[::-1], float)
     rings = [r * extent if shape.relative else r for r in shape.rings]
-    if any((r < -margin * extent).any() or (r > (1 + margin) * extent).any() for r in rings):
+    points = np.concatenate([*rings, np.empty((0, 2))])
+    if (points < -margin * extent).any() or (points > (1 + margin) * extent).any():
         raise LabelFileError(
             f"{shape.where}: the polygon leaves the image; are these labels of an image of "
             "another size, or coordinates of another unit?"
         )
     if shape.masks:
-        mask = np.logical_or.reduce([make(size) for make in shape.masks])
-        mask = mask | polygon_mask(rings, size) if rings else mask
-        return np.s_[:, :], mask
-    if not shape.relative and max(r.max() for r in rings) <= 1 < min(size) / 8:
+        drawn = [polygon_mask(rings, size)] if rings else []
+        return np.s_[:, :], np.logical_or.reduce([make(size) for make in shape.masks] + drawn)
+    if not shape.relative and points.min() >= 0 and points.max() <= 1 < min(size) / 8:
         raise LabelFileError(
             f"{shape.where}: covers one pixel; are its coordinates shares of the image's sides? "
             "They are read in pixels"
         )
-    x0, y0 = np.clip(np.floor(np.min([r.min(0) for r in rings], 0)) - 1, 0, extent - 1).astype(int)
-    x1, y1 = np.clip(np.ceil(np.max([r.max(0) for r in rings], 0)) + 2, 1, extent).astype(int)
-    x1, y1 = max(x1, x0 + 1), max(y1, y0 + 1)
+    x0, y0 = np.clip(np.floor(points.min(0)) - 1, 0, extent - 1).astype(int)
+    x1, y1 = np.clip(np.ceil(points.max(0)) + 2, (x0 + 1, y0 + 1), extent).astype(int)
     return np.s_[y0:y1, x0:x1], polygon_mask([r - (x0, y0) for r in rings], (y1 - y0, x1 - x0))
 
 

@@ -35,9 +35,8 @@ from scrapseg.data.masks import read_coding, read_table
 IMAGE_ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
 IMAGE_ENDINGS |= {".jp2", ".ppm", ".pgm", ".pnm"}
 #: Pictures and films that are there for a reason but cannot be read.
-OTHER_ENDINGS = {".heic", ".heif", ".avif", ".gif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw"}
-OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", ".pdf", ".psd", ".svg", ".zip"}
-OTHER_ENDINGS |= set(Image.registered_extensions()) - IMAGE_ENDINGS
+OTHER_ENDINGS = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".zip"}
+OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", *Image.registered_extensions()} - IMAGE_ENDINGS
 #: Pictures that hold a mask's values as they were.
 MASK_ENDINGS = {".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"}
 #: Files in which some tools keep labels and which are not understood.

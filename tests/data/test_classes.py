@@ -15,6 +15,7 @@ from PIL import Image
 
 from scrapseg.data import classes
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, STEEL, by_slug, palette
+from scrapseg.data.errors import DataError
 
 # Linear-RGB simulation of full colour-vision deficiencies: Machado, Oliveira and Fernandes (2009),
 # "A Physiologically-based Model for Simulation of Color Vision Deficiency", severity 1.0.
@@ -123,3 +124,19 @@ def test_a_class_may_be_called_no(tmp_path):
     first, second = classes.read_classes(tmp_path / "c.yaml")
     assert (first.slug, second.slug, second.words) == ("yes", "no", ("off", "1"))
     assert first.words == ("yes",) and second.colour == (1, 2, 3)
+
+
+def test_no_two_classes_without_colours_look_alike(tmp_path):
+    """A mask in colours tells classes by them."""
+    (tmp_path / "c.yaml").write_text("".join(f"class {k}:\n" for k in range(64)))
+    found = classes.read_classes(tmp_path / "c.yaml")
+    assert len({c.colour for c in found}) == 64
+    assert [c.colour for c in found[:9]] == [c.colour for c in CLASSES]
+
+
+@pytest.mark.parametrize("text", ["steel:\nwood:\nwood:\n", "classes: {a: , b: , a: }\n"])
+def test_a_class_twice_does_not_shift_the_others(tmp_path, text):
+    """YAML takes the last of two equal keys."""
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(DataError, match="used twice"):
+        classes.read_classes(tmp_path / "c.yaml")
