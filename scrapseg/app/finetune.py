@@ -19,10 +19,11 @@ from __future__ import annotations
 
 import copy
 import functools
+import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,17 +60,17 @@ class Tuned:
     """What `tune` gives.
 
     Attributes:
-        segmenter: trained on all labelled images, with the number of steps and the threshold that
+        segmenter: trained on all labelled images, with the start, the stop and the threshold that
             all folds together choose.
-        history: of the folds' training, with columns fold, step, loss, its parts, and val: the
-            pixel AP on the fold left out.
+        history: of the folds' training, with columns fold, start (its name), step, loss, its parts,
+            and val: the mean IoU of the classes on the fold left out, at its best threshold.
         objects: one row per labelled object that counts: image, class, pixels, and whether it was
             found.
-        summary: step and threshold of `segmenter`; and, measured on each fold by a model that was
-            not trained on it, with steps and threshold that the other folds chose: ap, objects,
-            found, miss_rate with its 95 % interval (Wilson) miss_low and miss_high, false_alarms
-            per image; images and folds say on how many images in how many folds, and small how
-            many objects are too small to count.
+        summary: step (of the last training) and threshold of `segmenter`; and, measured on each
+            fold by a model that was not trained on it, with a start, a stop and a threshold that
+            the other folds chose: objects, found, miss_rate with its 95 % interval (Wilson)
+            miss_low and miss_high, false_alarms per image; images and folds say on how many images
+            in how many folds, and small how many objects are too small to count.
     """
 
     segmenter: Segmenter
@@ -193,7 +194,10 @@ class Folds:
 
     def choose(self, folds: Sequence[int]) -> tuple[int, float]:
         """Steps and threshold that some folds (by number, from 0) choose."""
-        steps = {n: join(self.maps[k][n] for k in folds) for n in self.maps[folds[0]]}
+        steps = {
+            n: {id: m for k in folds for id, m in self.maps[k][n].items()}
+            for n in self.maps[folds[0]]
+        }
         curves = {n: class_iou(self.images, maps) for n, maps in steps.items()}
         step = max(curves, key=lambda n: curves[n].max())
         if self.threshold_of:
@@ -210,20 +214,6 @@ class Folds:
             maps |= by_step[step]
             thresholds |= dict.fromkeys(by_step[step], threshold)
         return maps, thresholds
-
-
-def join(parts: Iterable[Maps]) -> Maps:
-    """Maps of several folds as one."""
-    return {id: m for part in parts for id, m in part.items()}
-
-
-def pixel_ap(images: OwnImages, scores: Scores) -> float:
-    """Pixel AP over some images; 0 where none shows an impurity."""
-    labels = {id: images.sample(id).label for id in scores}
-    known = {id: label < len(images.classes) for id, label in labels.items()}
-    flat = np.concatenate([s[known[id]] for id, s in scores.items()])[None, None]
-    truth = np.concatenate([(labels[id] > 0)[known[id]] for id in scores])[None, None]
-    return float(np.nan_to_num(metrics.average_precision(metrics.rank(flat, truth))))
 
 
 def mean_weights(models: Sequence[Segmenter]) -> Segmenter:
@@ -302,66 +292,63 @@ def tune(
     images = folder.images(list(folder.labelled), "labelled", limit_side=first.side)
     images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
     groups = deal(images, folds)
-    rests = [[id for id in images.ids if id not in group] for group in groups]
     clock.time_step(first, images, config)
     clock.time_image(first, images)
 
-    # The race: every start, trained a little on each fold's rest.
-    racing: list[dict[str, Segmenter]] = [starts] * folds
-    race = {k: {name: 0.0 for name in starts} for k in range(folds)}
-    if len(starts) > 1:
-        few = clock.steps(RACE, folds * len(starts), len(starts) * len(images))
-        brief, racing = replace(config, steps=few, evals=1), []
-        for k, (group, rest) in enumerate(zip(groups, rests, strict=True)):
-            racing.append({})
-            for name, s in starts.items():
-                label = f"{name}, fold {k + 1} of {folds}"
-                racing[k][name] = train_on(s, images, rest, brief, lambda _: 0.0, label)[0]
-                said = predict_maps(racing[k][name], images, group)
-                race[k][name] = float(class_iou(images, said).max())
+    def on_fold(k: int, start: Segmenter, config: TrainConfig, label: str):
+        """`start` trained on all but fold k; and what it says of the fold, by number of steps."""
+        said: list[Maps] = []
 
-    def best(of: Sequence[int]) -> str:
-        return max(starts, key=lambda name: np.mean([race[k][name] for k in of]))
-
-    # Each fold goes on from the start that the others chose.
-    config = replace(config, evals=2)
-    steps = clock.steps(FOLDS, folds, config.evals * len(images))
-    longer, histories, predicted, trained = replace(config, steps=steps), [], [], []
-    for k, (group, rest) in enumerate(zip(groups, rests, strict=True)):
-        name, said = best([j for j in range(folds) if j != k]), []
-
-        def val(s: Segmenter, group: list[str] = group, said: list[Maps] = said) -> float:
-            said.append(predict_maps(s, images, group))
+        def val(s: Segmenter) -> float:
+            said.append(predict_maps(s, images, groups[k]))
             return float(class_iou(images, said[-1]).max())
 
-        label = f"fold {k + 1} of {folds}"
-        model, history = train_on(racing[k][name], images, rest, longer, val, label)
-        history = pd.DataFrame(history).assign(fold=k + 1, start=name)
-        histories.append(history)
-        predicted.append(dict(zip(history.dropna(subset="val")["step"], said, strict=True)))
-        trained.append((name, model))
+        rest, label = [i for i in images.ids if i not in groups[k]], f"{label}, fold {k + 1}"
+        model, history = train_on(start, images, rest, config, val, label)
+        looked = [row["step"] for row in history if "val" in row]
+        return model, history, dict(zip(looked, said, strict=True))
 
-    results = Folds(images, predicted, threshold_of)
+    # The race: every start, trained a little on each fold's rest.
+    share = RACE if len(starts) > 1 else 0.0
+    few = clock.steps(share, folds * len(starts), len(starts) * len(images))
+    config, raced, race = replace(config, steps=few, evals=1), {}, {}
+    for k, (name, s) in itertools.product(range(folds), starts.items()):
+        raced[k, name], history, _ = on_fold(k, s, config, f"from {name}")
+        race[k, name] = history[-1]["val"]
+
+    def best(of: Sequence[int]) -> str:
+        return max(starts, key=lambda name: sum(race[k, name] for k in of))
+
+    # Each fold goes on from the start that the others chose.
+    config = replace(config, steps=clock.steps(FOLDS, folds, 2 * len(images)), evals=2)
+    chosen = [best([j for j in range(folds) if j != k]) for k in range(folds)]
+    trained = [on_fold(k, raced[k, n], config, "on") for k, n in enumerate(chosen)]
+    history = pd.concat(
+        [
+            pd.DataFrame(h).assign(fold=k, start=chosen[k - 1])
+            for k, (_, h, _) in enumerate(trained, 1)
+        ],
+        ignore_index=True,
+    )
+    results = Folds(images, [maps for *_, maps in trained], threshold_of)
     maps, thresholds = results.measured()
     objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
     stop, threshold = results.choose(range(folds))
     summary = {"threshold": threshold, "images": len(maps), "folds": folds}
-    summary |= {"ap": pixel_ap(images, scores_of(maps)), "false_alarms": false_alarms / len(maps)}
-    summary |= miss_rate(objects)
+    summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
     summary["small"] = sum(not counts(o) for r in images.meta.values() for o in r["instances"])
 
     # What is kept goes on from the folds' mean, as far as they shared its start.
     name = best(range(folds))
-    before = [m for n, m in trained if n == name] or [r[name] for r in racing]
-    steps = max(1, round(clock.steps(1.0) * stop / steps))
-    final = replace(config, steps=steps, evals=1)
-    kept, _ = train_on(
-        mean_weights(before), images, images.ids, final, lambda _: 0.0, "all labelled images"
-    )
+    before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
+    before = mean_weights(before or [raced[k, name] for k in range(folds)])
+    steps = max(1, round(clock.steps(1.0) * stop / config.steps))
+    config = replace(config, steps=steps, evals=1)
+    kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, "all labelled images")
     summary["step"] = steps
     origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
     kept = replace(kept, threshold=threshold, mirrored=True, origin=origin + starts[name].origin)
-    return Tuned(kept, pd.concat(histories, ignore_index=True), objects, summary)
+    return Tuned(kept, history, objects, summary)
 
 
 def counts(instance: dict) -> bool:
