@@ -18,7 +18,7 @@ from browser import page
 
 ROOT = Path(__file__).resolve().parent.parent
 EVIL = "<img src=x onerror=alert(1)>.jpg"
-PATIENCE = 120_000  # milliseconds; a tenth of that is usual
+PATIENCE = 240_000  # milliseconds for one step; a twentieth of that is usual
 
 
 @pytest.fixture
