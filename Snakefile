@@ -104,8 +104,10 @@ def sources(stem):
             found |= set(listed(f"{file}.py", f"{file}.yaml"))
         elif len(parts) > 1:
             found |= set(listed(*(f"{room}/*.{end}" for end in ("py", "yaml", "html", "mplstyle"))))
-    if "scrapseg/data/folder.py" in found:  # it reads labels by way of another file
-        found.add("scrapseg/data/labels.py")
+    by_way_of = {"folder": ("labels", "layouts", "masks"), "belt_waste": ("photographs",)}
+    for name, others in by_way_of.items():
+        if f"scrapseg/data/{name}.py" in found:
+            found |= {f"scrapseg/data/{other}.py" for other in others}
     return sorted(found)
 
 

@@ -151,7 +151,7 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
         history = pd.DataFrame({"fold": [1, 2], "step": [5, 5], "loss": [1.0, 1.0], "val": [1, 1]})
         objects = pd.DataFrame({"class": ["motor"] * 4, "found": [True, True, True, False]})
         summary = {"objects": 4, "found": 3, "miss_rate": 0.25, "miss_low": 0.05, "miss_high": 0.7}
-        summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3, "ap": 0.5}
+        summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3}
         kept = replace(starts["adapted"], threshold=threshold_of(None, None), origin="tuned")
         return Tuned(kept, history, objects, summary)
 
