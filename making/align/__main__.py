@@ -1,7 +1,7 @@
 """Make the weights in `data/pocket` anew.
 
 python -m making.align train --studio data/studio --steps 2000    # pocket-aligned.safetensors
-python -m making.align ship --profile laptop                      # scrapsim.safetensors
+python -m making.align ship                                       # scrapsim.safetensors
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from making.align.collage import CollageConfig
 from making.align.run import run
 from making.align.ship import ship
 from scrapseg.data.base import DataError
-from scrapseg.files import REPOSITORY, ResultsError
+from scrapseg.files import REPOSITORY
 from scrapseg.models.pocket import ALIGNED
-from scrapseg.models.scrapseg import ModelFileError
 from scrapseg.models.weights import WeightsError
 from scrapseg.train.loop import TrainingDiverged
 
@@ -44,12 +43,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         default=REPOSITORY / "data" / "scrapsim",
         help="score the result zero-shot on the val split of this set",
     )
-    shipping = commands.add_parser("ship", help="take the model that a run of ours trained")
-    shipping.add_argument("--profile", default="laptop", help="whose results hold the run")
+    commands.add_parser("ship", help="make the model that comes along, ready to be adapted")
     given = parser.parse_args(arguments)
     try:
         if given.command == "ship":
-            print(ship(REPOSITORY / "results" / given.profile).origin)
+            print(ship(REPOSITORY / "data" / "scrapsim").origin)
             return 0
         collage = CollageConfig(size=given.size)
         config = AlignConfig(
@@ -58,9 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(given.studio, given.out, config, minutes=given.minutes, scrapsim_root=given.scrapsim)
         print(f"weights, record and card in {given.out}")
         return 0
-    except (ResultsError, ModelFileError) as error:
-        hint = f"; run `make reproduce PROFILE={given.profile}` first" if "profile" in given else ""
-        print(f"{given.command}: {error}{hint}", file=sys.stderr)
     except (AlignError, DataError, WeightsError, TrainingDiverged) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:

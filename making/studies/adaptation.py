@@ -26,6 +26,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from making.align.ship import imagenet
 from scrapseg import metrics
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES
@@ -34,13 +35,12 @@ from scrapseg.data.folder import read_photo
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import source_state
 from scrapseg.files import REPOSITORY, atomic_write
-from scrapseg.models.pocket import pocket_model
-from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.segmenter import Segmenter, load, starting_model
 from scrapseg.train.adapt import (
     AdaptConfig,
     adapt_model,
     choose_threshold,
+    library,
     photo_labels,
     read_photos,
 )
@@ -48,13 +48,7 @@ from scrapseg.train.adapt import (
 CELLS = REPOSITORY / "results" / "real" / "cache" / "adaptation"
 YARD = ("motors", "copper-stators", "meatballs")
 SIDE = 448
-
-
-def imagenet() -> Segmenter:
-    """The pocket model with ImageNet's weights in its tower and nothing learned beside them."""
-    model = pocket_model().eval()
-    model.set_classes(class_embeddings(CLASSES))
-    return Segmenter(model, CLASSES, origin="ImageNet's weights")
+COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 
 
 def aligned() -> Segmenter:
@@ -70,16 +64,18 @@ class Arm:
     start: Callable[[], Segmenter] = load
     changes: dict[str, Any] | None = field(default_factory=dict)
     statistics: bool = False
+    library: bool = True
 
 
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 ARMS = {
     "renders": Arm("renders only", changes=None),
     "statistics": Arm("batch statistics of the photographs", changes=None, statistics=True),
-    "paste": Arm("pieces pasted into the photographs", changes=PLAIN),
-    "distractors": Arm("+ distractors", changes=PLAIN | {"distractors": 0.25}),
-    "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}),
-    "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
+    "paste": Arm("pieces of ScrapSim pasted into the photographs", changes=PLAIN, library=False),
+    "distractors": Arm("+ distractors", changes=PLAIN | {"distractors": 0.25}, library=False),
+    "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}, library=False),
+    "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}, library=False),
+    "pieces": Arm("+ pieces rendered alone", changes=PLAIN),
     "all": Arm("all of these"),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),
@@ -97,8 +93,8 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
         return start, {}
     config = replace(AdaptConfig(seed=seed), **arm.changes)
     labels = photo_labels(start, images, config.surer)
-    segmenter = adapt_model(start, images, labels, scrapsim, config)
-    held_out = ScrapSim(scrapsim.root, "val")
+    pieces, held_out = library()
+    segmenter = adapt_model(start, images, labels, scrapsim, config, pieces * arm.library)
     threshold = choose_threshold(segmenter, images, labels, held_out, seed)
     return replace(segmenter, threshold=threshold), asdict(config)
 
@@ -143,11 +139,13 @@ def yard(segmenter: Segmenter, root: Path, split: str) -> dict[str, float]:
     """Photographs of motors, stators and copper lumps against photographs of steel."""
     rows = []
     for group, path in photographs(root, split):
-        p = segmenter.predict(shrunk(read_photo(path), segmenter.side))
-        flagged = float((p.label > 0).mean())
-        copper = float(segmenter.probabilities(p.image)[0][3].mean())
-        row = {"group": group, "score": p.image_score, "mean": float(p.score.mean())}
-        rows.append(row | {"share": flagged, "objects": len(p.objects), "copper": copper})
+        p = segmenter.probabilities(shrunk(read_photo(path), segmenter.side))[0].numpy()
+        score = 1 - p[0]
+        label = np.where(score >= segmenter.threshold, 1 + p[1:].argmax(0), 0).astype(np.uint8)
+        label, _, objects = segmenter.objects(label, score)
+        row = {"group": group, "score": metrics.image_scores(score[None])[0]}
+        row |= {"mean": score.mean(), "share": (label > 0).mean(), "copper": p[COPPER].mean()}
+        rows.append(row | {"objects": len(objects)})
     table = pd.DataFrame(rows)
     impure = (table["group"] != "steel").to_numpy()
 

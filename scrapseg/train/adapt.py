@@ -19,7 +19,6 @@ Three things keep the model from learning what it should not:
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -38,6 +37,7 @@ from tqdm.auto import tqdm
 from scrapseg.data.base import LabelledImages, SegDataset, shrunk
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.folder import read_photo
+from scrapseg.data.pieces import load_pieces
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights
 from scrapseg.metrics import best_threshold
@@ -51,8 +51,6 @@ from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
-#: A rendered piece is magnified at most so much: beyond it, its blur would be its mark.
-MOST_MAGNIFIED = 2.5
 #: Photographs on which the threshold is chosen, and rendered pieces laid on each.
 THRESHOLD_PHOTOS = 40
 #: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
@@ -98,15 +96,9 @@ class PasteOntoPhotos(PasteCutouts):
 
     def __init__(self, pieces: Sequence[Cutout], photos: Sequence[Tensor], config: AdaptConfig):
         impurities = [p for p in pieces if p.label]
-        super().__init__(impurities, config.paste, steel=0.0)
+        super().__init__(impurities, config.paste, steel=0.0, sides=config.sides)
         self.photos, self.config = photos, config
         self.outlines = impurities
-
-    def _magnification(self, piece: Cutout) -> float:
-        """To a longer side that is log-uniform, but no more than a rendered piece can bear."""
-        low, high = (math.log(s) for s in self.config.sides)
-        side = math.exp(low + (high - low) * float(torch.rand(())))
-        return min(side / max(piece.outline.shape), MOST_MAGNIFIED)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the pieces; some become distractors. Each is blended in its own way."""
@@ -215,8 +207,8 @@ def adapt(
         side: longer side in pixels to look at the photographs with; `start`'s by default.
 
     Returns:
-        The adapted segmenter, with a threshold chosen on the photographs with rendered pieces of
-        ScrapSim's val split laid on them.
+        The adapted segmenter, with a threshold chosen on the photographs with rendered pieces
+        laid on them that were held out.
 
     Raises:
         DataError: a photograph cannot be read. ValueError: there are none.
@@ -234,9 +226,16 @@ def adapt(
     # Loading takes a quarter of a step's time besides; the threshold costs what `labels` did.
     steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
-    adapted = adapt_model(base, images, labels, scrapsim, config).with_classes(start.classes)
-    val = ScrapSim(scrapsim.root, "val", verify=False)
-    return replace(adapted, threshold=choose_threshold(adapted, images, labels, val, seed))
+    pieces, held_out = library()
+    adapted = adapt_model(base, images, labels, scrapsim, config, pieces)
+    adapted = adapted.with_classes(start.classes)
+    return replace(adapted, threshold=choose_threshold(adapted, images, labels, held_out, seed))
+
+
+def library() -> tuple[list[Cutout], list[Cutout]]:
+    """The rendered pieces that come along: those to train with, and every fifth, held out."""
+    pieces = [Cutout(*piece) for piece in load_pieces()]
+    return [p for k, p in enumerate(pieces) if k % 5], pieces[::5]
 
 
 def photo_labels(
@@ -264,34 +263,38 @@ def adapt_model(
     labels: Sequence[Tensor],
     scrapsim: LabelledImages,
     config: AdaptConfig,
-    library: Sequence[Cutout] = (),
+    rendered: Sequence[Cutout] = (),
 ) -> Segmenter:
     """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes.
 
     Args:
-        images: uint8 (H, W, 3), as large as they are looked at. labels: see `photo_labels`.
-        library: rendered pieces beside those of the scenes.
+        images: uint8 (H, W, 3), as large as they are looked at; without any, it is trained on
+            rendered scenes alone. labels: see `photo_labels`.
+        rendered: pieces to paste beside those of the scenes, see `library`.
     """
     adapted = replace(start, model=copy.deepcopy(start.model))
     model = adapted.model
     torch.manual_seed(config.seed)
     photos = [as_tensor(image) for image in images]
-    pieces = [*cutouts(scrapsim, scrapsim.ids), *library]
+    pieces = [*cutouts(scrapsim, scrapsim.ids), *rendered]
     norm = model.mean, model.std
-    real = photo_transform(*norm, pieces, photos, config)
-    rendered = train_transform(config.crop, *norm, pieces, config.paste)
-    scenes = SegDataset(scrapsim, transform=rendered)
-    shares = [
-        (1 - config.photos) * balanced_weights(scrapsim, scrapsim.ids),
-        torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64),
-    ]
+    scenes = train_transform(config.crop, *norm, pieces, config.paste, sides=config.sides)
+    data, shares = (
+        [SegDataset(scrapsim, transform=scenes)],
+        [balanced_weights(scrapsim, scrapsim.ids)],
+    )
+    if photos:
+        share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
+        shares = [(1 - config.photos) * shares[0], share]
     part = replace(config, steps=config.steps // config.rounds)
     for number in range(config.rounds):
         if number:
             labels = photo_labels(adapted, images, 0.5, config.labelled)
-        data = ConcatDataset([scenes, Photos(photos, labels, real)])
+        if photos:
+            transform = photo_transform(*norm, pieces, photos, config)
+            data = [data[0], Photos(photos, labels, transform)]
         part = replace(part, seed=config.seed + 1000 * number)
-        fit(model, data, torch.cat(shares), lambda _: 0.0, part, label="adapt")
+        fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, part, label="adapt")
         model.eval()
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(adapted, origin=origin)
@@ -306,18 +309,18 @@ def choose_threshold(
     segmenter: Segmenter,
     images: Sequence[np.ndarray],
     labels: Sequence[Tensor],
-    scrapsim: LabelledImages,
+    held_out: Sequence[Cutout],
     seed: int = 0,
 ) -> float:
     """The threshold with the highest binary mIoU on photographs with rendered pieces laid on them.
 
     Args:
         images, labels: as of `adapt_model`; pixels without a label do not count.
-        scrapsim: whose pieces are laid on them; none that was trained with.
+        held_out: pieces that are laid on them; none that was trained with.
     """
     shown = list(zip(images, labels, strict=True))[:THRESHOLD_PHOTOS]
     photos = [as_tensor(image) for image, _ in shown]
-    lay = PasteOntoPhotos(cutouts(scrapsim, scrapsim.ids), photos, AdaptConfig())
+    lay = PasteOntoPhotos(held_out, photos, AdaptConfig())
     scores, truths = [], []
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
