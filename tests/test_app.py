@@ -137,7 +137,7 @@ def test_pictures_in_threshold_moved_results_out(request, tmp_path):
         assert {p: (p.stat().st_mtime_ns, p.read_bytes()) for p in mine.iterdir()} == before
 
         os.killpg(process.pid, signal.SIGINT)  # Ctrl-C
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE / 1000) == 0
     log = (tmp_path / "app.log").read_text()
     assert "Traceback" not in log and "Error" not in log
     kernels = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True)
