@@ -26,7 +26,7 @@ from .dataset import MARKS, encoded, quiet, write
 SEED = 20261127
 #: How many pieces of a class: more where real things vary most.
 VARIED = ("motor", "cable", "rubber", "wood")
-COUNTS = {c.slug: 150 if c.slug in VARIED else 100 for c in IMPURITIES}
+COUNTS = {c.slug: 120 if c.slug in VARIED else 100 for c in IMPURITIES}
 BATCH = 40  # pieces a process: starting Blender costs 2 s, and each render leaks some 5 MB
 MEGABYTES = 12  # the library is committed
 SHEET = (8, 10)  # rows and columns of the contact sheet, a class a row
