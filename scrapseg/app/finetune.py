@@ -48,7 +48,7 @@ THRESHOLDS = expit(np.arange(-1, 1.01, 0.25))
 #: Rates of the head and of the encoder's deepest layer: so few steps need larger ones than many.
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds.
-RACE, FOLDS = 0.15, 0.3
+RACE, FOLDS = 0.1, 0.2
 
 
 class TooFewLabels(DataError):
