@@ -46,8 +46,8 @@ from scrapseg.train.loop import TrainConfig
 
 SEEDS = (0, 1, 2)
 MINUTES, CONFIG = 2.5, TrainConfig(evals=3)
-#: Rates of the head and of the encoder's deepest layer. SegFormer was tried with ours, too, on another
-#: draw of Magnetic-Tile: mIoU .560, with these .563.
+#: Rates of the head and of the encoder's deepest layer. SegFormer was tried with ours, too, on
+#: another draw of Magnetic-Tile: mIoU .560, with these .563.
 METHODS = {"scrapseg": RATES, "segformer": {"lr": 2e-3, "encoder_lr": 1e-3}}
 KEYS = ["dataset", "method", "labels", "seed", "minutes"]
 
