@@ -180,8 +180,8 @@ if frame is not None:
     display(figure)
 
 # %% [markdown]
-# All methods, mIoU (PatchCore, which names no classes, has an AP alone), and ours minus each of them on the same
-# test scenes:
+# All methods (PatchCore names no classes and has an AP alone; where no photograph is free of objects it learns from
+# the windows that are), and ours minus each of them on the same test scenes:
 
 # %%
 if frame is not None:
@@ -272,7 +272,7 @@ def told(name, rival):
     """`in_words` at every number of labels."""
     shots = tables.shots_order(gaps.loc[gaps["dataset"] == name, "shots"])
     words = {k: in_words(name, k, rival) for k in shots}
-    return "; ".join(f"{k} labels {text}" for k, text in words.items() if text) or "not measured"
+    return "; ".join(f"with {k} {text}" for k, text in words.items() if text) or "not measured"
 
 
 # %%

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -21,8 +22,8 @@ from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
 from scrapseg import metrics
-from scrapseg.baselines.registry import make
-from scrapseg.data.base import DataError, LabelledImages, SegDataset
+from scrapseg.baselines.registry import Baseline, make
+from scrapseg.data.base import DataError, LabelledImages, Sample, SegDataset
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights, few_shot_ids
@@ -142,7 +143,7 @@ def _fitted(spec: RunSpec, splits: Splits, scored: LabelledImages, config: Train
     samples = [splits.train.sample(i) for i in few_shot_ids(splits.train, spec.shots, spec.seed)]
     length = {"steps": config.steps, "batch_size": config.batch_size}
     model = make(of.maker, seed=spec.seed, **length, **of.settings(spec.dataset))
-    model.fit([s.image for s in samples], [s.label for s in samples])
+    learn(model, samples, of.family)
     train_s = time.perf_counter() - started
     images = [s.image for s in scored]
     maps = model.predict(images)
@@ -153,6 +154,27 @@ def _fitted(spec: RunSpec, splits: Splits, scored: LabelledImages, config: Train
         "params_m": model.parameters / 1e6,
     }
     return Outcome(maps, val_maps.score_maps, costs, {})
+
+
+def learn(model: Baseline, samples: Sequence[Sample], family: str) -> None:
+    """Fit a method that has a `fit` of its own.
+
+    One that sees normal images alone gets, where there is none, the windows of a quarter of the
+    sides in which nothing is labelled.
+    """
+    images, labels = [s.image for s in samples], [s.label for s in samples]
+    if family == "unsupervised" and all(map(np.any, labels)):
+        h, w = (n // 4 for n in labels[0].shape)
+        corners = product(range(len(images)), range(0, 4 * h, h), range(0, 4 * w, w))
+        clear = [at for at in corners if not _window(labels, at, h, w).any()]
+        images = [_window(images, at, h, w) for at in clear]
+        labels = [np.zeros((h, w), np.uint8)] * len(images)
+    model.fit(images, labels)
+
+
+def _window(arrays: Sequence[np.ndarray], at: tuple[int, int, int], h: int, w: int) -> np.ndarray:
+    k, y, x = at
+    return arrays[k][y : y + h, x : x + w]
 
 
 def train(

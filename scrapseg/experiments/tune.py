@@ -23,7 +23,7 @@ import pandas as pd
 
 from scrapseg import metrics
 from scrapseg.baselines.registry import make
-from scrapseg.experiments.fit import best_look, train
+from scrapseg.experiments.fit import best_look, learn, train
 from scrapseg.experiments.methods import METHODS, write_chosen
 from scrapseg.experiments.methods import method as find
 from scrapseg.experiments.splits import Splits, label_stack, load_splits
@@ -126,7 +126,7 @@ def trial(
         return {"metric": "miou_impurity", "val": look["val"], "best_step": look["step"]}
     samples = list(splits.train)
     model = make(of.maker, seed=0, steps=steps, batch_size=TrainConfig.batch_size, **settings)
-    model.fit([s.image for s in samples], [s.label for s in samples])
+    learn(model, samples, of.family)
     maps, labels = model.predict([s.image for s in splits.val]), label_stack(splits.val)
     if maps.labels is None:
         value = metrics.average_precision(metrics.rank(maps.score_maps, labels > 0))

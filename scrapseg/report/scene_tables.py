@@ -22,6 +22,7 @@ from scrapseg.report.tables import (
     OURS,
     OURS_THERE,
     WITH_INTERVAL,
+    label_there,
     main_runs,
     method_order,
     photo_sets,
@@ -81,9 +82,9 @@ def photographs(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset and label."""
     sets = photo_sets(records.read_metrics(results_dir))
     names = ("ap", "miou_binary", "miou", "miou_impurity")
-    parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in [*sets, ""]]
+    parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in sets or [""]]
     table = pd.concat(parts, ignore_index=True)
-    table["label"] = table["method"].map(method_label)
+    table["label"] = table["method"].map(label_there)
     columns = ["dataset", "method", "label", "shots", "seeds", "metric", "value", "lo", "hi"]
     return table[columns]
 
@@ -94,7 +95,7 @@ def photo_paired(results_dir: Path | str) -> pd.DataFrame:
     There ours begins with the model trained on renders; its other starts are among the methods.
     """
     frame, parts = records.read_metrics(results_dir), []
-    for dataset in [*photo_sets(frame), ""]:
+    for dataset in photo_sets(frame) or [""]:
         runs = main_runs(frame, dataset).drop_duplicates("run")
         parts.append(paired_rows(results_dir, runs, OURS_THERE).assign(dataset=dataset))
     table = pd.concat(parts, ignore_index=True)

@@ -161,12 +161,21 @@ def photo_classes(metrics: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(**{"class": rows["metric"].str.removeprefix("iou/")})
     ends = {"seeds": "size", "iou": "mean", "lowest": "min"}
     table = rows.groupby(keys, sort=False)["value"].agg(**ends).reset_index()
-    table.insert(2, "label", table["method"].map(method_label))
+    table.insert(2, "label", table["method"].map(label_there))
     for key in ("method", "shots"):
         table[key] = pd.Categorical(table[key], ORDERS[key](table[key]))
     table = table.sort_values(["dataset", "method", "shots"], kind="stable", ignore_index=True)
     order = ["dataset", "method", "label", "shots", "seeds", "class", "iou", "lowest"]
     return table[order].astype({"method": str, "shots": str})
+
+
+#: Names of ours by what it starts from, where that is compared.
+STARTS = {"scrapseg": "ours, from aligned", "scrapseg-imagenet": "ours, from ImageNet"}
+
+
+def label_there(method: str) -> str:
+    """A method's name among those on photographs."""
+    return STARTS.get(method, method_label(method))
 
 
 #: What the table from renders to all labels shows: ours, from two starts, and the best rival.

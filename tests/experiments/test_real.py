@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from drawn_sets import draw_cables
 
 from making.tiles.drawn import draw_tiles, load_drawn
-from scrapseg.data.base import SPLITS, MissingFile
+from scrapseg.data.base import SPLITS, MissingFile, Sample
 from scrapseg.data.cables import Cables
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import fit, records
@@ -120,3 +121,22 @@ def test_without_photographs_one_line_says_how_to_get_them(tmp_path, monkeypatch
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
     with pytest.raises(MissingFile, match="scrapseg fetch magnetic-tile"):
         load_splits("magnetic-tile", None, Path(tmp_path))
+
+
+def test_where_no_photograph_is_normal_one_class_methods_get_windows_that_are():
+    class Kept:
+        def fit(self, images, labels):
+            self.images, self.labels = images, labels
+
+    image = np.arange(16 * 8 * 3, dtype=np.uint8).reshape(16, 8, 3)
+    marked = np.zeros((16, 8), np.uint8)
+    marked[5, 3] = 2  # in the second of four rows of windows, in the second column
+    impure, normal = (Sample("", image, label, label, 0, {}) for label in (marked, 0 * marked))
+    model = Kept()
+    fit.learn(model, [impure], "unsupervised")
+    assert len(model.images) == 15 and not np.any(model.labels)
+    assert {i.shape for i in model.images} == {(4, 2, 3)}
+    assert not any((w == image[5, 3]).all(-1).any() for w in model.images)
+    for samples, family in (([impure, normal], "unsupervised"), ([impure], "classical")):
+        fit.learn(model, samples, family)
+        assert len(model.images) == len(samples) and model.labels[0] is marked
