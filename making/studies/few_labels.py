@@ -122,7 +122,7 @@ def plain(
     images = folder.images(list(folder.labelled), "labelled", limit_side=SIDE)
     start = Segmenter(net, folder.classes)
     clock.time_step(start, images, config)
-    config = replace(config, steps=clock.steps(1.0), evals=1)
+    config = replace(config, steps=clock.steps(1.0)[0], evals=1)
     model = train_on(start, images, images.ids, config, lambda _: 0.0, "SegFormer")[0].model
 
     @torch.inference_mode()

@@ -49,6 +49,8 @@ THRESHOLDS = expit(np.arange(-1, 1.01, 0.25))
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds.
 RACE, FOLDS = 0.1, 0.2
+#: A fold of so many images is looked at whole, however long that takes.
+SMALLEST_FOLD = 4
 
 
 class TooFewLabels(DataError):
@@ -252,14 +254,22 @@ class Clock:
         predict_maps(start, images, images.ids[:1])
         self.image_s = self.now() - began
 
-    def steps(self, share: float, trainings: int = 1, predictions: int = 0) -> int:
-        """How many steps each of some trainings gets, for a share of the time that is left.
+    def steps(
+        self, share: float, trainings: int = 1, images: int = 0, looks: int = 1
+    ) -> tuple[int, int]:
+        """How many steps each of some trainings gets for a share of the time that is left, and how
+        many images are looked at each time: all, or as many as half of that time allows."""
+        seconds = share * (self.end - self.now()) / trainings
+        most = max(SMALLEST_FOLD, int(seconds / 2 / looks / max(self.image_s, 1e-3)))
+        seconds -= looks * min(images, most) * self.image_s
+        return max(1, int(seconds / self.step_s)), most
 
-        Args:
-            predictions: of one image, in all trainings together.
-        """
-        seconds = share * (self.end - self.now()) - predictions * self.image_s
-        return max(1, int(seconds / trainings / self.step_s))
+
+def spread(images: OwnImages, ids: Sequence[str], most: int) -> list[str]:
+    """About `most` of some images, those with and those without an impurity at their rate."""
+    impure = [any(map(counts, images.meta[i]["instances"])) for i in ids]
+    order = [i for _, i in sorted(zip(impure, ids, strict=True), key=lambda p: not p[0])]
+    return order[:: -(-len(order) // most)]
 
 
 def tune(
@@ -292,15 +302,16 @@ def tune(
     images = folder.images(list(folder.labelled), "labelled", limit_side=first.side)
     images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
     groups = deal(images, folds)
+    size = max(map(len, groups))
     clock.time_step(first, images, config)
     clock.time_image(first, images)
 
-    def on_fold(k: int, start: Segmenter, config: TrainConfig, label: str):
+    def on_fold(k: int, start: Segmenter, config: TrainConfig, most: int, label: str):
         """`start` trained on all but fold k; and what it says of the fold, by number of steps."""
-        said: list[Maps] = []
+        said, ids = [], spread(images, groups[k], most)
 
         def val(s: Segmenter) -> float:
-            said.append(predict_maps(s, images, groups[k]))
+            said.append(predict_maps(s, images, ids))
             return float(class_iou(images, said[-1]).max())
 
         rest, label = [i for i in images.ids if i not in groups[k]], f"{label}, fold {k + 1}"
@@ -310,19 +321,20 @@ def tune(
 
     # The race: every start, trained a little on each fold's rest.
     share = RACE if len(starts) > 1 else 0.0
-    few = clock.steps(share, folds * len(starts), len(starts) * len(images))
+    few, most = clock.steps(share, folds * len(starts), size)
     config, raced, race = replace(config, steps=few, evals=1), {}, {}
     for k, (name, s) in itertools.product(range(folds), starts.items()):
-        raced[k, name], history, _ = on_fold(k, s, config, f"from {name}")
+        raced[k, name], history, _ = on_fold(k, s, config, most, f"from {name}")
         race[k, name] = history[-1]["val"]
 
     def best(of: Sequence[int]) -> str:
         return max(starts, key=lambda name: sum(race[k, name] for k in of))
 
     # Each fold goes on from the start that the others chose.
-    config = replace(config, steps=clock.steps(FOLDS, folds, 2 * len(images)), evals=2)
+    few, most = clock.steps(FOLDS, folds, size, looks=2)
+    config = replace(config, steps=few, evals=2)
     chosen = [best([j for j in range(folds) if j != k]) for k in range(folds)]
-    trained = [on_fold(k, raced[k, n], config, "on") for k, n in enumerate(chosen)]
+    trained = [on_fold(k, raced[k, n], config, most, "on") for k, n in enumerate(chosen)]
     history = pd.concat(
         [
             pd.DataFrame(h).assign(fold=k, start=chosen[k - 1])
@@ -336,13 +348,13 @@ def tune(
     stop, threshold = results.choose(range(folds))
     summary = {"threshold": threshold, "images": len(maps), "folds": folds}
     summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
-    summary["small"] = sum(not counts(o) for r in images.meta.values() for o in r["instances"])
+    summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
 
     # What is kept goes on from the folds' mean, as far as they shared its start.
     name = best(range(folds))
     before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
     before = mean_weights(before or [raced[k, name] for k in range(folds)])
-    steps = max(1, round(clock.steps(1.0) * stop / config.steps))
+    steps = max(1, round(clock.steps(1.0)[0] * stop / config.steps))
     config = replace(config, steps=steps, evals=1)
     kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, "all labelled images")
     summary["step"] = steps

@@ -160,6 +160,19 @@ def test_it_takes_the_minutes_given_and_most_of_them_for_what_is_kept(
     assert training.calls[-1][1] == result.summary["step"] > 0.5 * 60 * minutes / STEP_S
 
 
+def test_of_many_labelled_images_as_many_are_looked_at_as_there_is_time_for(folder):
+    images = folder.images(list(folder.labelled))
+    clean = [f"clean {k}" for k in range(30)]
+    images.meta |= {id: {"instances": []} for id in clean}
+    few = finetune.spread(images, [*clean, *images.ids], 8)
+    assert len(few) <= 8 and few[0] in images.ids and sum(i in clean for i in few) >= 5
+    assert sorted(finetune.spread(images, images.ids, 4)) == sorted(images.ids)
+    clock = finetune.Clock(1.0, lambda: 0.0)
+    clock.step_s, clock.image_s = 1.0, 1.0
+    assert clock.steps(0.5, images=100) == (15, 15)  # half a minute: half of it for the images
+    assert clock.steps(0.5, images=5) == (25, 15)
+
+
 def test_class_iou_is_that_of_the_label_at_each_threshold(folder):
     rng = np.random.default_rng(0)
     images = folder.images(list(folder.labelled))
