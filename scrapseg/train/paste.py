@@ -40,7 +40,7 @@ def cut_out(image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
     """
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     box = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    pixels = torch.from_numpy(image[box]).permute(2, 0, 1).contiguous()
+    pixels = torch.from_numpy(image[box].copy()).permute(2, 0, 1).contiguous()
     return pixels, torch.from_numpy(mask[box].copy())
 
 
