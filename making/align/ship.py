@@ -5,8 +5,8 @@
 It is not the benchmark's. That one starts from the aligned tower and trains all of it at the rates
 that are best on ScrapSim; on photographs it then finds less than one that starts from ImageNet's
 weights and changes them little (`making.studies adaptation`). So the tower learns forty times more
-slowly here than what reads it, from scenes and from pieces rendered alone. The threshold is chosen
-on val; test is looked at once, for the card.
+slowly here than what reads it. The threshold is chosen on val; test is looked at once, for the
+card.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from scrapseg.experiments.records import source_state
 from scrapseg.models.pocket import pocket_model
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.segmenter import SHIPPED, Segmenter
-from scrapseg.train.adapt import AdaptConfig, adapt_model, library
+from scrapseg.train.adapt import AdaptConfig, adapt_model
 
-CONFIG = AdaptConfig(steps=900, lr=4e-3, encoder_lr=1e-4)
+CONFIG = AdaptConfig(steps=700, lr=4e-3, encoder_lr=1e-4)
 
 
 def imagenet() -> Segmenter:
@@ -39,18 +39,18 @@ def ship(data_dir: Path, target: Path = SHIPPED, config: AdaptConfig = CONFIG) -
     """Train the model and save it in half precision as `target`, with its card beside it.
 
     Raises:
-        DataError: ScrapSim or the rendered pieces are not there.
+        DataError: ScrapSim is not there.
     """
     commit = source_state()["commit"][:7]
     train, val, test = (ScrapSim(data_dir, split) for split in ("train", "val", "test"))
-    segmenter = adapt_model(imagenet(), [], [], train, config, library()[0])
+    segmenter = adapt_model(imagenet(), [], [], train, config)
     scores, truths, _ = predicted(segmenter, val)
     segmenter = replace(segmenter, threshold=metrics.best_threshold(scores, truths))
     scores, truths, table = predicted(segmenter, test)
     ap = metrics.average_precision(metrics.rank(scores, truths))
     miou = metrics.class_metrics(table)["miou_impurity"]
     origin = (
-        f"trained on ScrapSim's training scenes and rendered pieces ({config.steps} steps from "
+        f"trained on ScrapSim's training scenes ({config.steps} steps from "
         f"ImageNet's weights, commit {commit}), to be adapted to photographs; on ScrapSim's test "
         f"images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
     )

@@ -64,18 +64,18 @@ class Arm:
     start: Callable[[], Segmenter] = load
     changes: dict[str, Any] | None = field(default_factory=dict)
     statistics: bool = False
-    library: bool = True
+    library: bool = False
 
 
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 ARMS = {
     "renders": Arm("renders only", changes=None),
     "statistics": Arm("batch statistics of the photographs", changes=None, statistics=True),
-    "paste": Arm("pieces of ScrapSim pasted into the photographs", changes=PLAIN, library=False),
-    "distractors": Arm("+ distractors", changes=PLAIN | {"distractors": 0.25}, library=False),
-    "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}, library=False),
-    "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}, library=False),
-    "pieces": Arm("+ pieces rendered alone", changes=PLAIN),
+    "paste": Arm("pieces of ScrapSim pasted into the photographs", changes=PLAIN),
+    "distractors": Arm("+ distractors", changes=PLAIN | {"distractors": 0.25}),
+    "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}),
+    "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
+    "pieces": Arm("all of these, + pieces rendered alone", library=True),
     "all": Arm("all of these"),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),

@@ -19,6 +19,7 @@ Three things keep the model from learning what it should not:
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -51,6 +52,8 @@ from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
+#: A rendered piece is magnified at most so much: beyond it, its blur would be its mark.
+MOST_MAGNIFIED = 2.5
 #: Photographs on which the threshold is chosen, and rendered pieces laid on each.
 THRESHOLD_PHOTOS = 40
 #: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
@@ -96,9 +99,15 @@ class PasteOntoPhotos(PasteCutouts):
 
     def __init__(self, pieces: Sequence[Cutout], photos: Sequence[Tensor], config: AdaptConfig):
         impurities = [p for p in pieces if p.label]
-        super().__init__(impurities, config.paste, steel=0.0, sides=config.sides)
+        super().__init__(impurities, config.paste, steel=0.0)
         self.photos, self.config = photos, config
         self.outlines = impurities
+
+    def _magnification(self, piece: Cutout) -> float:
+        """To a longer side that is log-uniform, but no more than a rendered piece can bear."""
+        low, high = (math.log(s) for s in self.config.sides)
+        side = math.exp(low + (high - low) * float(torch.rand(())))
+        return min(side / max(piece.outline.shape), MOST_MAGNIFIED)
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the pieces; some become distractors. Each is blended in its own way."""
@@ -226,14 +235,16 @@ def adapt(
     # Loading takes a quarter of a step's time besides; the threshold costs what `labels` did.
     steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
-    pieces, held_out = library()
-    adapted = adapt_model(base, images, labels, scrapsim, config, pieces)
-    adapted = adapted.with_classes(start.classes)
-    return replace(adapted, threshold=choose_threshold(adapted, images, labels, held_out, seed))
+    adapted = adapt_model(base, images, labels, scrapsim, config).with_classes(start.classes)
+    return replace(adapted, threshold=choose_threshold(adapted, images, labels, library()[1], seed))
 
 
 def library() -> tuple[list[Cutout], list[Cutout]]:
-    """The rendered pieces that come along: those to train with, and every fifth, held out."""
+    """The rendered pieces that come along: some to train with, and every fifth, held out.
+
+    Trained with, they find motors and rubber a little better on photographs and cost more on
+    ScrapSim than they bring (`making.studies adaptation`): so `adapt` only chooses with them.
+    """
     pieces = [Cutout(*piece) for piece in load_pieces()]
     return [p for k, p in enumerate(pieces) if k % 5], pieces[::5]
 
@@ -270,15 +281,15 @@ def adapt_model(
     Args:
         images: uint8 (H, W, 3), as large as they are looked at; without any, it is trained on
             rendered scenes alone. labels: see `photo_labels`.
-        rendered: pieces to paste beside those of the scenes, see `library`.
+        rendered: pieces to paste into the photographs beside those of the scenes.
     """
     adapted = replace(start, model=copy.deepcopy(start.model))
     model = adapted.model
     torch.manual_seed(config.seed)
     photos = [as_tensor(image) for image in images]
-    pieces = [*cutouts(scrapsim, scrapsim.ids), *rendered]
+    pieces = cutouts(scrapsim, scrapsim.ids)
     norm = model.mean, model.std
-    scenes = train_transform(config.crop, *norm, pieces, config.paste, sides=config.sides)
+    scenes = train_transform(config.crop, *norm, pieces, config.paste)
     data, shares = (
         [SegDataset(scrapsim, transform=scenes)],
         [balanced_weights(scrapsim, scrapsim.ids)],
@@ -291,7 +302,7 @@ def adapt_model(
         if number:
             labels = photo_labels(adapted, images, 0.5, config.labelled)
         if photos:
-            transform = photo_transform(*norm, pieces, photos, config)
+            transform = photo_transform(*norm, [*pieces, *rendered], photos, config)
             data = [data[0], Photos(photos, labels, transform)]
         part = replace(part, seed=config.seed + 1000 * number)
         fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, part, label="adapt")

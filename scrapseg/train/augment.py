@@ -109,7 +109,6 @@ def train_transform(
     pieces: Sequence[Cutout] = (),
     paste: int = 0,
     impurity_p: float = 0.5,
-    sides: tuple[float, float] | None = None,
 ) -> v2.Compose:
     """Augmentation for training: geometry on image and mask together, colour on the image.
 
@@ -124,7 +123,6 @@ def train_transform(
         mean, std: normalisation of the encoder, per channel, for images in 0..1.
         pieces: what may be pasted, from ``paste.cutouts``. paste: how many at most; 0 is none.
         impurity_p: probability that the crop looks at an impurity.
-        sides: of the pieces, see ``PasteCutouts``.
 
     Returns:
         ``transform(image, mask)`` from uint8 ``tv_tensors`` to a float32 (3, crop, crop) and an
@@ -133,7 +131,7 @@ def train_transform(
     return v2.Compose(
         [
             ImpurityCrop(crop, p=impurity_p),
-            *([PasteCutouts(pieces, paste, sides=sides)] if pieces and paste else []),
+            *([PasteCutouts(pieces, paste)] if pieces and paste else []),
             v2.RandomHorizontalFlip(),
             RandomQuarterTurn(),  # with the flip: all eight symmetries of the square, all alike
             v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),

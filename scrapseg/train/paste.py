@@ -28,8 +28,6 @@ from scrapseg.data.classes import STEEL
 
 #: Pieces smaller than this many pixels are not cut out: nobody could tell what they are.
 SMALLEST = 60
-#: A rendered piece is magnified at most so much: beyond it, its blur would be its mark.
-MOST_MAGNIFIED = 2.5
 
 
 def cut_out(image: np.ndarray, mask: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -113,8 +111,6 @@ class PasteCutouts(v2.Transform):
     Args:
         pieces: from `cutouts`. most: the number is drawn uniformly from 0 to `most`.
         steel: share of steel pieces, 0..1. scale: bounds of the magnification.
-        sides: in its place, bounds of a piece's longer side in pixels, log-uniform: for pieces of
-            sizes that mean nothing. No piece is magnified more than `MOST_MAGNIFIED` times.
     """
 
     def __init__(
@@ -123,13 +119,12 @@ class PasteCutouts(v2.Transform):
         most: int = 4,
         steel: float = 0.3,
         scale: tuple[float, float] = (0.7, 1.4),
-        sides: tuple[float, float] | None = None,
     ) -> None:
         super().__init__()
         self.by_class: dict[int, list[Cutout]] = {}
         for piece in pieces:
             self.by_class.setdefault(piece.label, []).append(piece)
-        self.most, self.steel, self.scale, self.sides = most, steel, scale, sides
+        self.most, self.steel, self.scale = most, steel, scale
 
     def make_params(self, flat_inputs: list[Any]) -> dict[str, Any]:
         """Draw the pieces as they will lie: pixels, soft outline, class, top left corner."""
@@ -149,9 +144,9 @@ class PasteCutouts(v2.Transform):
         return {"placed": placed}
 
     def _magnification(self, piece: Cutout) -> float:
-        low, high = (math.log(s) for s in self.sides or self.scale)
-        drawn = math.exp(low + (high - low) * float(torch.rand(())))
-        return min(drawn / max(piece.outline.shape), MOST_MAGNIFIED) if self.sides else drawn
+        """Log-uniform within `scale`, whatever the piece."""
+        low, high = (math.log(s) for s in self.scale)
+        return math.exp(low + (high - low) * float(torch.rand(())))
 
     def _varied(self, piece: Cutout) -> tuple[Tensor, Tensor]:
         """Pixels float (3, h', w') 0..255 and outline float (h', w') 0..1 of a varied piece."""
