@@ -45,6 +45,9 @@ from scrapseg.train.paste import cutouts
 #: Thresholds that are tried: evenly spaced in the log-odds of the score around 0.5, none far off: a
 #: fold's model has seen half as much as the one that is kept, and is less sure.
 THRESHOLDS = expit(np.arange(-1, 1.01, 0.25))
+#: Mean IoU that a few images cannot tell apart: so much must an earlier stop gain over the last,
+#: and another threshold over 0.5, where training put it.
+NOISE = 0.02
 #: Rates of the head and of the encoder's deepest layer: so few steps need larger ones than many.
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds.
@@ -201,11 +204,11 @@ class Folds:
             for n in self.maps[folds[0]]
         }
         curves = {n: class_iou(self.images, maps) for n, maps in steps.items()}
-        step = max(curves, key=lambda n: curves[n].max())
+        best = max(curve.max() for curve in curves.values()) - NOISE
+        step = max(n for n, curve in curves.items() if curve.max() >= best)
         if self.threshold_of:
             return step, self.threshold_of(self.images, scores_of(steps[step]))
-        # What is as good as the best but for noise leaves the threshold where training put it.
-        good = THRESHOLDS[curves[step] >= curves[step].max() - 0.01]
+        good = THRESHOLDS[curves[step] >= best]
         return step, float(good[np.abs(good - 0.5).argmin()])
 
     def measured(self) -> tuple[Maps, dict[str, float]]:
