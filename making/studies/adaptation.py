@@ -37,6 +37,7 @@ from scrapseg.experiments.records import source_state
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import Segmenter, load, starting_model
 from scrapseg.train.adapt import (
+    SIDE,
     AdaptConfig,
     adapt_model,
     choose_threshold,
@@ -47,7 +48,6 @@ from scrapseg.train.adapt import (
 
 CELLS = REPOSITORY / "results" / "real" / "cache" / "adaptation"
 YARD = ("motors", "copper-stators", "meatballs")
-SIDE = 448
 COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 
 
