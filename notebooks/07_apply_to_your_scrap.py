@@ -180,9 +180,10 @@ Markdown("\n".join(f"- {note}" for note in planned.notes))
 before, starts = start.with_classes(folder.classes), {}
 if planned.adapt:
     photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
-    options = {"minutes": planned.adapt, "seed": seed, "side": min(start.side, WHOLE_SIDE)}
+    look = start.side if side or planned.train else adaptation.SIDE
+    options = {"minutes": planned.adapt, "seed": seed, "side": min(look, WHOLE_SIDE)}
     adapted = adaptation.adapt(before, photos, scenes, **options)
-    starts["adapted"] = replace(adapted, side=start.side)
+    starts["adapted"] = replace(adapted, side=look)
 starts["own" if model_file else "scrapsim"] = before
 segmenter = next(iter(starts.values()))
 if threshold is not None:

@@ -50,8 +50,8 @@ from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
-#: Longer side in pixels at which adaptation works best on photographs of yards: with more, motors and
-#: boards are larger than anything rendered.
+#: Longer side in pixels at which adaptation works best on photographs of yards: with more, motors
+#: and boards are larger than anything rendered.
 SIDE = 448
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
