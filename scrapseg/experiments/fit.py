@@ -36,7 +36,7 @@ from scrapseg.models.calibrate import best_normal_offset, shifted
 from scrapseg.models.predict import CLASS_STRIDE, Predictions, eval_transform, predict
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import load
-from scrapseg.train.adapt import MOST_PHOTOS, AdaptConfig, adapt_model, library, photo_labels
+from scrapseg.train.adapt import MOST_PHOTOS, AdaptConfig, adapt_model, photo_labels
 from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import announce
 from scrapseg.train.loop import TrainConfig, fit
@@ -257,7 +257,7 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
     same = {k: getattr(config, k) for k in ("seed", "steps", "batch_size", "crop")}
     own, before = AdaptConfig(**same), load(start)
     labels = photo_labels(before, images, own.surer)
-    return adapt_model(before, images, labels, renders, own, library()[0]).model.state_dict()
+    return adapt_model(before, images, labels, renders, own).model.state_dict()
 
 
 def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:

@@ -68,7 +68,6 @@ def study(tiny_scrapsim, tmp_path_factory):
     root = draw_cables(tmp_path_factory.mktemp("cables"))
     cables = Splits(*(Cables(split, root, size=48, limit=6) for split in SPLITS))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(fit, "library", lambda: ([], []))
         patch.setattr(fit, "ScrapSim", lambda _, split: ScrapSim(tiny_scrapsim, split))
         planned = plan("photographs", GIVEN)
         for spec in sorted(planned, key=lambda spec: bool(spec.after)):
