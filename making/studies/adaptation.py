@@ -43,6 +43,7 @@ from scrapseg.train.adapt import (
     choose_threshold,
     library,
     photo_labels,
+    quiet_threshold,
     read_photos,
 )
 
@@ -95,7 +96,8 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
     labels = photo_labels(start, images, config.surer)
     pieces, held_out = library()
     segmenter = adapt_model(start, images, labels, scrapsim, config, pieces * arm.library)
-    threshold = choose_threshold(segmenter, images, labels, held_out, seed)
+    lowest = choose_threshold(segmenter, images, labels, held_out, seed)
+    threshold = quiet_threshold(segmenter, images, lowest)
     return replace(segmenter, threshold=threshold), asdict(config)
 
 

@@ -59,6 +59,10 @@ MOST_PHOTOS = 200
 MOST_MAGNIFIED = 2.5
 #: Photographs on which the threshold is chosen, and rendered pieces laid on each.
 THRESHOLD_PHOTOS = 40
+#: The photographs may show so many objects each, on average, before the threshold is raised, up to
+#: the highest one: beyond it, what they show is taken to be there.
+OBJECTS_A_PHOTO = 0.5
+HIGHEST_THRESHOLD = 0.9
 #: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
 STEPS = 60, 600
 
@@ -239,7 +243,8 @@ def adapt(
     steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
     adapted = adapt_model(base, images, labels, scrapsim, config).with_classes(start.classes)
-    return replace(adapted, threshold=choose_threshold(adapted, images, labels, library()[1], seed))
+    lowest = choose_threshold(adapted, images, labels, library()[1], seed)
+    return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
 
 
 def library() -> tuple[list[Cutout], list[Cutout]]:
@@ -344,3 +349,21 @@ def choose_threshold(
             scores.append((1 - p[0])[mask != IGNORED].numpy())
             truths.append((mask[mask != IGNORED] > 0).numpy())
     return best_threshold(np.concatenate(scores)[None, None], np.concatenate(truths)[None, None])
+
+
+def quiet_threshold(segmenter: Segmenter, images: Sequence[np.ndarray], lowest: float) -> float:
+    """`lowest`, or the least threshold above it at which photographs of mostly steel show at most
+    `OBJECTS_A_PHOTO` objects on average; `HIGHEST_THRESHOLD` if there is none below it.
+
+    Pasted pieces say what is found, not how often a wall or a rail looks like an impurity.
+    """
+    tried = [t for t in np.arange(0.05, HIGHEST_THRESHOLD, 0.05) if t > lowest]
+    counts = np.zeros(len(tried) + 1)
+    for image in images[:THRESHOLD_PHOTOS]:
+        p = segmenter.probabilities(image)[0].numpy()
+        score, best = 1 - p[0], (1 + p[1:].argmax(0)).astype(np.uint8)
+        for k, threshold in enumerate([lowest, *tried]):
+            label = np.where(score >= threshold, best, 0).astype(np.uint8)
+            counts[k] += len(segmenter.objects(label, score)[2])
+    quiet = counts / len(images[:THRESHOLD_PHOTOS]) <= OBJECTS_A_PHOTO
+    return float([*(np.array([lowest, *tried])[quiet]), max(lowest, HIGHEST_THRESHOLD)][0])

@@ -106,6 +106,30 @@ def test_rounds_label_what_the_model_is_sure_of(start, tiny_scrapsim, monkeypatc
     assert asked == [(0.5, 0.8)]
 
 
+def test_the_threshold_rises_until_photographs_of_steel_are_quiet(start):
+    class Squares:
+        """One square of score .32 in each photograph, one of .62 in every second, one of .99."""
+
+        objects = start.objects
+
+        def __init__(self, number: int) -> None:
+            self.number = number
+
+        def probabilities(self, image):
+            score = torch.zeros(60, 60)
+            score[:10, :10], score[20:30, :10] = 0.32, 0.62 * image
+            score[:10, 40:50] = 0.99 * (self.number > 2)
+            score[20:30, 40:50] = 0.99 * (self.number > 2)
+            rest = torch.zeros(7, 60, 60)
+            return torch.stack([1 - score, score, *rest]), None
+
+    photos = [0, 1, 0, 1]
+    assert adapt.quiet_threshold(Squares(2), photos, 0.1) == pytest.approx(0.35)
+    assert adapt.quiet_threshold(Squares(2), photos, 0.7) == 0.7
+    assert adapt.quiet_threshold(Squares(3), photos, 0.1) == adapt.HIGHEST_THRESHOLD
+    assert adapt.quiet_threshold(Squares(3), photos, 0.95) == 0.95
+
+
 def test_no_photographs_are_an_error(start, tiny_scrapsim):
     with pytest.raises(ValueError, match="no photographs"):
         adapt.adapt(start, [], ScrapSim(tiny_scrapsim, "train"))
