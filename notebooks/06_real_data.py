@@ -305,7 +305,7 @@ if arms is not None:
     ends = arms.pivot_table("value", "label", "metric").loc[order]
     first, best = ends.iloc[0], ends.loc[ends["composite/ap"].idxmax()]
     lines += [f"- **Without a label**, from renders alone and adapted ({best.name}):"]
-    for metric in ("composite/ap", "yard/auroc", "yard/false_objects", "scrapsim/ap"):
+    for metric in ("composite/ap", "yard/auroc/mean", "yard/false_objects", "scrapsim/ap"):
         lines[-1] += f" {metric} {first[metric]:.3f} and {best[metric]:.3f};"
 for name in sets if frame is not None else ():
     lines += [

@@ -142,7 +142,7 @@ BAD = {
     "a broken mask": (lambda r: write(r / "masks/a.png", "x"), "a.png: cannot be decoded"),
     "two kinds of labels": (
         lambda r: mask(r / "masks/a.png", box(1)) or write(r / "b.json", labelme()),
-        "b.json); keep one kind of labels",
+        "keep one kind of labels",
     ),
     # COCO
     "json cut short": (lambda r: write(r / "coco.json", '{"images": ['), "coco.json: not JSON"),

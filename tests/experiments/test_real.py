@@ -81,11 +81,7 @@ def test_before_any_label_nothing_is_chosen(study):
     runs = records.read_runs(study)
     before = runs["scrapseg-scrapsim_cables_0shots_s0"]
     assert (before.config["best_step"], before.config["normal_offset"]) == (0, 0.0)
-    assert (
-        before.shots == 0
-        and before.metrics["train_s"]
-        < runs["scrapseg-scrapsim_cables_allshots_s0"].metrics["train_s"]
-    )
+    assert before.shots == 0
     adapted = runs["scrapseg-adapted_cables_0shots_s0"]
     assert adapted.metrics["ap"] != before.metrics["ap"]
     started = runs["scrapseg-adapted_cables_allshots_s0"].config["start"]

@@ -80,7 +80,7 @@ def counted(monkeypatch) -> list[str]:
     """The methods of the runs that are made from now on, which cost nothing: a random guess."""
     made = []
 
-    def guess(spec, splits, config, cache, state_path):
+    def guess(spec, splits, config, cache, state_path, start=None):
         made.append(spec.method)
         rng = np.random.default_rng(spec.seed)
         of, val = (label_stack(part).shape for part in (getattr(splits, spec.split), splits.val))
