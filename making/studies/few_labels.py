@@ -173,5 +173,6 @@ def make(
             rows.append(row | told | measure(label, test))
         save_table(pd.DataFrame(rows).sort_values(KEYS), results, "few_labels")
     hashes = [task.data("test").sha256 for task in TASKS.values()]
-    beside = {"config": asdict(config), "clock": now.__name__, "threads": torch.get_num_threads()}
+    beside = {"config": asdict(config), "rates": METHODS, "clock": now.__name__}
+    beside["threads"] = torch.get_num_threads()
     return pd.DataFrame(rows), beside | {"sha256": "+".join(hashes)}
