@@ -41,16 +41,12 @@ def splits(tiny_scrapsim):
     return Splits.load(tiny_scrapsim)
 
 
-@pytest.mark.parametrize("name", ["laptop", "full", "real"])
+# Not yet "real": its grid is planned anew and has not been run.
+@pytest.mark.parametrize("name", ["laptop", "full"])
 def test_a_profile_plans_exactly_the_committed_runs(name):
     runs = {p.stem: p for p in (REPOSITORY / "results" / name / "runs").glob("*.json")}
     planned = plan_profile(name)
-    if name == "real":
-        # Its grid is planned anew and not run: what lies there is of the earlier study of tiles.
-        assert all("magnetic-tile" in stem for stem in runs.keys() - planned.keys())
-        planned = {stem: spec for stem, spec in planned.items() if stem in runs}
-    assert planned.keys() <= runs.keys()
-    assert name == "real" or planned.keys() == runs.keys()
+    assert planned.keys() == runs.keys()
     for stem, spec in planned.items():
         record = json.loads(runs[stem].read_text())
         config, asked = record["config"], TrainConfig(**spec.changes, seed=spec.seed)
