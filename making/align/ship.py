@@ -3,9 +3,9 @@
     python -m making.align ship
 
 It is not the benchmark's. That one starts from the aligned tower and trains all of it at the rates
-that are best on ScrapSim; on photographs it then finds less than one that starts from ImageNet's
-weights and changes them little (`making.studies adaptation`). So the tower learns forty times more
-slowly here than what reads it. The threshold is chosen on val; test is looked at once, for the
+that are best on ScrapSim. This one starts from ImageNet's weights, which know photographs, and its
+tower learns forty times more slowly than what reads it, so that it still knows them when it is
+adapted. The threshold is chosen on val; test is looked at once, for the
 card.
 """
 

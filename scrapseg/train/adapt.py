@@ -6,9 +6,9 @@ show can be laid on them: pieces cut out of rendered scenes. Half of the trainin
 photographs, half are rendered scenes, so that what was learned there is kept.
 
 Three things keep the model from learning what it should not:
-- *A cut edge is not the mark of an impurity.* As often as a rendered piece, a piece of another
-  photograph is laid down, cut along the outline of a rendered one; and each piece is blended in
-  another way (Dwibedi et al., arXiv:1708.01642).
+- *A cut edge is not the mark of an impurity.* A share of the pieces is out of other photographs,
+  cut along the outlines of rendered ones; and each piece is blended in a way of its own (Dwibedi
+  et al., arXiv:1708.01642).
 - *What may be an impurity is not called steel.* Where the model is sure of one beforehand,
   the photograph has no label.
 - *Rendered is not the mark, either.* The whole crop, pieces and all, is blurred, made noisy and
@@ -50,8 +50,8 @@ from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
-#: Longer side in pixels at which adaptation works best on photographs of yards: with more, motors
-#: and boards are larger than anything rendered.
+#: Longer side in pixels at which photographs without labels are looked at: with more, the motors
+#: and boards of a yard are larger than anything rendered.
 SIDE = 448
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
@@ -250,8 +250,8 @@ def adapt(
 def library() -> tuple[list[Cutout], list[Cutout]]:
     """The rendered pieces that come along: some to train with, and every fifth, held out.
 
-    Trained with, they find motors and rubber a little better on photographs and cost more on
-    ScrapSim than they bring (`making.studies adaptation`): so `adapt` only chooses with them.
+    `adapt` only chooses the threshold with them: whether training with them helps is an arm of
+    `making.studies adaptation`.
     """
     pieces = [Cutout(*piece) for piece in load_pieces()]
     return [p for k, p in enumerate(pieces) if k % 5], pieces[::5]
@@ -360,10 +360,8 @@ def quiet_threshold(segmenter: Segmenter, images: Sequence[np.ndarray], lowest: 
     tried = [t for t in np.arange(0.05, HIGHEST_THRESHOLD, 0.05) if t > lowest]
     counts = np.zeros(len(tried) + 1)
     for image in images[:THRESHOLD_PHOTOS]:
-        p = segmenter.probabilities(image)[0].numpy()
-        score, best = 1 - p[0], (1 + p[1:].argmax(0)).astype(np.uint8)
+        said = segmenter.predict(image)
         for k, threshold in enumerate([lowest, *tried]):
-            label = np.where(score >= threshold, best, 0).astype(np.uint8)
-            counts[k] += len(segmenter.objects(label, score)[2])
+            counts[k] += len(replace(segmenter, threshold=threshold).thresholded(said).objects)
     quiet = counts / len(images[:THRESHOLD_PHOTOS]) <= OBJECTS_A_PHOTO
     return float([*(np.array([lowest, *tried])[quiet]), max(lowest, HIGHEST_THRESHOLD)][0])
