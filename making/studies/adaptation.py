@@ -77,7 +77,7 @@ ARMS = {
     "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}),
     "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
     "pieces": Arm("all of these, + pieces rendered alone", library=True),
-    "all": Arm("all of these"),
+    "all": Arm("adapted, all of these"),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),
     "imagenet": Arm("all, from ImageNet", imagenet),
