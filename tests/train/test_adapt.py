@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +13,7 @@ from torchvision import tv_tensors
 
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.models.segmenter import starting_model
+from scrapseg.models.segmenter import Prediction, Segmenter, starting_model
 from scrapseg.train import adapt
 from scrapseg.train.adapt import AdaptConfig, PasteOntoPhotos, adapt_model, photo_labels
 from scrapseg.train.losses import IGNORED
@@ -106,28 +106,29 @@ def test_rounds_label_what_the_model_is_sure_of(start, tiny_scrapsim, monkeypatc
     assert asked == [(0.5, 0.8)]
 
 
-def test_the_threshold_rises_until_photographs_of_steel_are_quiet(start):
-    class Squares:
-        """One square of score .32 in each photograph, one of .62 in every second, one of .99."""
+@dataclass(frozen=True)
+class Squares:
+    """A square of score .32 in each photograph, one of .62 in every second; two of .99, if sure."""
 
-        objects = start.objects
+    sure: bool
+    threshold: float = 0.5
+    classes = CLASSES
+    thresholded, objects = Segmenter.thresholded, Segmenter.objects
 
-        def __init__(self, number: int) -> None:
-            self.number = number
+    def predict(self, image: float) -> Prediction:
+        score = np.zeros((60, 60), np.float32)
+        score[:10, :10], score[20:30, :10] = 0.32, 0.62 * image
+        score[:10, 40:50] = score[20:30, 40:50] = 0.99 * self.sure
+        ones = np.ones((60, 60), np.uint8)
+        return Prediction(score, ones, score, ones, ones, [], 0.0, 0.0, score[0])
 
-        def probabilities(self, image):
-            score = torch.zeros(60, 60)
-            score[:10, :10], score[20:30, :10] = 0.32, 0.62 * image
-            score[:10, 40:50] = 0.99 * (self.number > 2)
-            score[20:30, 40:50] = 0.99 * (self.number > 2)
-            rest = torch.zeros(7, 60, 60)
-            return torch.stack([1 - score, score, *rest]), None
 
-    photos = [0, 1, 0, 1]
-    assert adapt.quiet_threshold(Squares(2), photos, 0.1) == pytest.approx(0.35)
-    assert adapt.quiet_threshold(Squares(2), photos, 0.7) == 0.7
-    assert adapt.quiet_threshold(Squares(3), photos, 0.1) == adapt.HIGHEST_THRESHOLD
-    assert adapt.quiet_threshold(Squares(3), photos, 0.95) == 0.95
+def test_the_threshold_rises_until_photographs_of_steel_are_quiet():
+    photos = [0.0, 1.0, 0.0, 1.0]
+    assert adapt.quiet_threshold(Squares(False), photos, 0.1) == pytest.approx(0.35)
+    assert adapt.quiet_threshold(Squares(False), photos, 0.7) == 0.7
+    assert adapt.quiet_threshold(Squares(True), photos, 0.1) == adapt.HIGHEST_THRESHOLD
+    assert adapt.quiet_threshold(Squares(True), photos, 0.95) == 0.95
 
 
 def test_no_photographs_are_an_error(start, tiny_scrapsim):
