@@ -21,6 +21,11 @@ from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 from scrapseg.report import tables
 
 NOT_YET = "Not measured yet."
+OBJECTS = "yard/false_objects"
+#: Measures of adaptation that are shown, and their heads.
+ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
+           OBJECTS: "objects marked on steel", "yard/flagged": "other photographs flagged",
+           "scrapsim/ap": "ScrapSim, AP"}  # fmt: skip
 
 
 class ReadmeError(ResultsError):
@@ -147,6 +152,21 @@ def photographs(results_dir: Path) -> str:
     return f"{markdown([heads, *body], texts=2)}\n\n{note}; 0 labels: before any."
 
 
+def adaptation(results_dir: Path) -> str:
+    """What adapting to photographs without labels brings: means over seeds, on test."""
+    table = saved(results_dir.parent / "real", "adaptation")
+    if table.empty:
+        return NOT_YET
+    table = table[table["split"] == "test"]
+    mean = table.pivot_table("value", "label", "metric").loc[table["label"].unique(), list(ADAPTED)]
+    seeds = table.groupby("label")["seed"].nunique()
+    rows = [["model", "seeds", *ADAPTED.values()]]
+    for label, values in mean.iterrows():
+        cells = [f"{v:.2f}" if name == OBJECTS else percent(v) for name, v in values.items()]
+        rows.append([label, str(seeds[label]), *cells])
+    return f"{markdown(rows)}\n\nIn per cent but for the objects; means over seeds."
+
+
 def times(results_dir: Path) -> str:
     """Measured times and sizes, of ``times.json``.
 
@@ -179,7 +199,10 @@ def _clock(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-BLOCKS = {block.__name__: block for block in (findings, definitions, results, photographs, times)}
+BLOCKS = {
+    block.__name__: block
+    for block in (findings, definitions, results, adaptation, photographs, times)
+}
 
 
 def fresh(text: str, results_dir: Path) -> str:

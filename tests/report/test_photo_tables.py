@@ -5,12 +5,16 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from fake_results import FIGURES, image_stats, record, write_results
 
 from scrapseg.experiments import records, stats
 from scrapseg.report import paper, readme, scene_tables, tables, verify
 
+PARTS = [f"composite/ap/{c}" for c in ("motor", "cable", "rubber", "wood")] + [
+    "yard/auroc/meatballs"
+]
 SOURCE = Path(__file__).resolve().parents[2] / "paper/paper.typ"
 
 
@@ -34,6 +38,10 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
             stats.write(folder, one.name(), {"": image_stats(like)})
     records.collect(folder)
     scene_tables.build_all(folder)
+    arms = pd.DataFrame({"arm": ["renders", "all"], "label": ["renders only", "adapted"]})
+    measures = pd.DataFrame({"metric": [*readme.ADAPTED, *PARTS], "value": 0.25})
+    arms = arms.merge(measures, how="cross").assign(seed=0, split="test")
+    records.save_table(arms, folder, "adaptation")
     return root
 
 
@@ -81,3 +89,9 @@ def test_the_readme_says_who_is_best_on_them(committed):
         for label in ("ours, from ScrapSim", "ours, adapted", "SegFormer decoder")
     ]
     assert lines[1].endswith(" – |") and "no labels" not in block
+
+
+def test_adaptation_is_shown_as_measured(committed):
+    text = readme.adaptation(committed / "results/laptop")
+    assert "| adapted | 1 | 25.0 | 25.0 | 0.25 | 25.0 | 25.0 |" in text
+    assert readme.adaptation(committed) == readme.NOT_YET
