@@ -41,8 +41,7 @@ def splits(tiny_scrapsim):
     return Splits.load(tiny_scrapsim)
 
 
-# Not yet "real": its grid is planned anew and has not been run.
-@pytest.mark.parametrize("name", ["laptop", "full"])
+@pytest.mark.parametrize("name", ["laptop", "full", "real"])
 def test_a_profile_plans_exactly_the_committed_runs(name):
     runs = {p.stem: p for p in (REPOSITORY / "results" / name / "runs").glob("*.json")}
     planned = plan_profile(name)
