@@ -172,7 +172,7 @@ def times(results_dir: Path) -> str:
     """Measured times and sizes, of ``times.json``.
 
     It holds reproduce_first_s, reproduce_second_s, test_s (seconds), machine (text), and, where
-    measured, environment_gb and clone_mb.
+    measured, apply_s, environment_gb and clone_mb.
 
     Raises:
         ReadmeError: the file is there but cannot be read.
@@ -188,6 +188,8 @@ def times(results_dir: Path) -> str:
             ["`make reproduce`, nothing changed", _clock(told["reproduce_second_s"])],
             ["`make test`, after set-up", _clock(told["test_s"])],
         ]
+        if "apply_s" in told:
+            rows.append(["`make apply`, 50 images, 8 with labels", _clock(told["apply_s"])])
     except (ValueError, KeyError, TypeError) as error:
         raise ReadmeError(f"{path}: not a readable table of times ({error!r})") from error
     sizes = {"clone_mb": "the clone is a download of {:.0f} MB"}

@@ -48,7 +48,8 @@ def test_steps_are_the_same_at_every_number_of_labels():
         assert {spec.changes["steps"] for spec in of} == {steps}
         assert {spec.shots for spec in of} == {0, 1, "all", {"cables": 16}.get(name, "all")}
     real = profile("real")
-    assert set(real["photo_steps"]) == set(real["rival_shots"]) == set(real["photo_sets"])
+    assert set(real["photo_steps"]) >= set(real["photo_sets"])
+    assert all(isinstance(steps, int) for steps in real["photo_steps"].values())
 
 
 def test_an_adapted_start_is_a_run_before_and_its_shots_wait_for_it(tmp_path):
