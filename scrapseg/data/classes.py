@@ -25,8 +25,8 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +39,7 @@ Kind = Literal["steel", "hazard", "tramp", "non-metal"]
 
 #: A label image holds one byte a pixel, and nobody tells more colours apart.
 MOST_CLASSES = 64
+BLACK = (0, 0, 0)
 #: Label of pixels that no loss and no figure looks at.
 IGNORED = 255
 #: What tools call the pixels that no loss should look at, and those of the normal class.
@@ -124,6 +125,7 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             f"impurity, {MOST_CLASSES} in all at most; {_EXAMPLE}"
         )
     classes: list[ScrapClass] = []
+    colours: list[tuple[int, int, int] | None] = []
     for index, (name, entry) in enumerate(content.items()):
         name, entry = str(name).strip(), entry or {}
         where = f"{path}, class {name!r}"
@@ -136,16 +138,27 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
         slug = re.sub(r"\W+", "_", name.casefold()).strip("_")
         if not slug or slug in {c.slug for c in classes}:
             raise DataError(f"{where}: the name is empty or used twice")
-        colour = _colour(entry.get("colour", entry.get("color")), index, where)
+        given = entry.get("colour", entry.get("color"))
+        colours.append(given if given is None else _colour(given, where))
+        if given is not None and (first := colours.index(colours[-1])) < index:
+            other = classes[first].slug
+            raise DataError(
+                f"{where}: its colour is that of {other!r}; masks and pictures need two"
+            )
         shown, kind, why = str(entry.get("name", name)), entry.get("kind"), entry.get("why", "")
-        classes.append(ScrapClass(index, slug, shown, tuple(map(str, words)), colour, kind, why))
-    return classes
+        classes.append(ScrapClass(index, slug, shown, tuple(map(str, words)), BLACK, kind, why))
+    given = zip(classes, colours, strict=True)
+    return [replace(c, colour=own or _default(c.index, colours)) for c, own in given]
 
 
-def _colour(value: Any, index: int, where: str) -> tuple[int, int, int]:
-    if value is None:
-        further = f"hsl({index * 137 % 360}, 60%, 50%)"  # no two alike
-        return CLASSES[index].colour if index < len(CLASSES) else ImageColor.getrgb(further)[:3]
+def _default(index: int, taken: Collection[Any]) -> tuple[int, int, int]:
+    """ScrapSim's colour of this number, or another where there is none or it is taken."""
+    own = [c.colour for c in CLASSES[index : index + 1]]
+    hues = (f"hsl({k * 137 % 360}, 60%, 50%)" for k in range(index, index + MOST_CLASSES))
+    return next(c for c in (*own, *(ImageColor.getrgb(h)[:3] for h in hues)) if c not in taken)
+
+
+def _colour(value: Any, where: str) -> tuple[int, int, int]:
     try:
         red, green, blue = map(int, value) if isinstance(value, list) else ImageColor.getrgb(value)
         if not all(0 <= v <= 255 for v in (red, green, blue)):

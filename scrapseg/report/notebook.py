@@ -186,11 +186,15 @@ def publish(source: Path, executed: Path) -> Path:
     """Write ``X.ipynb`` beside ``X.py``: its cells, with the outputs of an executed copy.
 
     Raises:
-        NotebookError: the copy was made from other cells, or ``X.ipynb`` was changed after its
-            ``X.py`` and would be lost.
+        NotebookError: there is no such copy, it was made from other cells, or ``X.ipynb`` was
+            changed after its ``X.py`` and would be lost.
     """
     import nbformat
 
+    if not executed.is_file():
+        raise NotebookError(
+            f"{executed}: not there; run it first: python -m scrapseg notebook {source.stem}"
+        )
     notebook, done = read(source), nbformat.read(executed, as_version=4)
     done.cells = [cell for cell in done.cells if INJECTED not in cell.metadata.get("tags", [])]
     target = source.with_suffix(".ipynb")

@@ -140,3 +140,15 @@ def test_a_class_twice_does_not_shift_the_others(tmp_path, text):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(DataError, match="used twice"):
         classes.read_classes(tmp_path / "c.yaml")
+
+
+def test_one_colour_for_two_classes_is_refused(tmp_path):
+    path = tmp_path / "classes.yaml"
+    path.write_text('steel:\ncopper: {colour: "#e69f00"}\nbattery: {color: [230, 159, 0]}\n')
+    with pytest.raises(DataError, match="class 'battery': its colour is that of 'copper'"):
+        classes.read_classes(path)
+    theirs = "#{:02x}{:02x}{:02x}".format(*CLASSES[2].colour)  # of the third class, by default
+    path.write_text(f'steel:\ncopper: {{colour: "{theirs}"}}\nbattery:\n')
+    read = classes.read_classes(path)
+    assert len({c.colour for c in read}) == 3
+    assert classes.classes_from(classes.as_yaml(read), path) == read

@@ -100,6 +100,8 @@ def test_a_run_leaves_a_clean_copy_that_is_published_without_the_injected_cell(t
     write_source(tmp_path / "notebooks", "01_a", "print('other')")
     with pytest.raises(nb.NotebookError, match="made from other cells"):
         nb.publish(source, executed)
+    with pytest.raises(nb.NotebookError, match="run it first: python -m scrapseg notebook 01_a"):
+        nb.publish(source, executed.with_name("none.ipynb"))
 
 
 def test_a_failure_names_notebook_and_cell(tmp_path):
