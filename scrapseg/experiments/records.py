@@ -243,16 +243,21 @@ def git(root: Path, *arguments: str) -> str | None:
     return done.stdout.decode("utf-8")
 
 
+#: What `source_state` was of a tree that is sent to a machine without its history.
+SENT = REPOSITORY / ".gpu" / "source.json"
+
+
 def source_state(root: Path = REPOSITORY) -> dict[str, Any]:
     """The commit of a checkout, and whether its files are those of it, results and the like aside.
 
     Returns:
-        commit and clean; ``unknown`` and False outside git.
+        commit and clean; ``unknown`` and False outside git, unless the tree was `SENT`.
     """
     top, commit = git(root, "rev-parse", "--show-toplevel"), git(root, "rev-parse", "HEAD")
     # An installed copy may lie inside some other repository: that one's commit says nothing.
     if not top or not commit or Path(top.strip()).resolve() != root.resolve():
-        return {"commit": "unknown", "clean": False}
+        sent = root == REPOSITORY and SENT.is_file()
+        return json.loads(SENT.read_text()) if sent else {"commit": "unknown", "clean": False}
     # What `make reproduce` writes while runs are still to come is no source of theirs.
     made = ("results", "notebooks/*.ipynb", "README.md", "paper/paper.pdf")
     changed = git(root, "status", "--porcelain", "--", ".", *(f":(exclude){p}" for p in made))

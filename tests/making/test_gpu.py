@@ -1,0 +1,113 @@
+"""What wants a GPU, rehearsed on a CPU with only what such a machine has or is brought."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from making import gpu, gpu_vit
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import records
+from scrapseg.experiments.methods import rates
+from scrapseg.experiments.studies import RunSpec
+from scrapseg.files import REPOSITORY
+
+#: What is there already, with what it needs.
+THERE = ("torch", "torchvision", "timm", "lightning", "scikit-learn", "scikit-image", "pandas",
+         "matplotlib", "opencv-python-headless", "safetensors", "typer", "setuptools",
+         "transformers", "jaraco.functools", "jaraco.text")  # fmt: skip
+REHEARSE = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+sys.modules.update(dict.fromkeys({refused!r}))  # as good as not installed
+from making import gpu
+gpu.REHEARSAL = replace(gpu.REHEARSAL, shots=("all",))
+assert gpu.everything(Path({out!r}), 5, True)
+"""
+
+
+def needed(names: tuple[str, ...]) -> set[str]:
+    """Distributions and all that they require, in the packaging world's spelling."""
+    found, left = set(), list(names)
+    while left:
+        name = re.sub(r"[-_.]+", "-", left.pop()).lower()
+        if name not in found:
+            found.add(name)
+            try:
+                lines = requires(name) or []
+            except PackageNotFoundError:
+                continue
+            left += [re.split(r"[^\w.-]", r)[0] for r in lines if "extra ==" not in r]
+    return found
+
+
+def test_all_of_it_runs_with_what_is_there_or_brought_and_is_made_once(tmp_path):
+    allowed = needed(THERE) | needed(gpu.WHEELS)
+    refused = {
+        module
+        for module, names in packages_distributions().items()
+        if not {re.sub(r"[-_.]+", "-", n).lower() for n in names} & allowed
+        and module not in ("scrapseg", "making")
+    }
+    assert {"snakemake", "anomalib", "papermill"} <= refused
+    code = REHEARSE.format(refused=refused, out=str(tmp_path / "out"))
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=REPOSITORY, timeout=500)
+    left = json.loads((tmp_path / "out/left.json").read_text())
+    assert left == dict.fromkeys(gpu.STEPS, 0)
+    kept = [p for p in (tmp_path / "out").iterdir() if p.is_file()]
+    assert len(kept) <= 8 and all(p.stat().st_size < 16 * 2**20 for p in kept)
+
+    gpu.take(tmp_path / "out", tmp_path / "results")
+    runs = records.read_metrics(tmp_path / "results")["run"].unique()
+    assert any("2-steps" in name for name in runs) and len(runs) == 2
+    table = pd.read_csv(tmp_path / "results/tables/vit.csv")
+    assert (table["images_s"] > 0).all() and table["share_of_matmul"].between(0, 1.5).all()
+    assert gpu_vit.throughput(tmp_path / "out/vit.csv", time.time() + 60, True) == 0
+
+
+def test_what_time_cuts_off_is_said_and_goes_on(tmp_path, tiny_scrapsim):
+    changes = {"steps": 1, "batch_size": 1, "crop": 64} | rates("scrapseg", None, None, "scrapsim")
+    spec = RunSpec(changes=changes)
+    assert gpu.make_runs([spec], tmp_path, tiny_scrapsim, 0, 1) == 1
+    assert not list(tmp_path.glob("runs/*"))
+    assert gpu.make_runs([spec], tmp_path, tiny_scrapsim, 5, 1) == 0
+    assert gpu.make_runs([spec], tmp_path, tiny_scrapsim, 0, 1) == 0  # it is done
+    gpu.pack_runs([spec], tmp_path, tmp_path / "a.zip")
+    assert [p.stem for p in tmp_path.glob("runs/*")] == [spec.name]
+
+
+def test_more_scenes_are_more_of_train_alone(tiny_scrapsim):
+    train = ScrapSim(tiny_scrapsim, "train")
+    more = gpu.MoreScenes(train, tiny_scrapsim)
+    whole = sum(len(ScrapSim(tiny_scrapsim, s)) for s in ("train", "val", "test"))
+    assert len(more) == len(train) + whole and len(set(more.ids)) == len(more)
+    extra = more.sample(f"more-{train.ids[0]}")
+    assert (extra.image == train[0].image).all() and (extra.label == train[0].label).all()
+    scenes = [{more.meta[i]["scene"] for i in more.ids if i.startswith("more-") is new}
+              for new in (False, True)]  # fmt: skip
+    assert not scenes[0] & scenes[1]
+    assert np.unique(more.sample(more.ids[-1]).scene) >= 100_000
+
+
+def test_a_tree_that_is_sent_says_its_commit(tmp_path, monkeypatch):
+    monkeypatch.setattr(records, "REPOSITORY", tmp_path)
+    monkeypatch.setattr(records, "SENT", tmp_path / "source.json")
+    assert records.source_state(tmp_path) == {"commit": "unknown", "clean": False}
+    Path(records.SENT).write_text('{"commit": "abc", "clean": true}')
+    assert records.source_state(tmp_path) == {"commit": "abc", "clean": True}
+
+
+@pytest.mark.parametrize("setting", gpu_vit.settings())
+def test_one_thing_is_changed_at_a_time(setting):
+    plain = gpu_vit.Setting(setting.trains)
+    assert sum(vars(setting)[k] != v for k, v in vars(plain).items()) <= 1
