@@ -182,6 +182,7 @@ if planned.adapt:
     photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
     look = start.side if side or planned.train else adaptation.SIDE
     options = {"minutes": planned.adapt, "seed": seed, "side": min(look, WHOLE_SIDE)}
+    options["bits"] = folder.bits
     adapted = adaptation.adapt(before, photos, scenes, **options)
     starts["adapted"] = replace(adapted, side=look)
 starts["own" if model_file else "scrapsim"] = before

@@ -76,6 +76,8 @@ ARMS = {
     "distractors": Arm("+ distractors", changes=PLAIN | {"distractors": 0.25}),
     "ignored": Arm("+ sure regions ignored", changes=PLAIN | {"surer": 0.9}),
     "camera": Arm("+ blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
+    "scale": Arm("all of these, pieces at half of the largest size", changes={"sides": (24, 100)}),
+    "colour": Arm("all of these, colours changed twice as much", changes={"colour": 0.6}),
     "pieces": Arm("all of these, + pieces rendered alone", library=True),
     "all": Arm("adapted, all of these"),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),

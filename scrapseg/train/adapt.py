@@ -80,6 +80,7 @@ class AdaptConfig(TrainConfig):
             its most likely impurity, one above a half has no label.
         sides: bounds of a piece's longer side in pixels of the crop.
         camera: probability of each of blur, noise and compression on a photograph's crop.
+        colour: how far brightness, contrast and saturation of a photograph's crop may change.
     """
 
     steps: int = 300
@@ -94,6 +95,7 @@ class AdaptConfig(TrainConfig):
     labelled: float = 0.95
     sides: tuple[float, float] = (24, 200)
     camera: float = 0.3
+    colour: float = 0.3
 
 
 class PasteOntoPhotos(PasteCutouts):
@@ -180,14 +182,14 @@ def photo_transform(
     config: AdaptConfig,
 ) -> v2.Compose:
     """What a photograph goes through: a crop, pieces, turns, colour, what cameras do."""
-    some = config.camera
+    some, jitter = config.camera, 3 * (config.colour,)
     return v2.Compose(
         [
             ImpurityCrop(config.crop, scale=(0.5, 1.6), p=0.0),
             PasteOntoPhotos(pieces, photos, config),
             v2.RandomHorizontalFlip(),
             RandomQuarterTurn(),
-            v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3),
+            v2.ColorJitter(*jitter),
             v2.RandomApply([v2.ColorJitter(hue=0.02)], p=0.25),
             v2.RandomApply([v2.GaussianBlur(7, sigma=(0.3, 2.0))], p=some),
             v2.RandomApply([v2.JPEG((40, 95))], p=some),
@@ -199,10 +201,16 @@ def photo_transform(
     )
 
 
-def read_photos(paths: Sequence[Path], side: int, seed: int = 0) -> list[np.ndarray]:
-    """At most `MOST_PHOTOS` photographs, uint8 (H, W, 3), the longer side at most `side`."""
+def read_photos(
+    paths: Sequence[Path], side: int, seed: int = 0, bits: int | None = None
+) -> list[np.ndarray]:
+    """At most `MOST_PHOTOS` photographs, uint8 (H, W, 3), the longer side at most `side`.
+
+    Args:
+        bits: of the camera, see `folder.read_photo`.
+    """
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(seed))
-    return [shrunk(read_photo(paths[int(i)]), side) for i in order[:MOST_PHOTOS]]
+    return [shrunk(read_photo(paths[int(i)], bits), side) for i in order[:MOST_PHOTOS]]
 
 
 def adapt(
@@ -213,6 +221,7 @@ def adapt(
     minutes: float = 3.0,
     seed: int = 0,
     side: int | None = None,
+    bits: int | None = None,
 ) -> Segmenter:
     """A segmenter adapted to photographs of mostly steel; `start` itself stays as it is.
 
@@ -221,6 +230,7 @@ def adapt(
             the end. photos: image files. scrapsim: its train split, scenes and pieces.
         minutes: of wall time on this machine, in all: a few steps are timed first.
         side: longer side in pixels to look at the photographs with; `start`'s by default.
+        bits: of the camera, see `folder.read_photo`.
 
     Returns:
         The adapted segmenter, with a threshold chosen on the photographs with rendered pieces
@@ -233,7 +243,7 @@ def adapt(
         raise ValueError("no photographs to adapt to")
     clock = time.perf_counter()
     start = replace(start, side=side or start.side)
-    images = read_photos(photos, start.side, seed)
+    images = read_photos(photos, start.side, seed, bits)
     base = start.with_classes(CLASSES)
     config = AdaptConfig(seed=seed)
     labels = photo_labels(base, images, config.surer)

@@ -134,3 +134,26 @@ def test_the_threshold_rises_until_photographs_of_steel_are_quiet():
 def test_no_photographs_are_an_error(start, tiny_scrapsim):
     with pytest.raises(ValueError, match="no photographs"):
         adapt.adapt(start, [], ScrapSim(tiny_scrapsim, "train"))
+
+
+def test_photographs_of_a_deep_camera_are_read_by_its_range(tmp_path):
+    Image.fromarray(np.full((40, 48), 900, np.uint16)).save(tmp_path / "a.png")  # of 12 bits
+    (image,) = adapt.read_photos([tmp_path / "a.png"], 48, bits=12)
+    assert (image == 900 // 16).all()
+
+
+def test_colours_change_as_far_as_asked():
+    photo = torch.full((3, 64, 64), 100, dtype=torch.uint8)
+    plain = replace(adapt.AdaptConfig(), crop=64, paste=0, camera=0.0)
+    seen = {}
+    for colour in (0.0, 0.6):
+        torch.manual_seed(0)
+        made = adapt.photo_transform(
+            (0, 0, 0), (1, 1, 1), [], [photo], replace(plain, colour=colour)
+        )
+        label = torch.zeros(64, 64, dtype=torch.uint8)
+        seen[colour] = [
+            float(made(tv_tensors.Image(photo), tv_tensors.Mask(label))[0].mean())
+            for _ in range(20)
+        ]
+    assert np.allclose(seen[0.0], 100 / 255, atol=0.01) and np.ptp(seen[0.6]) > 0.2
