@@ -128,7 +128,7 @@ def train_on(
         return score(replace(start, model=candidate))
 
     history = fit(model, data, weights, val, config, label=label)
-    return replace(start, model=model.eval()), history
+    return replace(start, model=model.eval(), promises={}), history
 
 
 def held_back(start: Segmenter) -> Segmenter:

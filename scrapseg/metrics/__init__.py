@@ -33,6 +33,7 @@ from scrapseg.metrics.objects import (
     SIZES,
     Objects,
     evaluate,
+    false_alarms,
     object_recall,
     object_score,
     objects,
