@@ -70,7 +70,8 @@ def look(seen: Iterable[tuple[Sample, NDArray]]) -> Seen:
 
 def halvings(seen: Seen, splits: int = SPLITS, seed: int = 0) -> pd.DataFrame:
     """A row for each promise, pair of kinds, alpha and halving: scenes (to calibrate on),
-    threshold, missed (of the other half's mean scene), false_alarms an image, flagged (share of the pixels);
+    threshold, missed (of the other half's mean scene), false_alarms an image, flagged (share of the
+    pixels);
     where there are too few scenes, all but their number are nan."""
     rows, rng = [], np.random.default_rng(seed)
     of_kind = {k: (seen.settings == k) | (k == "all") for pair in PAIRS for k in pair}
