@@ -33,7 +33,6 @@ from scrapseg.metrics.objects import (
     SIZES,
     Objects,
     evaluate,
-    false_alarms,
     object_recall,
     object_score,
     objects,

@@ -61,16 +61,6 @@ def object_score(pixels: NDArray) -> np.floating:
     return np.partition(pixels, middle)[middle]
 
 
-def false_alarms(flagged: NDArray, normal: NDArray) -> int:
-    """False alarms (see `objects`) of flagged pixels, both bool, N x H x W, in all images."""
-    regions, count = ndimage.label(flagged, EIGHT_CONNECTED)
-    region, outside = regions[flagged], normal[flagged]
-    area = np.bincount(region, minlength=count + 1)
-    wrong = np.bincount(region[outside], minlength=count + 1)
-    alarms = ((wrong == area) & (area >= ALARM_AREA)) + wrong // LARGE_AREA
-    return int(alarms[1:].sum())
-
-
 def objects(score_maps: NDArray, masks: NDArray, instances: NDArray) -> Objects:
     """Which objects are found at one false alarm per image.
 
@@ -99,7 +89,13 @@ def objects(score_maps: NDArray, masks: NDArray, instances: NDArray) -> Objects:
     medians = medians.astype(np.float32)
 
     def too_many(threshold: np.float32) -> bool:
-        return false_alarms(scores >= threshold, normal) > len(scores)
+        flagged = scores >= threshold
+        regions, count = ndimage.label(flagged, EIGHT_CONNECTED)
+        region, outside = regions[flagged], normal[flagged]
+        area = np.bincount(region, minlength=count + 1)
+        wrong = np.bincount(region[outside], minlength=count + 1)
+        alarms = ((wrong == area) & (area >= ALARM_AREA)) + wrong // LARGE_AREA
+        return alarms[1:].sum() > len(scores)
 
     tries = np.unique(medians)[::-1]
     stride = max(1, int(np.sqrt(len(tries))))

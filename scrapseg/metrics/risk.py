@@ -18,6 +18,7 @@ return the end of the grid, where we must refuse.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -33,25 +34,26 @@ from scrapseg.metrics.objects import object_score
 THRESHOLDS = np.concatenate([[0.0], expit(np.arange(-12, 12.1, 0.2))])
 #: Shares for which `promise` tabulates thresholds.
 ALPHAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+#: Those of which a report tells.
+SAID = (0.05, 0.1, 0.2)
 
 
 def scene_losses(
-    scene: ArrayLike, score: ArrayLike, weight: ArrayLike = 1.0, thresholds: NDArray = THRESHOLDS
+    scene: ArrayLike, score: ArrayLike, weight: ArrayLike = 1.0
 ) -> tuple[NDArray, NDArray[np.float64]]:
-    """Share of each scene's pieces (objects, pixels) that each threshold misses.
+    """Share of each scene's pieces (objects, pixels) that each of `THRESHOLDS` misses.
 
     Args:
         scene: of each piece, (P,). score: the highest threshold at which it is found, (P,).
         weight: of each piece, (P,) or one for all, above 0.
-        thresholds: ascending, (T,).
 
     Returns:
         The scenes that hold a piece, ascending (S,), and their losses in [0, 1], (S, T), which
         do not fall along the thresholds.
     """
     scenes, row = np.unique(np.asarray(scene), return_inverse=True)
-    reached = np.searchsorted(thresholds, np.asarray(score), side="right")
-    table = np.zeros((len(scenes), len(thresholds) + 1))
+    reached = np.searchsorted(THRESHOLDS, np.asarray(score), side="right")
+    table = np.zeros((len(scenes), len(THRESHOLDS) + 1))
     np.add.at(table, (row, reached), weight)
     # A piece that reaches k thresholds is missed at all that follow; the last sum is the whole.
     missed = table.cumsum(1)
@@ -63,10 +65,8 @@ def risk_bound(losses: NDArray) -> NDArray[np.float64]:
     return (losses.sum(0) + 1) / (len(losses) + 1)
 
 
-def controlled_threshold(
-    losses: NDArray, alpha: float, thresholds: NDArray = THRESHOLDS
-) -> float | None:
-    """The highest threshold whose expected loss is at most `alpha`; None with too few scenes.
+def controlled_threshold(losses: NDArray, alpha: float) -> float | None:
+    """The highest of `THRESHOLDS` whose expected loss is at most `alpha`; None with too few scenes.
 
     Args:
         losses: (S, T), as from `scene_losses`.
@@ -75,7 +75,7 @@ def controlled_threshold(
         ValueError: alpha is not between 0 and 1.
     """
     kept = risk_bound(losses) <= alpha if scenes_needed(alpha) <= len(losses) else [False]
-    return float(thresholds[np.flatnonzero(kept)[-1]]) if np.any(kept) else None
+    return float(THRESHOLDS[np.flatnonzero(kept)[-1]]) if np.any(kept) else None
 
 
 def scenes_needed(alpha: float) -> int:
@@ -113,25 +113,38 @@ PIECES = {"objects": object_pieces, "copper": copper_pieces}
 """What can be promised: how an image's pieces are scored and weighed."""
 
 
-def all_losses(
-    seen: Iterable[tuple[Sample, NDArray]], thresholds: NDArray = THRESHOLDS
-) -> dict[str, tuple[NDArray, NDArray]]:
+def all_losses(scored: Iterable[tuple[Sample, NDArray]]) -> dict[str, tuple[NDArray, NDArray]]:
     """`scene_losses` of each of `PIECES`, from labelled images and their score maps (H, W)."""
     parts = {of: [] for of in PIECES}
-    for sample, score in seen:
+    for sample, score in scored:
         for of, pieces in PIECES.items():
             reached, weight = pieces(sample, score)
             parts[of].append((np.full(len(reached), sample.scene), reached, weight))
     return {
-        of: scene_losses(*map(np.concatenate, zip(*some, strict=True)), thresholds)
+        of: scene_losses(*map(np.concatenate, zip(*some, strict=True)))
         for of, some in parts.items()
     }
 
 
-def promise(losses: NDArray, alphas: Iterable[float] = ALPHAS) -> dict[str, object]:
-    """What a model carries of a calibration: scenes, and the threshold of each alpha it can keep.
+def promise(losses: NDArray, on: str) -> dict[str, Any]:
+    """What a model carries of a calibration: on what it was made, on how many scenes, and the
+    threshold of each of `ALPHAS` that it can keep.
 
     An alpha that only a threshold of 0 keeps, which flags every pixel, is left out.
     """
-    found = {float(a): controlled_threshold(losses, a) for a in alphas}
-    return {"scenes": len(losses), "thresholds": {a: t for a, t in found.items() if t}}
+    kept = {a: controlled_threshold(losses, a) for a in ALPHAS}
+    return {"on": on, "scenes": len(losses), "thresholds": {a: t for a, t in kept.items() if t}}
+
+
+def in_words(made: dict[str, Any] | None) -> str:
+    """What a `promise` about objects, whose scenes are single images, says to who labelled them;
+    without one, what it takes."""
+    made = made or {"scenes": 0, "thresholds": {}}
+    kept, n = made["thresholds"], made["scenes"]
+    given = [f"{100 * a:g} % from a score of {kept[a]:.2g} on" for a in SAID if a in kept]
+    vain = [f"{100 * a:g} %" for a in SAID if scenes_needed(a) <= n and a not in kept]
+    more = [f"{scenes_needed(a)} for {100 * a:g} %" for a in SAID if scenes_needed(a) > n]
+    text = f"Promised, from {n} labelled images with objects: "
+    text += f"on average at most {', '.join(given)} of the objects missed" if given else "nothing"
+    text += f"; short of flagging every pixel not {', '.join(vain)}" if vain else ""
+    return text + (f"; labelled images with objects it takes: {', '.join(more)}." if more else ".")

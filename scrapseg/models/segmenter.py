@@ -156,7 +156,8 @@ class Segmenter:
 
         Args:
             max_miss: in place of the model's threshold, the share `of` objects or copper that may
-                be missed, in expectation over images like those that the promise was made on.
+                be missed, in expectation over images like those that the promise was made on: of
+                the model that comes along ScrapSim's, of one's own the labelled images.
 
         Raises:
             DataError: the file cannot be read. ValueError: the array is no such image.
@@ -187,19 +188,14 @@ class Segmenter:
         Raises:
             SegmenterError: it cannot be given. ValueError: `max_miss` is not between 0 and 1.
         """
-        needed, made = scenes_needed(max_miss), self.promises.get(of)
-        asked = f"at most {100 * max_miss:g} % of {of} missed cannot be promised:"
-        if not made:
-            raise SegmenterError(
-                f"{asked} this model was not calibrated; see scrapseg.metrics.risk"
-            )
-        if made["scenes"] < needed:
-            raise SegmenterError(
-                f"{asked} it takes {needed} labelled scenes, and there were {made['scenes']}"
-            )
+        needed = scenes_needed(max_miss)
+        made = self.promises.get(of, {"scenes": 0, "thresholds": {}})
         kept = [t for alpha, t in made["thresholds"].items() if alpha <= max_miss]
         if not kept:
-            raise SegmenterError(f"{asked} nothing short of flagging every pixel keeps it")
+            why = f"it takes {needed} labelled scenes, and there were {made['scenes']}"
+            if made["scenes"] >= needed:
+                why = "nothing short of flagging every pixel keeps it"
+            raise SegmenterError(f"at most {100 * max_miss:g} % of {of} missed: {why}")
         return replace(self, threshold=max(kept))
 
     def thresholded(self, p: Prediction) -> Prediction:
@@ -258,11 +254,15 @@ class Segmenter:
             for parameter in model.parameters():
                 parameter.data = parameter.data.half()
         model.save(path)
+        self.save_card(path)
+        return path
+
+    def save_card(self, path: Path) -> None:
+        """Write the `.yaml` of `save` alone."""
         card = {"classes": as_yaml(self.classes), "threshold": float(self.threshold)}
         card |= {"side": self.side, "origin": self.origin, "mirrored": self.mirrored}
         card |= {"promises": self.promises} if self.promises else {}
         atomic_write(path.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))
-        return path
 
 
 def load(path: str | Path | None = None) -> Segmenter:

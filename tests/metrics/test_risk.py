@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from scrapseg import metrics
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.metrics import risk
 from scrapseg.models.segmenter import SegmenterError, load, starting_model
@@ -90,18 +89,8 @@ def test_objects_are_found_as_the_benchmark_says_and_copper_weighs(tiny_scrapsim
             assert row[k] == pytest.approx(missed / total)
 
 
-def test_false_alarms_count_regions_and_what_spreads():
-    normal = np.ones((1, 60, 60), bool)
-    normal[0, :10, :10] = False
-    flagged = np.zeros_like(normal)
-    flagged[0, 20:25, 20:25], flagged[0, 30:34, 30:36] = True, True  # 25 pixels, and too few
-    flagged[0, :11, :11] = True  # touches an impurity
-    assert metrics.false_alarms(flagged, normal) == 1
-    assert metrics.false_alarms(np.ones_like(normal), normal) == 3500 // metrics.LARGE_AREA
-
-
 def test_a_model_carries_its_promise_and_refuses_what_it_cannot_keep(tmp_path):
-    made = {"objects": {"scenes": 12, "thresholds": {0.2: 0.125, 0.4: 0.5}}}
+    made = {"objects": {"on": "a test", "scenes": 12, "thresholds": {0.2: 0.125, 0.4: 0.5}}}
     start = replace(starting_model(shipped=False), promises=made)
     start.save(tmp_path / "model.safetensors")
     model, image = load(tmp_path), np.zeros((40, 40, 3), np.uint8)
@@ -112,9 +101,21 @@ def test_a_model_carries_its_promise_and_refuses_what_it_cannot_keep(tmp_path):
     for asked, of, says in (
         (0.05, "objects", "takes 19 labelled scenes, and there were 12"),
         (0.1, "objects", "short of flagging every pixel"),
-        (0.2, "copper", "was not calibrated"),
+        (0.2, "copper", "takes 4 labelled scenes, and there were 0"),
     ):
         with pytest.raises(SegmenterError, match=says):
             model.predict(image, max_miss=asked, of=of)
     # Other classes, another promise: none.
     assert not model.with_classes(model.classes[:2]).promises
+
+
+def test_what_is_said_of_a_promise_is_what_it_holds():
+    losses = population(np.random.default_rng(0), 9)
+    said = risk.in_words(risk.promise(losses, "a test"))
+    assert f"20 % from a score of {risk.controlled_threshold(losses, 0.2):.2g} on" in said
+    assert said.startswith("Promised, from 9 labelled") and said.endswith("it takes: 19 for 5 %.")
+    nothing = risk.in_words(None)
+    assert "nothing" in nothing and "19 for 5 %, 9 for 10 %, 4 for 20 %" in nothing
+    # One scene whose objects no threshold above 0 finds.
+    blind = risk.scene_losses(np.arange(19), np.repeat([0.9, 0.0], [10, 9]))[1]
+    assert "not 5 %, 10 %, 20 %" in risk.in_words(risk.promise(blind, "a test"))
