@@ -18,21 +18,31 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
+from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 from scipy import ndimage
 from tqdm import tqdm
 
 from scrapseg.data.base import Sample
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.records import save_figure
 from scrapseg.metrics import risk
 from scrapseg.metrics.objects import ALARM_AREA, LARGE_AREA
 from scrapseg.metrics.pixels import EIGHT_CONNECTED
 from scrapseg.models.segmenter import load
+from scrapseg.report import style
 
 ALPHAS = (0.05, 0.1, 0.2, 0.3)
 SPLITS = 100
 #: Kinds of scenes to calibrate on, and to use the threshold on.
 PAIRS = (("all", "all"), ("belt", "belt"), ("heap", "heap"), ("belt", "heap"), ("heap", "belt"))
+
+LOOKS = {
+    ("all", "all"): {"label": "same kind of scenes", "color": "#0072B2", "marker": "o"},
+    ("belt", "heap"): {"label": "belts, used on heaps", "color": "#D55E00", "marker": "s"},
+    ("heap", "belt"): {"label": "heaps, used on belts", "color": "#009E73", "marker": "^"},
+}
+"""Pairs that the figure shows."""
 
 
 class Curves(NamedTuple):
@@ -118,14 +128,42 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(table)
 
 
-def make(data_dir: Path, _: Path) -> tuple[pd.DataFrame, dict]:
-    """The study in full: its table, and what stands beside it."""
+@style.styled
+def draw(table: pd.DataFrame) -> style.Figure:
+    """Missed share promised against missed share counted, and below it what that costs."""
+    fig = style.figure(style.COLUMN, 3.6)
+    grid = fig.subplots(2, table["promise"].nunique(), sharex=True, sharey="row", squeeze=False)
+    for (of, some), (above, below) in zip(
+        table.groupby("promise", sort=False), grid.T, strict=True
+    ):
+        above.plot([0, 0.4], [0, 0.4], color="0.5", lw=0.8, ls=":", label="as promised")
+        for k, (pair, look) in enumerate(LOOKS.items()):
+            rows = some[(some["calibrated_on"] == pair[0]) & (some["used_on"] == pair[1])].dropna()
+            look = {"lw": 1.2, "ms": 4} | look
+            x, ends = rows["alpha"] + 0.008 * (k - 1), rows[["missed_5", "missed_95"]].to_numpy().T
+            above.vlines(x, *ends, color=look["color"], lw=0.7)
+            above.plot(x, rows["missed"], **look)
+            below.plot(x, rows["false_alarms"], **look)
+        above.set_title(of)
+        below.set(xlabel="missed at most", xticks=ALPHAS, xticklabels=[f"{a:.0%}" for a in ALPHAS])
+    grid[0, 0].set(ylabel="missed on other scenes", ylim=(0, None))
+    grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1, 0))
+    grid[1, 0].set(ylabel="false alarms per image", ylim=(0, None))
+    for axes in grid.flat:
+        axes.grid(axis="y")
+    style.legend_below(fig, grid[0, 0].get_legend_handles_labels()[0], cols=2)
+    return fig
+
+
+def make(data_dir: Path, results_dir: Path) -> tuple[pd.DataFrame, dict]:
+    """The study in full: its table, and what stands beside it; its figure is saved."""
     (val, test), segmenter = (ScrapSim(data_dir, name) for name in ("val", "test")), load()
     samples = tqdm([*val, *test], desc="predict", unit="image")
     c = curves((s, segmenter.predict(s.image).score) for s in samples)
     of_val = np.isin(c.scenes, [m["scene"] for m in val.meta.values()])
     card = pd.DataFrame(rows_of(c, of_val, PAIRS[:1])).assign(calibrated_on="val", used_on="test")
     table = summary(pd.concat([halvings(c), card]))
+    save_figure(draw(table), results_dir, "promise")
     k = int(np.searchsorted(risk.THRESHOLDS, segmenter.threshold))
     own = {of: float(np.nanmean(losses[:, k])) for of, losses in c.losses.items()}
     own |= {"threshold": float(risk.THRESHOLDS[k]), "false_alarms": float(c.alarms[:, k].mean())}

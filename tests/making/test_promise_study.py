@@ -61,3 +61,5 @@ def test_halvings_keep_the_promise_on_scenes_of_one_kind_alone():
         ("all", "all", 0.3), ["missed_5", "missed", "missed_95"]
     ].is_monotonic_increasing
     assert (rows["scenes"] < 45).all() and (rows.loc[("belt", "belt"), "given"] > 0).all()
+    missed = {line.get_label(): line.get_ydata() for line in promise.draw(table).axes[0].lines}
+    assert missed["belts, used on heaps"].tolist() == rows.loc[("belt", "heap"), "missed"].tolist()
