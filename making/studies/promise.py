@@ -38,7 +38,7 @@ SPLITS = 100
 PAIRS = (("all", "all"), ("belt", "belt"), ("heap", "heap"), ("belt", "heap"), ("heap", "belt"))
 
 LOOKS = {
-    ("all", "all"): {"label": "same kind of scenes", "color": "#0072B2", "marker": "o"},
+    ("all", "all"): {"label": "belts and heaps", "color": "#0072B2", "marker": "o"},
     ("belt", "heap"): {"label": "belts, used on heaps", "color": "#D55E00", "marker": "s"},
     ("heap", "belt"): {"label": "heaps, used on belts", "color": "#009E73", "marker": "^"},
 }
@@ -136,7 +136,7 @@ def draw(table: pd.DataFrame) -> style.Figure:
     for (of, some), (above, below) in zip(
         table.groupby("promise", sort=False), grid.T, strict=True
     ):
-        above.plot([0, 0.4], [0, 0.4], color="0.5", lw=0.8, ls=":", label="as promised")
+        above.plot([0, 0.35], [0, 0.35], color="0.5", lw=0.8, ls=":", label="as promised")
         for k, (pair, look) in enumerate(LOOKS.items()):
             rows = some[(some["calibrated_on"] == pair[0]) & (some["used_on"] == pair[1])].dropna()
             look = {"lw": 1.2, "ms": 4} | look
@@ -145,10 +145,11 @@ def draw(table: pd.DataFrame) -> style.Figure:
             above.plot(x, rows["missed"], **look)
             below.plot(x, rows["false_alarms"], **look)
         above.set_title(of)
-        below.set(xlabel="missed at most", xticks=ALPHAS, xticklabels=[f"{a:.0%}" for a in ALPHAS])
-    grid[0, 0].set(ylabel="missed on other scenes", ylim=(0, None))
-    grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1, 0))
-    grid[1, 0].set(ylabel="false alarms per image", ylim=(0, None))
+        below.set(xlabel="promised, % at most", xticks=ALPHAS, xlim=(0, 0.35))
+        below.xaxis.set_major_formatter(PercentFormatter(1, 0, symbol=""))
+    grid[0, 0].set(ylabel="missed on\nother scenes, %", ylim=(0, None))
+    grid[0, 0].yaxis.set_major_formatter(PercentFormatter(1, 0, symbol=""))
+    grid[1, 0].set(ylabel="false alarms\nper image", ylim=(0, None))
     for axes in grid.flat:
         axes.grid(axis="y")
     style.legend_below(fig, grid[0, 0].get_legend_handles_labels()[0], cols=2)
