@@ -33,7 +33,7 @@ from scrapseg.metrics.objects import object_score
 #: Thresholds that are tried, fixed beforehand and evenly spaced in the log-odds; at 0 all is found.
 THRESHOLDS = np.concatenate([[0.0], expit(np.arange(-12, 12.1, 0.2))])
 #: Shares for which `promise` tabulates thresholds.
-ALPHAS = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
+ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5)
 #: Those of which a report tells.
 SAID = (0.05, 0.1, 0.2)
 
@@ -60,11 +60,6 @@ def scene_losses(
     return scenes, missed[:, :-1] / missed[:, -1:]
 
 
-def risk_bound(losses: NDArray) -> NDArray[np.float64]:
-    """What the expected loss of a new scene is held against, (T,), from losses (S, T)."""
-    return (losses.sum(0) + 1) / (len(losses) + 1)
-
-
 def controlled_threshold(losses: NDArray, alpha: float) -> float | None:
     """The highest of `THRESHOLDS` whose expected loss is at most `alpha`; None with too few scenes.
 
@@ -74,8 +69,10 @@ def controlled_threshold(losses: NDArray, alpha: float) -> float | None:
     Raises:
         ValueError: alpha is not between 0 and 1.
     """
-    kept = risk_bound(losses) <= alpha if scenes_needed(alpha) <= len(losses) else [False]
-    return float(THRESHOLDS[np.flatnonzero(kept)[-1]]) if np.any(kept) else None
+    if len(losses) < scenes_needed(alpha):
+        return None
+    kept = (losses.sum(0) + 1) / (len(losses) + 1) <= alpha
+    return float(THRESHOLDS[kept][-1]) if kept.any() else None
 
 
 def scenes_needed(alpha: float) -> int:

@@ -194,7 +194,7 @@ class Segmenter:
         if not kept:
             why = f"it takes {needed} labelled scenes, and there were {made['scenes']}"
             if made["scenes"] >= needed:
-                why = "nothing short of flagging every pixel keeps it"
+                why = "none of its thresholds keeps it short of flagging every pixel"
             raise SegmenterError(f"at most {100 * max_miss:g} % of {of} missed: {why}")
         return replace(self, threshold=max(kept))
 
