@@ -68,6 +68,7 @@ from scrapseg.data import fetch
 from scrapseg.data.belt_waste import BeltWaste
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.metrics import risk
 from scrapseg.models.segmenter import WHOLE_SIDE, load, starting_model
 from scrapseg.report import figures, style
 from scrapseg.train import adapt as adaptation
@@ -215,7 +216,9 @@ if planned.train:
 # %% [markdown]
 # ## What is missed
 #
-# An object counts as found when half of its pixels are flagged, as everywhere in ScrapSeg.
+# An object counts as found when half of its pixels are flagged, as everywhere in ScrapSeg. What is promised of
+# other images like these (conformal risk control, arXiv:2208.02814) rests on the same predictions of the folds: it
+# assumes that the model that is kept, which has learned from more, scores an object no lower than theirs.
 
 # %%
 text = "Nothing is measured, for want of labels: look at the pictures, and label a few images."
@@ -231,7 +234,8 @@ if tuned:
     )
     if s["small"]:
         text += f" {s['small']} objects of fewer than 25 pixels are not counted."
-Markdown(text)
+promise = risk.in_words(tuned.segmenter.promises.get("objects") if tuned else None)
+Markdown(f"{text} {promise}")
 
 # %% [markdown]
 # ## All images
@@ -312,7 +316,7 @@ took = f"It took {(time.perf_counter() - began) / 60:.1f} minutes."
 report = write_report(
     out, folder.root.name, images, folder.classes, origin=segmenter.origin,
     threshold=segmenter.threshold, credit=credit, changed=changed, to_label=to_label,
-    notes=[*folder.notes, *planned.notes, took], summary=tuned.summary if tuned else None,
+    notes=[*folder.notes, *planned.notes, promise, took], summary=tuned.summary if tuned else None,
     curve=curve._repr_png_() if curve else None,
 )  # fmt: skip
 found = images[images["objects"] > 0]

@@ -11,7 +11,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from making.studies import adaptation, few_labels, label_help, large_scales
+from making.studies import adaptation, few_labels, label_help, large_scales, promise
 from scrapseg.experiments.records import provenance, save_table
 from scrapseg.experiments.run import device_name
 from scrapseg.files import atomic_write
@@ -21,6 +21,7 @@ STUDIES = {
     "few_labels": few_labels.make,
     "label_help": label_help.make,
     "large_scales": large_scales.make,
+    "promise": promise.make,
 }
 
 

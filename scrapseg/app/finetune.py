@@ -25,6 +25,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +38,7 @@ from scrapseg import metrics
 from scrapseg.data.base import DataError, SegDataset
 from scrapseg.data.folder import OwnFolder, OwnImages
 from scrapseg.data.shots import balanced_weights
+from scrapseg.metrics import risk
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig, fit
@@ -66,7 +68,7 @@ class Tuned:
 
     Attributes:
         segmenter: trained on all labelled images, with the start, the stop and the threshold that
-            all folds together choose.
+            all folds together choose, and with what `promised` makes of them.
         history: of the folds' training, with columns fold, start (its name), step, loss, its parts,
             and val: the mean IoU of the classes on the fold left out, at its best threshold.
         objects: one row per labelled object that counts: image, class, pixels, and whether it was
@@ -128,7 +130,7 @@ def train_on(
         return score(replace(start, model=candidate))
 
     history = fit(model, data, weights, val, config, label=label)
-    return replace(start, model=model.eval()), history
+    return replace(start, model=model.eval(), promises={}), history
 
 
 def held_back(start: Segmenter) -> Segmenter:
@@ -348,6 +350,7 @@ def tune(
     results = Folds(images, [maps for *_, maps in trained], threshold_of)
     maps, thresholds = results.measured()
     objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
+    promises = {"objects": promised(images, scores_of(maps))}
     stop, threshold = results.choose(range(folds))
     summary = {"threshold": threshold, "images": len(maps), "folds": folds}
     summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
@@ -362,7 +365,8 @@ def tune(
     kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, "all labelled images")
     summary["step"] = steps
     origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
-    kept = replace(kept, threshold=threshold, mirrored=True, origin=origin + starts[name].origin)
+    kept = replace(kept, threshold=threshold, mirrored=True, promises=promises)
+    kept = replace(kept, origin=origin + starts[name].origin)
     return Tuned(kept, history, objects, summary)
 
 
@@ -377,6 +381,19 @@ def object_scores(images: OwnImages, scores: Scores) -> Iterator[tuple[str, dict
         sample = images.sample(id)
         for o in filter(counts, sample.meta["instances"]):
             yield id, o, metrics.object_score(score[sample.instances == o["id"]])
+
+
+def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
+    """What `risk.promise` makes of the folds' predictions, each image a scene of its own.
+
+    The model that is kept was trained on these images, so it cannot be calibrated on them; the
+    promise is that of the folds' models. It passes to the kept one as far as that, which has
+    learned from more, scores an object no lower. And it is of images that are new as a fold's are
+    to its model: where several show one heap, there are fewer scenes than images, and it is weaker.
+    """
+    pieces = [(id, reached) for id, _, reached in object_scores(images, scores)]
+    _, losses = risk.scene_losses(*zip(*pieces, strict=True))
+    return risk.promise(losses, "labelled images, each by a model that had not learned from it")
 
 
 def judge(

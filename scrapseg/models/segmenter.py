@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +31,7 @@ from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
 from scrapseg.data.folder import read_photo
 from scrapseg.files import atomic_write, shipped
+from scrapseg.metrics.risk import scenes_needed
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
@@ -105,6 +107,8 @@ class Segmenter:
         origin: a sentence on where the model comes from.
         mirrored: probabilities are the mean over an image and its mirror image: twice the time, and
             a little better. Not where it goes tile by tile.
+        promises: by what may be missed (objects, copper), see `scrapseg.metrics.risk.promise`; they
+            are of these weights, and of images like those they were made on.
     """
 
     model: ScrapSeg
@@ -113,6 +117,7 @@ class Segmenter:
     side: int = SIDE
     origin: str = ""
     mirrored: bool = False
+    promises: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
@@ -140,12 +145,26 @@ class Segmenter:
         entropy = -torch.xlogy(p, p).sum(0).flatten() / np.log(len(p))
         return 1 - p[0], p[1:].argmax(0).to(torch.uint8) + 1, entropy, embedding
 
-    def predict(self, image: str | Path | Image.Image | np.ndarray) -> Prediction:
+    def predict(
+        self,
+        image: str | Path | Image.Image | np.ndarray,
+        *,
+        max_miss: float | None = None,
+        of: str = "objects",
+    ) -> Prediction:
         """Find the impurities of an image: a path, a PIL image, or uint8 (H, W, 3).
+
+        Args:
+            max_miss: in place of the model's threshold, the share `of` objects or copper that may
+                be missed, in expectation over images like those that the promise was made on: of
+                the model that comes along ScrapSim's, of one's own the labelled images.
 
         Raises:
             DataError: the file cannot be read. ValueError: the array is no such image.
+            SegmenterError: this model cannot promise so much.
         """
+        if max_miss is not None:
+            return self.promising(max_miss, of).predict(image)
         if isinstance(image, str | Path):
             image = read_photo(image)
         elif isinstance(image, Image.Image):
@@ -162,6 +181,22 @@ class Segmenter:
         image_score = float(np.partition(score.ravel(), -top)[-top:].mean())
         whole = (image_score, unsure, embedding.numpy())
         return self.thresholded(Prediction(image, best, score, best, best, [], *whole))
+
+    def promising(self, max_miss: float, of: str = "objects") -> Segmenter:
+        """This model at the threshold that keeps a promise, see `predict`.
+
+        Raises:
+            SegmenterError: it cannot be given. ValueError: `max_miss` is not between 0 and 1.
+        """
+        needed = scenes_needed(max_miss)
+        made = self.promises.get(of, {"scenes": 0, "thresholds": {}})
+        kept = [t for alpha, t in made["thresholds"].items() if alpha <= max_miss]
+        if not kept:
+            why = f"it takes {needed} labelled scenes, and there were {made['scenes']}"
+            if made["scenes"] >= needed:
+                why = "none of its thresholds keeps it short of flagging every pixel"
+            raise SegmenterError(f"at most {100 * max_miss:g} % of {of} missed: {why}")
+        return replace(self, threshold=max(kept))
 
     def thresholded(self, p: Prediction) -> Prediction:
         """A prediction with its label and objects anew, at this model's threshold."""
@@ -204,7 +239,7 @@ class Segmenter:
             raise SegmenterError(f"new classes need {name}'s text tower: set them by set_classes")
         model = copy.deepcopy(self.model)
         model.set_classes(class_embeddings(classes))
-        return replace(self, model=model, classes=classes, threshold=0.5)
+        return replace(self, model=model, classes=classes, threshold=0.5, promises={})
 
     def save(self, path: str | Path, *, half: bool = False) -> Path:
         """Write the three files; `path` ends in .safetensors.
@@ -219,10 +254,15 @@ class Segmenter:
             for parameter in model.parameters():
                 parameter.data = parameter.data.half()
         model.save(path)
+        self.save_card(path)
+        return path
+
+    def save_card(self, path: Path) -> None:
+        """Write the `.yaml` of `save` alone."""
         card = {"classes": as_yaml(self.classes), "threshold": float(self.threshold)}
         card |= {"side": self.side, "origin": self.origin, "mirrored": self.mirrored}
+        card |= {"promises": self.promises} if self.promises else {}
         atomic_write(path.with_suffix(".yaml"), yaml.safe_dump(card, sort_keys=False))
-        return path
 
 
 def load(path: str | Path | None = None) -> Segmenter:
@@ -258,7 +298,8 @@ def load(path: str | Path | None = None) -> Segmenter:
         raise SegmenterError(f"{path}: has {rows} class vectors for {len(classes)} classes")
     threshold, side = float(card.get("threshold", 0.5)), int(card.get("side", SIDE))
     origin, mirrored = str(card.get("origin", "")), bool(card.get("mirrored", False))
-    return Segmenter(model, classes, threshold, side, origin, mirrored)
+    promises = card.get("promises", {})
+    return Segmenter(model, classes, threshold, side, origin, mirrored, promises)
 
 
 def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = True) -> Segmenter:

@@ -301,7 +301,7 @@ def adapt_model(
             rendered scenes alone. labels: see `photo_labels`.
         rendered: pieces to paste into the photographs beside those of the scenes.
     """
-    adapted = replace(start, model=copy.deepcopy(start.model))
+    adapted = replace(start, model=copy.deepcopy(start.model), promises={})
     model = adapted.model
     torch.manual_seed(config.seed)
     photos = [as_tensor(image) for image in images]

@@ -152,7 +152,8 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
         objects = pd.DataFrame({"class": ["motor"] * 4, "found": [True, True, True, False]})
         summary = {"objects": 4, "found": 3, "miss_rate": 0.25, "miss_low": 0.05, "miss_high": 0.7}
         summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3}
-        kept = replace(starts["adapted"], threshold=threshold_of(None, None), origin="tuned")
+        promises = {"objects": {"on": "folds", "scenes": 4, "thresholds": {0.2: 0.25}}}
+        kept = replace(starts["adapted"], threshold=threshold_of(None, None), promises=promises)
         return Tuned(kept, history, objects, summary)
 
     monkeypatch.setattr("scrapseg.app.finetune.tune", tune)
@@ -163,4 +164,6 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
     assert scrapseg.load(space["out"] / "model").threshold == 0.4
     text = " ".join((space["out"] / "report.html").read_text().split())
     assert "3 labelled objects smaller than 25 pixels" in text and "0.4, set by hand" in text
+    assert "at most 20 % from a score of 0.25 on" in text and "19 for 5 %, 9 for 10 %" in text
+    assert scrapseg.load(space["out"] / "model").promises["objects"]["scenes"] == 4
     assert "3 of 4 labelled objects are found" in space["text"] and "3 objects of" in space["text"]

@@ -113,6 +113,11 @@ def test_the_threshold_is_not_chosen_on_the_images_that_are_measured(monkeypatch
     assert 0.05 < result.segmenter.threshold == result.summary["threshold"] <= 0.3
     ids = [c[0] for c in training.calls if c[1] > 10]
     assert ids == [["30", "40"], ["10", "20"], ["10", "20", "30", "40"]]
+    # Four images promise a fifth if none is missed, a half if one is: the low two are told apart
+    # by no threshold, so both take one that finds all.
+    promise = result.segmenter.promises["objects"]
+    assert promise["scenes"] == 4 and min(promise["thresholds"]) == 0.2
+    assert all(0.25 < threshold <= 0.3 for threshold in promise["thresholds"].values())
 
 
 def test_the_stop_is_not_chosen_on_the_images_that_are_measured(monkeypatch, folder):
