@@ -177,6 +177,8 @@ def made(job: Job, project: Path) -> dict[str, str]:
             texts = [o.get("text", o.get("data", {}).get("text/plain")) for c in cells
                      for o in c.get("outputs", [])]  # fmt: skip
             content = re.sub(r"0x[0-9a-f]+|\d+[:.]\d+ ?(s|it/s)?", "", json.dumps(texts)).encode()
+        else:
+            content = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.+]+", b"", content)  # when it was made
         name = re.sub(r"^out(-\d+)?/", "out/", str(path.relative_to(project)))
         found[name] = hashlib.sha256(content).hexdigest()
     return found
