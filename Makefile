@@ -36,7 +36,7 @@ ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max
 # An option of a command where its variable is set: $(call given,OUT,out).
 given = $(if $($1),--$2 "$($1)")
 
-.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply paper test verify lab app bench gpu clean
+.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply watch paper test verify lab app bench gpu torture clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -123,6 +123,9 @@ bench: $(READY) ## measure training and inference speed on this machine, alone a
 
 gpu: $(READY) ## what wants a GPU, most valuable first, resumable; REHEARSE=1: all of it in small, on a CPU
 	@$(PY) -m making.gpu $(if $(REHEARSE),--rehearse --out results/smoke/gpu)
+
+torture: $(READY) ## kill everything at random moments, see that it goes on: make torture [KILLS=20] (half an hour)
+	@$(PY) -m making.torture $(if $(KILLS),--kills $(KILLS))
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
 	@rm -rf results/smoke results/*/cache results/*/logs results/*/notebooks .snakemake .pytest_cache .ruff_cache .hypothesis dist

@@ -5,6 +5,7 @@ Nothing is kept here but the weights and the history of training; see `run` for 
 
 from __future__ import annotations
 
+import io
 import json
 import time
 from collections.abc import Callable, Sequence
@@ -122,7 +123,9 @@ def _trained(
     if isinstance(model, ScrapSeg):
         model.save(cache / "model.safetensors")
     else:
-        torch.save(model.state_dict(), cache / "model.pt")
+        buffer = io.BytesIO()
+        torch.save(model.state_dict(), buffer)
+        atomic_write(cache / "model.pt", buffer.getvalue())
     atomic_write(cache / "history.json", json.dumps(history))
     dataset = whole_images(scored, model)
     maps = predict(model, dataset, progress=True, class_scores=True)

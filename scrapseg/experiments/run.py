@@ -11,6 +11,7 @@ anew. So a killed series goes on where it stopped, and a fresh clone, which has 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import time
 from collections.abc import Sequence
@@ -197,7 +198,9 @@ def save_maps(path: Path, maps: Predictions) -> None:
     arrays = {"score_maps": maps.score_maps.astype(np.float16)}
     if maps.labels is not None:
         arrays["labels"] = maps.labels
-    np.savez(path, **arrays)
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)
+    atomic_write(path, buffer.getvalue())
 
 
 def load_maps(results_dir: str | Path, name: str) -> Predictions:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
+from scrapseg.files import WriteFailed
 from scrapseg.models.scrapseg import SegOutput
 from scrapseg.train.losses import LossParts, segmentation_loss
 
@@ -252,11 +253,22 @@ def optimise(
                 state |= {"best": row["val"], "best_weights": weights_now}
         if state_path and (done in checks or done % SAVE_EVERY == 0) and done < config.steps:
             state["step"] = done
-            state_path.parent.mkdir(parents=True, exist_ok=True)
-            fabric.save(state_path.with_suffix(".partial"), state)
-            state_path.with_suffix(".partial").replace(state_path)
+            _save(fabric, state_path, state)
     model.load_state_dict(state["best_weights"])
     model.eval()
     if state_path:
         state_path.unlink(missing_ok=True)
     return state["history"]
+
+
+def _save(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
+    """Put a state where the last one was, whole or not at all."""
+    partial_path = path.with_suffix(".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fabric.save(partial_path, state)
+        partial_path.replace(path)
+    except (OSError, RuntimeError) as error:  # of a full disk torch raises the second
+        partial_path.unlink(missing_ok=True)
+        reason = " ".join(str(error).split())
+        raise WriteFailed(f"cannot write {path}: {reason}; is the disk full?") from error

@@ -1,0 +1,280 @@
+"""Killed without warning, again and again: does the next start go on, and end as if nothing was?
+
+    python -m making.torture [--kills 20] [--only training ...] [--out results/bench]
+
+Everything happens in a copy of the project. A job is first done once, undisturbed. Then it is
+started anew and its whole process group is killed (SIGKILL) at moments drawn over the time that it
+took, as often as asked; if it ends before its moment, what it made is taken away and it starts
+over. After each kill every file that stands must be whole. At last it may end, and what it made
+must be what was made undisturbed: weights bit by bit, numbers to the digit, costs and times apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+from safetensors.numpy import load_file
+from tqdm import tqdm
+
+from scrapseg.experiments.records import provenance
+from scrapseg.files import REPOSITORY, atomic_write
+
+PROFILE = """profile: torture
+results_dir: ../results/torture
+studies: [fewshot]
+limit: 8
+steps: 150
+few_steps: 120
+crop: 64
+batch_size: 2
+methods: [scrapseg]
+controls: []
+shots: [1, 2]
+seeds: [0]
+"""
+RUN = "scrapseg_scrapsim_allshots_s0"
+#: Of a record, what may differ between two runs of it.
+COSTS = ("train_s", "ms_per_image")
+#: Seconds between a page's start and the kills of it: it has no end of its own.
+PAGE_S = 12.0
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command, what it makes (globs below the project), and how two results are compared.
+
+    Attributes:
+        fresh: globs of what is taken away before it starts over.
+        serves: it has no end of its own: it is well when it answers.
+    """
+
+    command: Callable[[Path], list[str]]
+    makes: tuple[str, ...]
+    fresh: tuple[str, ...]
+    serves: bool = False
+
+
+def python(*words: str) -> Callable[[Path], list[str]]:
+    """A command of this interpreter; `{project}` is filled in."""
+    return lambda project: [sys.executable, *(w.format(project=project) for w in words)]
+
+
+JOBS = {
+    "training": Job(
+        python("-m", "scrapseg", "run", RUN, "--profile", "torture"),
+        (f"results/torture/runs/{RUN}.json", f"results/torture/cache/{RUN}/model.safetensors"),
+        ("results/torture",),
+    ),
+    "grid under two jobs": Job(
+        lambda _: ["make", "--old-file=.venv/.ready", "grid", "PROFILE=torture", "JOBS=2",
+                   "SNAKEMAKE=--until run"],
+        ("results/torture/runs/*.json", "results/torture/cache/*/model.safetensors"),
+        ("results/torture",),
+    ),
+    "a notebook by papermill": Job(
+        python("-m", "scrapseg", "notebook", "01_data_exploration", "--profile", "smoke"),
+        ("results/smoke/notebooks/01_data_exploration.ipynb",),
+        ("results/smoke",),
+    ),
+    "the paper": Job(
+        python("-m", "scrapseg", "paper", "--profile", "laptop"),
+        ("paper/paper.pdf",),
+        ("paper/paper.pdf",),
+    ),
+    "make apply": Job(
+        python("-m", "scrapseg", "apply", "{project}/own", "--no-adapt", "--out", "{project}/out"),
+        ("out*/**/*.png", "out*/**/*.json", "out*/*.csv"),  # each start makes a folder of its own
+        ("out", "out-*"),
+    ),
+    "make app": Job(
+        python("-m", "voila", "notebooks/08_app.ipynb", "--no-browser", "--port=8877"),
+        (),
+        (),
+        serves=True,
+    ),
+}  # fmt: skip
+
+
+def copy_of_project(to: Path) -> Path:
+    """What git knows of the project, as a repository of its own, with a few images of one's own."""
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=REPOSITORY,
+                            capture_output=True, text=True, check=True).stdout  # fmt: skip
+    for name in filter(lambda n: (REPOSITORY / n).is_file(), listed.splitlines()):
+        (to / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(REPOSITORY / name, to / name)
+    (to / ".venv").symlink_to(Path(sys.prefix))
+    (to / "notebooks/profiles/torture.yaml").write_text(PROFILE)
+    (to / "own").mkdir()
+    for path in sorted((to / "data/scrapsim/images").glob("*.jpg"))[:12]:
+        shutil.copy2(path, to / "own")
+    return to
+
+
+def start(job: Job, project: Path) -> subprocess.Popen:
+    """The job in a process group of its own."""
+    settings = {"PYTHONPATH": str(project), "OMP_WAIT_POLICY": "PASSIVE"}
+    with (project / "torture.log").open("a") as log:
+        return subprocess.Popen(
+            job.command(project),
+            cwd=project,
+            env=os.environ | settings,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+
+
+def broken(project: Path) -> list[str]:
+    """Files of the results that cannot be read whole."""
+    readers: dict[str, Callable[[Path], object]] = {
+        ".json": lambda p: json.loads(p.read_text(encoding="utf-8")),
+        ".ipynb": lambda p: json.loads(p.read_text(encoding="utf-8")),
+        ".csv": pd.read_csv,
+        ".png": lambda p: np.asarray(Image.open(p)),
+        ".safetensors": load_file,
+        ".pdf": lambda p: p.read_bytes().rstrip().endswith(b"%%EOF") or 1 / 0,
+    }
+    found = []
+    roots = [project / "results/torture", project / "results/smoke", *project.glob("out*")]
+    paths = [p for root in roots for p in root.rglob("*") if p.suffix in readers and p.is_file()]
+    for path in [*paths, *(project / "paper").glob("paper.pdf")]:
+        try:
+            readers[path.suffix](path)
+        except Exception as error:  # whatever a reader makes of half a file
+            found.append(f"{path.relative_to(project)}: {type(error).__name__}")
+    return found
+
+
+def made(job: Job, project: Path) -> dict[str, str]:
+    """What a job made: a hash by file, costs, times and places apart."""
+    found = {}
+    paths = {p for glob in job.makes for p in project.glob(glob)}
+    for path in sorted(paths, key=lambda p: (p.stat().st_mtime_ns, p)):
+        content = path.read_bytes()
+        if path.suffix == ".json" and path.parent.name == "runs":
+            record = json.loads(content)
+            metrics = {k: v for k, v in record["metrics"].items() if k not in COSTS}
+            content = json.dumps([metrics, record["config"]], sort_keys=True).encode()
+        elif path.suffix == ".ipynb":
+            cells = json.loads(content)["cells"]
+            texts = [o.get("text", o.get("data", {}).get("text/plain")) for c in cells
+                     for o in c.get("outputs", [])]  # fmt: skip
+            content = re.sub(r"0x[0-9a-f]+|\d+[:.]\d+ ?(s|it/s)?", "", json.dumps(texts)).encode()
+        else:
+            content = re.sub(rb"\d{4}-\d\d-\d\dT[\d:.+]+", b"", content)  # when it was made
+        name = re.sub(r"^out(-\d+)?/", "out/", str(path.relative_to(project)))
+        found[name] = hashlib.sha256(content).hexdigest()
+    return found
+
+
+def away(job: Job, project: Path) -> None:
+    """Take away what the job made."""
+    for glob in job.fresh:
+        for path in project.glob(glob):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def answers(seconds: float = 120) -> bool:
+    """Whether the page is served, before so many seconds are over."""
+    import urllib.request
+
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        try:
+            with urllib.request.urlopen("http://127.0.0.1:8877/voila/static/", timeout=5) as reply:
+                return reply.status < 500
+        except urllib.error.HTTPError as error:
+            return error.code < 500
+        except OSError:
+            time.sleep(0.3)
+    return False
+
+
+def end(process: subprocess.Popen) -> None:
+    """Kill the process and all that it started, those in sessions of their own apart."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def tortured(job: Job, project: Path, kills: int, draw: np.random.Generator) -> dict[str, object]:
+    """Do a job undisturbed, then kill it so many times, then let it end; what was seen."""
+    away(job, project)
+    clock = time.monotonic()
+    process = start(job, project)
+    if job.serves:
+        well, whole_s = answers(), PAGE_S
+        end(process)
+    else:
+        well, whole_s = process.wait() == 0, time.monotonic() - clock
+    expected = made(job, project)
+    away(job, project)
+    halves: list[str] = []
+    done = over = 0
+    bar = tqdm(total=kills)
+    while done < kills:
+        process = start(job, project)
+        try:
+            process.wait(draw.uniform(0, whole_s))
+            over += 1
+            away(job, project)
+        except subprocess.TimeoutExpired:
+            end(process)
+            done += 1
+            bar.update()
+        halves += broken(project)
+    process = start(job, project)
+    if job.serves:
+        well &= answers()
+        end(process)
+    else:
+        well &= process.wait() == 0
+    same = made(job, project) == expected
+    return {"kills": done, "ended_before": over, "undisturbed_s": round(whole_s, 1),
+            "half_files": len(halves), "ends_well": well, "same": same,
+            "files": len(expected)}  # fmt: skip
+
+
+def main() -> None:
+    """Command line; writes `torture.csv` and `.json`, ends with 1 where something was lost."""
+    parser = argparse.ArgumentParser(prog="python -m making.torture", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--only", nargs="*", choices=JOBS, default=list(JOBS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=REPOSITORY / "results" / "bench")
+    given = parser.parse_args()
+    started, clock, rows = datetime.now(UTC), time.perf_counter(), []
+    with tempfile.TemporaryDirectory() as folder:
+        project = copy_of_project(Path(folder) / "project")
+        for name in given.only:
+            print(f"{name}: done once, then killed {given.kills} times", flush=True)
+            draw = np.random.default_rng(given.seed)
+            rows.append({"job": name} | tortured(JOBS[name], project, given.kills, draw))
+            print(rows[-1], flush=True)
+    table = pd.DataFrame(rows)
+    atomic_write(given.out / "torture.csv", table.to_csv(index=False))
+    beside = provenance(time.perf_counter() - clock, None, "cpu", started)
+    atomic_write(given.out / "torture.json", json.dumps({"provenance": beside}, indent=1) + "\n")
+    lost = table[(table["half_files"] > 0) | ~table["ends_well"] | ~table["same"]]
+    sys.exit(f"not as if undisturbed: {', '.join(lost['job'])}" if len(lost) else 0)
+
+
+if __name__ == "__main__":
+    main()
