@@ -1,12 +1,16 @@
 """The study of the promise: its counts against the benchmark's, its halvings on drawn losses."""
 
 import numpy as np
+import pandas as pd
 import pytest
+import yaml
 
 from making.studies import promise
 from scrapseg import metrics
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.files import REPOSITORY
 from scrapseg.metrics import risk
+from scrapseg.models.segmenter import SHIPPED
 
 
 def test_false_alarms_are_the_benchmarks():
@@ -63,3 +67,15 @@ def test_halvings_keep_the_promise_on_scenes_of_one_kind_alone():
     assert (rows["scenes"] < 45).all() and (rows.loc[("belt", "belt"), "given"] > 0).all()
     missed = {line.get_label(): line.get_ydata() for line in promise.draw(table).axes[0].lines}
     assert missed["belts, used on heaps"].tolist() == rows.loc[("belt", "heap"), "missed"].tolist()
+
+
+def test_the_card_of_what_is_shipped_promises_what_the_study_used():
+    card = yaml.safe_load(SHIPPED.with_suffix(".yaml").read_text())["promises"]
+    table = pd.read_csv(REPOSITORY / "results/full/tables/promise.csv")
+    rows = table[table["calibrated_on"] == "val"]
+    assert len(rows) == len(card) * len(promise.ALPHAS)
+    for row in rows.itertuples():
+        made = card[row.promise]
+        expected = made["thresholds"].get(row.alpha, np.nan)
+        assert row.threshold == pytest.approx(expected, rel=1e-5, nan_ok=True)
+        assert row.scenes == made["scenes"]
