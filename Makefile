@@ -36,7 +36,7 @@ ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max
 # An option of a command where its variable is set: $(call given,OUT,out).
 given = $(if $($1),--$2 "$($1)")
 
-.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply paper test verify lab app bench clean
+.PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply paper test verify lab app watch bench clean
 
 help: ## list the targets
 	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
@@ -118,8 +118,14 @@ app: $(READY) ## a page in the browser to drop pictures on, on this machine alon
 	@$(if $(MODEL),export SCRAPSEG_MODEL="$$(realpath "$(MODEL)")";) \
 	  cd notebooks && exec ../$(PY) -m voila 08_app.ipynb --port=$(PORT) $(VOILA)
 
-bench: $(READY) ## measure training and inference speed on this machine, alone and beside a busy process
+watch: $(READY) ## count what passes: make watch SOURCE=film, folder or rtsp://... [MODEL= THRESHOLD= SIDE= EVERY= WAIT= PIXEL_MM= OUT=]
+	@test -n "$(SOURCE)" || { echo "name a film, a folder or a camera's address, as in make watch SOURCE=belt.mp4" >&2; exit 1; }
+	@$(PY) -m scrapseg watch "$(SOURCE)" $(call given,OUT,out) $(call given,MODEL,model) $(call given,THRESHOLD,threshold) \
+	  $(call given,SIDE,side) $(call given,EVERY,every) $(call given,WAIT,wait) $(call given,PIXEL_MM,pixel-mm)
+
+bench: $(READY) ## measure training, inference and `make watch` on this machine, alone and beside a busy process
 	@$(PY) -m making.bench
+	@$(PY) -m making.belt_film
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
 	@rm -rf results/smoke results/*/cache results/*/logs results/*/notebooks .snakemake .pytest_cache .ruff_cache .hypothesis dist
