@@ -143,7 +143,7 @@ pd.DataFrame(rows) if rows else Markdown(
 # rates, weights and thresholds are chosen on val of each set, test is looked at once per run. A *shot* is one
 # labelled photograph per class, and every method makes **the same number of steps at every number of labels**.
 # Belt waste has no 16 photographs of each class; there the most are 8. Intervals (95 %) are drawn over
-# seeds and scenes. *Ours* begins with the model that was trained on renders; *adapted* is that model adapted to the
+# seeds and scenes, where there is one seed over scenes alone. *Ours* begins with the model that was trained on renders; *adapted* is that model adapted to the
 # train photographs without their labels before it gets any.
 
 # %%
@@ -178,7 +178,7 @@ def curves(axes, rows):
     for k, (method, of) in enumerate(rows.groupby("method", sort=False)):
         of = of.set_index("shots").reindex([s for s in shots if s in set(of["shots"])])
         x = np.array([shots.index(s) for s in of.index]) + 0.05 * (k - 4)
-        look = style.method_style(method) | {"markersize": 4}
+        look = style.method_style(method) | {"markersize": 4, "label": of["label"].iloc[0]}
         if method in tables.CHAIN:
             axes.plot(x, of["value"], **look)
             axes.vlines(x, of["lo"], of["hi"], color=look["color"], lw=1)

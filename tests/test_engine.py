@@ -34,7 +34,7 @@ CHANGES = {
         "new": "  maker: segmentation_models_pytorch.Unet\n  candidates: *rates\n  chosen: {x: 1, ",
     },
     "how images of a data set are read or sized": {
-        "path": "scrapseg/data/magnetic_tile.py",
+        "path": "scrapseg/data/cables.py",
         "profile": "real",
     },
     "a study's table in `results/full`": {"path": "results/full/tables/ablation.csv"},
@@ -84,7 +84,7 @@ def runs(words: str, profile: str) -> set[str]:
         "all on that data set": lambda of: True,
     }[words]
     plan = plan_profile(profile).items()
-    plan = [(n, s) for n, s in plan if "set" not in words or s.dataset == "magnetic-tile"]
+    plan = [(n, s) for n, s in plan if "set" not in words or s.dataset == "cables"]
     return {name for name, spec in plan if means(METHODS[spec.method])}
 
 

@@ -43,6 +43,12 @@ def gap(row: pd.Series) -> str:
     return f"{value} points ({low} to {high})"
 
 
+def runs(table: pd.DataFrame) -> str:
+    """What is behind the values of a table with a column of seeds, and its intervals."""
+    seeds = int(table["seeds"].max())
+    return "one run each, scenes drawn" if seeds == 1 else f"{seeds} seeds, seeds and scenes drawn"
+
+
 def markdown(rows: Sequence[Sequence[str]], texts: int = 1) -> str:
     """A table whose first row is its head: columns of text on the left, numbers on the right."""
     lines = [f"| {' | '.join(row)} |" for row in rows]
@@ -90,7 +96,7 @@ def findings(results_dir: Path) -> str:
         told = "; ".join(f"{row['dataset']} {gap(row)}" for _, row in few.iterrows())
         lines += [
             "On photographs, with 4 labels a class, ours from ScrapSim against SegFormer from "
-            f"ImageNet, in mIoU: {told}"
+            f"ImageNet, in mIoU ({runs(few)}): {told}"
         ]
     recall = percent(ours["object_recall_1fa"])
     lines[-1] += f"; on ScrapSim it finds {recall} % of the objects at one false alarm per image"
@@ -147,10 +153,8 @@ def photographs(results_dir: Path) -> str:
     rows = tables.chain(table).reset_index()
     heads = ["photographs", "mIoU by labels a class", *rows.columns[2:]]
     body = [[str(cell) for cell in row] for row in rows.itertuples(index=False, name=None)]
-    seeds = int(table["seeds"].max())
-    means = f"means over {seeds} seeds (95 % intervals over seeds and scenes)"
-    note = means if seeds > 1 else "one run each (95 % intervals over scenes alone)"
-    return f"{markdown([heads, *body], texts=2)}\n\nIn per cent, {note}; 0 labels: before any."
+    note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any."
+    return f"{markdown([heads, *body], texts=2)}\n\n{note}"
 
 
 def adaptation(results_dir: Path) -> str:
@@ -172,7 +176,7 @@ def times(results_dir: Path) -> str:
     """Measured times and sizes, of ``times.json``.
 
     It holds reproduce_first_s, reproduce_second_s, test_s (seconds), machine (text), and, where
-    measured, environment_gb and clone_mb.
+    measured, apply_s, environment_gb and clone_mb.
 
     Raises:
         ReadmeError: the file is there but cannot be read.
@@ -188,6 +192,8 @@ def times(results_dir: Path) -> str:
             ["`make reproduce`, nothing changed", _clock(told["reproduce_second_s"])],
             ["`make test`, after set-up", _clock(told["test_s"])],
         ]
+        if "apply_s" in told:
+            rows.append(["`make apply`, 50 images, 8 with labels", _clock(told["apply_s"])])
     except (ValueError, KeyError, TypeError) as error:
         raise ReadmeError(f"{path}: not a readable table of times ({error!r})") from error
     sizes = {"clone_mb": "the clone is a download of {:.0f} MB"}

@@ -48,7 +48,9 @@ def test_steps_are_the_same_at_every_number_of_labels():
         assert {spec.changes["steps"] for spec in of} == {steps}
         assert {spec.shots for spec in of} == {0, 1, "all", {"cables": 16}.get(name, "all")}
     real = profile("real")
-    assert set(real["photo_steps"]) == set(real["rival_shots"]) == set(real["photo_sets"])
+    assert set(real["photo_steps"]) == set(real["photo_sets"])
+    if real["rival_methods"]:
+        assert set(real["rival_shots"]) == set(real["photo_sets"])
 
 
 def test_an_adapted_start_is_a_run_before_and_its_shots_wait_for_it(tmp_path):
