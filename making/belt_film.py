@@ -1,6 +1,6 @@
 """Does `scrapseg watch` count what passes? Measured on a film whose objects are known.
 
-    python -m making.belt_film --out results/bench
+    python -m making.belt_film --out results/bench      # about three minutes on two idle cores
 
 The film is made of ScrapSim's test images of belts, laid side by side: a window of one image's
 size moves along them. Pieces that an image's edge cuts, the next image's edge cuts too, as if
@@ -26,16 +26,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-from scrapseg.app import watch
-from scrapseg.app.frames import open_source
+from scrapseg.app import track
+from scrapseg.app.watch import watch
 from scrapseg.data.base import MIN_PIXELS, Sample
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import provenance
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import Prediction, Segmenter, load
 
-#: Pixels that the belt moves from one frame to the next, and frames a second of the film.
-STEP, FPS = 24, 10.0
+#: Pixels that the belt moves from one frame to the next, of 384 that a frame shows; and frames a
+#: second of the film.
+STEPS, FPS = (24, 96, 192), 10.0
 
 
 @dataclass(frozen=True)
@@ -50,10 +51,10 @@ class Belt:
     image: np.ndarray
     label: np.ndarray
     instances: np.ndarray
-    step: int = STEP
+    step: int = STEPS[0]
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], step: int = STEP) -> Belt:
+    def of(cls, samples: Sequence[Sample], step: int = STEPS[0]) -> Belt:
         """The belt of some images of one height."""
         parts, highest = [], 0
         for s in samples:
@@ -151,8 +152,9 @@ def measure(belt: Belt, segmenter: Segmenter | TrueMasks) -> dict[str, float]:
     """
     with tempfile.TemporaryDirectory() as folder:
         film = belt.write(Path(folder) / "belt.mp4")
-        summary = watch.follow(open_source(str(film)), segmenter, Path(folder))
-        lines = (Path(folder) / "events.jsonl").read_text(encoding="utf-8").splitlines()
+        made = watch(str(film), Path(folder) / "out", segmenter)
+        summary = json.loads((made / "summary.json").read_text(encoding="utf-8"))
+        lines = (made / "events.jsonl").read_text(encoding="utf-8").splitlines()
     table = matched(belt, [json.loads(line) for line in lines], [c.name for c in segmenter.classes])
     found = table[table["count"] > 0]
     return {
@@ -169,24 +171,28 @@ def measure(belt: Belt, segmenter: Segmenter | TrueMasks) -> dict[str, float]:
 
 
 def main() -> None:
-    """Command line; writes watch.csv and watch.json, about a minute and a half on two cores."""
+    """Command line; writes watch.csv and watch.json."""
     parser = argparse.ArgumentParser(prog="python -m making.belt_film", description="Count a belt.")
     parser.add_argument("--out", type=Path, help="folder for the table and its provenance")
-    parser.add_argument("--images", type=int, default=40, help="of the test split's belts")
+    parser.add_argument("--split", default="test", help="val to choose by")
+    parser.add_argument("--images", type=int, default=40, help="of the split's belts")
     given = parser.parse_args()
     clock, started = time.perf_counter(), datetime.now(UTC)
-    test, model = ScrapSim(REPOSITORY / "data/scrapsim", "test"), load()
-    ids = [i for i in test.ids if test.meta[i]["setting"] == "belt"][: given.images]
-    belt = Belt.of([test.sample(i) for i in ids])
-    rows = [{"masks": "true"} | measure(belt, TrueMasks(belt, model))]
-    rows += [{"masks": "model"} | measure(belt, model)]
+    split, model = ScrapSim(REPOSITORY / "data/scrapsim", given.split), load()
+    ids = [i for i in split.ids if split.meta[i]["setting"] == "belt"][: given.images]
+    rows = []
+    for step in STEPS:
+        belt = Belt.of([split.sample(i) for i in ids], step)
+        for masks, used in (("true", TrueMasks(belt, model)), ("model", model)):
+            rows.append({"masks": masks, "step": step} | measure(belt, used))
     table = pd.DataFrame(rows)
     print(table.round(3).to_string(index=False))
     if given.out:
         atomic_write(given.out / "watch.csv", table.to_csv(index=False, float_format="%.4g"))
-        made = {"images": ids, "step": STEP, "model": model.origin, "threshold": model.threshold}
+        made = {"images": ids, "model": model.origin, "threshold": model.threshold}
+        made |= {"least_share": track.LEAST_SHARE}
         made["threads"] = torch.get_num_threads()
-        made["provenance"] = provenance(time.perf_counter() - clock, test.sha256, "CPU", started)
+        made["provenance"] = provenance(time.perf_counter() - clock, split.sha256, "CPU", started)
         atomic_write(given.out / "watch.json", json.dumps(made, indent=1) + "\n")
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -20,12 +18,15 @@ from typer.testing import CliRunner
 
 from making.belt_film import Belt, TrueMasks, matched
 from scrapseg.__main__ import app as command
-from scrapseg.app import frames, watch
-from scrapseg.app.track import Tracker
+from scrapseg.app import frames
+from scrapseg.app.frames import At, Frame
+from scrapseg.app.track import Track, Tracker
+from scrapseg.app.watch import watch
 from scrapseg.data.base import DataError
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.files import REPOSITORY
+from scrapseg.models import segmenter
 from scrapseg.models.segmenter import Object, Segmenter
 
 NAMES = [c.name for c in CLASSES]
@@ -59,7 +60,7 @@ def frames_of(path: Path) -> int:
 
 
 def test_each_object_is_counted_once_with_its_class(belt, film, tmp_path, capsys):
-    made = watch.watch(str(film), tmp_path / "out", masks(belt), pixel_mm=2.0)
+    made = watch(str(film), tmp_path / "out", masks(belt), pixel_mm=2.0)
     views, events = len(list(belt.views())), lines(made)
     table = matched(belt, events, NAMES)
     # One that lies partly below steel shows itself in two parts, and each of them is an object.
@@ -67,15 +68,39 @@ def test_each_object_is_counted_once_with_its_class(belt, film, tmp_path, capsys
     whole = table[np.array(parts) == 1]
     assert len(whole) > 10 and (whole["count"] == 1).all() and (whole["right"] == 1).all()
     assert (table["count"] <= parts).all()
-    assert frames_of(made / "overlay-001.mp4") == views
+    assert frames_of(made / "overlay.mkv") == views
     for e in events:
         assert e["area_cm2"] == pytest.approx(e["area_px"] * 0.04, rel=0.01)
         assert e["mass_kg"] > 0 and 0 <= e["copper_share"] < 1
         assert e["time_s"] == pytest.approx(e["frame"] / 10, abs=0.01)
-    said = capsys.readouterr().out
-    assert said.startswith(f"{film}: {views} frames at ") and said.count("\n") == 1
-    assert f"; {len(events)} objects (" in said
-    assert json.loads((made / "summary.json").read_text())["dropped"] == 0
+    summary = json.loads(capsys.readouterr().out)
+    assert summary == json.loads((made / "summary.json").read_text())
+    assert (summary["frames"], summary["dropped"], summary["cuts"]) == (views, 0, 0)
+    assert sum(summary["objects"].values()) == len(events)
+
+
+def test_pictures_of_a_folder_count_as_a_film_does(belt, tmp_path, capsys):
+    stop, stub, last = threading.Event(), masks(belt), len(list(belt.views())) - 1
+    (tmp_path / "in").mkdir()
+    for k, columns in enumerate(belt.views()):
+        image = Image.fromarray(belt.image[:, columns])
+        image.save(tmp_path / f"in/{k:02d}.jpg", quality=95)
+        os.utime(tmp_path / f"in/{k:02d}.jpg", (1e9 + k, 1e9 + k))
+    whole, seen = stub.predict, []
+
+    def predict(image: np.ndarray):
+        seen.append(1)
+        if len(seen) > last:
+            stop.set()
+        return whole(image)
+
+    stub.predict = predict
+    events = lines(watch(str(tmp_path / "in"), tmp_path / "out", stub, stop=stop, overlay=False))
+    assert all(e["picture"] == f"{e['frame']:02d}.jpg" for e in events)
+    assert all(e["time_s"] == 1e9 + e["frame"] for e in events)
+    assert matched(belt, events, NAMES)["count"].mean() > 0.9
+    assert f"0 dropped, {last} pictures wait" in capsys.readouterr().err
+    assert not (tmp_path / "out/overlay.mkv").exists()
 
 
 def drawn(left: int, texture: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[Object]]:
@@ -88,10 +113,17 @@ def drawn(left: int, texture: np.ndarray) -> tuple[np.ndarray, np.ndarray, list[
     return image, instances, [Object(1, NAMES[1], area, 0.9, box, 1)] if area else []
 
 
+def followed(views) -> tuple[list[Track], Tracker]:
+    """The tracks that count, of images, instances and objects."""
+    tracker, ended = Tracker(), []
+    for number, (image, instances, objects) in enumerate(views):
+        ended += tracker.update(Frame(image, At(number, number / 10)), instances, objects)
+    return [t for t in [*ended, *tracker.tracks.values()] if t.counts], tracker
+
+
 @pytest.mark.parametrize("step", [3, 40])  # more than the square is long, too
 def test_a_gap_is_bridged_and_a_flicker_is_none(step):
-    texture = np.random.default_rng(0).integers(0, 255, (64, 400), np.uint8)
-    tracker, ended = Tracker(), []
+    texture, views = np.random.default_rng(0).integers(0, 255, (64, 400), np.uint8), []
     for number, left in enumerate(range(80, -30, -step)):
         image, instances, objects = drawn(left, texture)
         if step == 3 and number in (8, 9):  # missed twice
@@ -99,61 +131,65 @@ def test_a_gap_is_bridged_and_a_flicker_is_none(step):
         if step == 3 and number == 12:  # and something that is there only once
             instances[50:60, 10:20] = 2
             objects = [*objects, Object(2, NAMES[2], 100, 0.5, (10, 50, 20, 60), 2)]
-        ended += tracker.update(image, instances, objects, (number, number / 10, ""))
-    assert [t.index for t in ended + tracker.finish() if t.counts] == [1]
+        views.append((image, instances, objects))
+    tracks, tracker = followed(views)
+    assert [set(t.votes) for t in tracks] == [{1}] and tracker.cuts == 0
+
+
+def test_the_objects_tell_how_a_bare_belt_moves_between_rails_that_stand():
+    views = []
+    for left in range(60, 0, -25):
+        image, instances, objects = drawn(left, np.full((64, 400), 90, np.uint8))
+        image[instances > 0], image[:4], image[-4:, ::2] = 160, 255, 30
+        views.append((image, instances, objects))
+    tracks, tracker = followed(views)
+    assert len(tracks) == 1 and tracker.cuts == 0
+    assert tracker.fresh == pytest.approx(25 / 96, abs=0.03)
 
 
 def test_unrelated_pictures_share_no_object():
-    rng, ended, tracker = np.random.default_rng(0), [], Tracker()
-    for number in range(3):
-        image, instances, objects = drawn(40, rng.integers(0, 255, (64, 400), np.uint8))
-        ended += tracker.update(image, instances, objects, (number, 0.0, ""))
-    assert sum(t.counts for t in ended + tracker.finish()) == 3 and tracker.cuts == 2
+    rng = np.random.default_rng(0)
+    pictures = [drawn(40, rng.integers(0, 255, (64, 400), np.uint8)) for _ in range(3)]
+    tracks, tracker = followed(pictures)
+    assert len(tracks) == 3 and tracker.cuts == 2 and tracker.fresh == 1
 
 
 @pytest.mark.parametrize("kind", ["missing", "text", "cut"])
-def test_what_cannot_be_read_is_one_line(kind, film, tmp_path):
+def test_what_cannot_be_read_is_named(kind, film, tmp_path):
     path = tmp_path / "film.mp4"
-    if kind == "text":
-        path.write_text("no film at all\n" * 100)
-    elif kind == "cut":
-        path.write_bytes(film.read_bytes()[:5000])
-    done = CliRunner().invoke(command, ["watch", str(path), "--out", str(tmp_path / "out")])
-    assert done.exit_code == 1 and not (tmp_path / "out").exists()
-    assert done.output.count("\n") == 1 and f"error: {path}" in done.output
+    if kind != "missing":
+        path.write_bytes(b"no film at all\n" * 100 if kind == "text" else film.read_bytes()[:5000])
+    with pytest.raises(DataError, match=f"^{path}: no .*; "):
+        watch(str(path), tmp_path / "out", masks)
+    assert not (tmp_path / "out").exists()
 
 
-def test_an_empty_folder_waits_and_then_says_so(tmp_path):
-    said = []
-    source = frames.open_source(str(tmp_path), wait=0.2, say=said.append)
-    assert "no picture in it yet" in said[0]
-    with pytest.raises(DataError, match=r"no picture came within 0\.2 s"):
-        list(source)
+def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
+    monkeypatch.setattr(signal, "signal", lambda *_: None)  # the tests' own Ctrl-C stays
+    done = CliRunner().invoke(command, ["watch", str(tmp_path / "none.mp4")])
+    assert done.exit_code == 1
+    assert done.output.startswith(f"error: {tmp_path}/none.mp4: ") and done.output.count("\n") == 1
 
 
 def test_a_folder_that_fills(tmp_path, monkeypatch):
     monkeypatch.setattr(frames, "POLL_S", 0.05)
-    monkeypatch.setattr(frames, "GIVE_UP_S", 0.3)
     noise, said = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), []
     Image.fromarray(noise).save(tmp_path / "z-first.png")
     content = (tmp_path / "z-first.png").read_bytes()
-    (tmp_path / "notes.txt").write_text("x")
-
-    def fill() -> None:
-        time.sleep(0.15)
-        half = tmp_path / "a-slow.png"
-        half.write_bytes(content[:2000])
-        time.sleep(0.15)  # it stands still for longer than a look, and is not yet a picture
-        half.write_bytes(content)
-        (tmp_path / "b-broken.png").write_bytes(content[:2000])
-
-    writer = threading.Thread(target=fill)
-    writer.start()
-    taken = list(frames.open_source(str(tmp_path), wait=0.8, say=said.append))
-    writer.join()
-    assert [f.name for f in taken] == ["z-first.png", "a-slow.png"]
-    assert np.array_equal(taken[1].image, noise)
-    assert "notes.txt" in said[0] and "b-broken.png" in said[1] and len(said) == 2
+    source = frames.open_source(str(tmp_path), say=said.append)
+    threading.Timer(20, source.stop.set).start()
+    taken = []
+    for frame in source:
+        taken.append(frame.at.name)
+        assert np.array_equal(frame.image, noise)
+        if len(taken) == 1:  # a half, that stands still for longer than a look
+            (tmp_path / "a-slow.png").write_bytes(content[:2000])
+            (tmp_path / "b-broken.png").write_bytes(content[:2000])
+            finish = threading.Timer(0.5, (tmp_path / "a-slow.png").write_bytes, [content])
+            finish.start()
+        source.stop.set() if len(taken) == 2 else None
+    assert taken == ["z-first.png", "a-slow.png"]
+    assert sum("b-broken.png" in line for line in said) == 1
 
 
 class Stream:
@@ -168,12 +204,9 @@ class Stream:
             return False, None
         return True, np.full((32, 32, 3), self.numbers.pop(0), np.uint8)
 
-    def release(self) -> None:
-        self.numbers = []
-
 
 def test_a_camera_keeps_its_newest_frame_alone():
-    camera = frames.Camera("fake", opened=Stream(range(200)), open=None, say=lambda _: None)
+    camera = frames.Camera("fake", opened=Stream(range(200)), say=lambda _: None)
     seen = []
     for frame in camera:
         seen.append(int(frame.image[0, 0, 0]))
@@ -184,23 +217,24 @@ def test_a_camera_keeps_its_newest_frame_alone():
 
 
 def test_a_broken_stream_comes_back(monkeypatch):
-    monkeypatch.setattr(frames, "RETRY_S", (0.02, 0.05))
+    monkeypatch.setattr(frames, "RETRY_S", 0.02)
     tries, said = [], []
 
-    def reopen() -> Stream:
-        tries.append(1)
+    def reopen(address: str) -> Stream:
+        tries.append(address)
         if len(tries) < 3:
             raise DataError("not there")
-        return Stream(range(100, 102), 0.05)
+        return Stream(range(100, 102), 0.1)
 
-    camera = frames.Camera("fake", opened=Stream(range(2), 0.05), open=reopen, say=said.append)
+    monkeypatch.setattr(frames, "_open", reopen)
+    camera = frames.Camera("fake", opened=Stream(range(2), 0.1), address="x", say=said.append)
     seen = []
     for frame in camera:
         seen.append(int(frame.image[0, 0, 0]))
         if seen[-1] == 101:
             camera.stop.set()
-    assert seen == [0, 1, 100, 101]
-    assert "broke" in said[0] and any("is back" in line for line in said)
+    assert seen == [0, 1, 100, 101] and tries[:3] == ["x"] * 3
+    assert "the stream broke" in said[0]
 
 
 def test_a_password_is_not_shown():
@@ -208,34 +242,25 @@ def test_a_password_is_not_shown():
     assert shown == "rtsp://10.0.0.2/stream"
 
 
-STOPPED = """
-import sys, time
-from tests.app.test_watch import masks, Belt, ScrapSim, REPOSITORY, watch
-test = ScrapSim(REPOSITORY / "data/scrapsim", "test", verify=False)
-belts = [i for i in test.ids if test.meta[i]["setting"] == "belt"]
-stub = masks(Belt.of([test.sample(i) for i in belts[:3]], step=32))
-predict = stub.predict
-def slowly(image):
-    time.sleep(0.1)
-    return predict(image)
-stub.predict = slowly
-watch.watch(sys.argv[1], sys.argv[2], stub)
-"""
+def test_ctrl_c_leaves_a_film_and_whole_events(film, belt, tmp_path, monkeypatch):
+    stub, seen, out = masks(belt), [], tmp_path / "out"
+    whole = stub.predict
 
+    def predict(image: np.ndarray):
+        seen.append(1)
+        if len(seen) == 12:
+            signal.raise_signal(signal.SIGINT)
+        return whole(image)
 
-def test_ctrl_c_leaves_a_film_and_whole_events(film, belt, tmp_path):
-    out = tmp_path / "out"
-    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    process = subprocess.Popen(
-        [sys.executable, "-c", STOPPED, str(film), str(out)], env=environment, cwd=REPOSITORY
-    )
-    until = time.monotonic() + 60
-    while not (out / "overlay-001.mp4").exists() and time.monotonic() < until:
-        time.sleep(0.05)
-    time.sleep(0.5)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    stub.predict = predict
+    monkeypatch.setattr(segmenter, "load", lambda path: stub)
+    before = [(n, signal.getsignal(n)) for n in (signal.SIGINT, signal.SIGTERM)]
+    try:
+        done = CliRunner().invoke(command, ["watch", str(film), "--out", str(out)])
+    finally:
+        for number, handler in before:
+            signal.signal(number, handler)
+    assert done.exit_code == 0, done.output
     summary = json.loads((out / "summary.json").read_text())
-    assert 0 < summary["frames"] < len(list(belt.views()))
-    assert frames_of(out / "overlay-001.mp4") == summary["frames"]
+    assert summary["frames"] == len(seen) == frames_of(out / "overlay.mkv") == 12
     assert len(lines(out)) == sum(summary["objects"].values()) > 0
