@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import functools
 import os
+import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -221,6 +224,28 @@ def apply(
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
     made = apply(data, out, classes, side, empty=empty, model=model, **options)
     print(os.path.relpath(made))
+
+
+@command
+def watch(
+    source: str,
+    out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
+    model: Annotated[Path | None, typer.Option(help="a saved model, by default ours")] = None,
+    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="not the model's")] = None,
+    every: Annotated[int, typer.Option(min=1, help="only each nth frame of a film")] = 1,
+    pixel_mm: Annotated[float | None, typer.Option(min=1e-6, help="side on the belt")] = None,
+    overlay: Annotated[bool, typer.Option(help="write the film")] = True,
+) -> None:
+    """Count what passes on a belt: a film, a folder that fills, a camera's address or number."""
+    from scrapseg.app.watch import watch
+    from scrapseg.models.segmenter import load
+
+    used, stop = load(model), threading.Event()
+    used = used if threshold is None else replace(used, threshold=threshold)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the frame in work is finished
+        signal.signal(number, lambda *_: stop.set())
+    options = {"pixel_mm": pixel_mm, "overlay": overlay, "every": every, "stop": stop}
+    print(os.path.relpath(watch(source, out, used, **options)))
 
 
 @command

@@ -1,0 +1,36 @@
+"""The film of a belt, and how events are laid to its true objects."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from making.belt_film import Belt, matched
+from scrapseg.data.base import Sample
+
+
+def drawn() -> Belt:
+    label = np.zeros((32, 32), np.uint8)
+    label[2:12, 2:12], label[20:30, 18:28] = 1, 2
+    instances = np.where(label == 1, 1, np.where(label == 2, 2, 0))
+    sample = Sample("x", np.zeros((32, 32, 3), np.uint8), label, instances, 0, {})
+    return Belt.of([sample, sample], step=8)
+
+
+def test_objects_of_two_images_stay_apart_and_the_window_moves():
+    belt = drawn()
+    assert [(v.start, v.stop) for v in belt.views()][:2] == [(0, 32), (8, 40)]
+    truth = belt.truth()
+    assert truth["number"].tolist() == [1, 2, 3, 4] and truth["class"].tolist() == [1, 2, 1, 2]
+    assert truth["box"][2] == (34, 2, 44, 12) and (truth["pixels"] == 100).all()
+
+
+def test_events_are_laid_to_what_they_lie_on():
+    events = [
+        {"frame": 0, "box": (2, 2, 12, 12), "class": "a"},
+        {"frame": 1, "box": (26, 2, 36, 12), "class": "b"},  # the third object, misnamed
+        {"frame": 2, "box": (18, 2, 28, 12), "class": "a"},  # and again
+        {"frame": 0, "box": (2, 20, 12, 30), "class": "a"},  # nothing is there
+    ]
+    table = matched(drawn(), events, ["steel", "a", "b"])
+    assert table["count"].tolist() == [1, 0, 2, 0] and table["right"].tolist() == [1, 0, 1, 0]
+    assert table.attrs["false"] == 1
