@@ -246,12 +246,14 @@ def clean(text: str, root: Path = REPOSITORY) -> str:
 
 
 def is_progress(output: dict[str, Any]) -> bool:
-    """Whether a cell's output is a progress bar, as text redrawn with \\r or as a widget.
+    """Whether a cell's output is a progress bar, as text redrawn with \\r or as a widget, or what
+    torch says of a machine with CUDA's compiler and no GPU.
 
     Their times are noise in a record of results.
     """
     if output["output_type"] == "stream":
-        return output["name"] == "stderr" and "\r" in "".join(output["text"])
+        text = "".join(output["text"])
+        return output["name"] == "stderr" and ("\r" in text or "No CUDA runtime is found" in text)
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
