@@ -145,7 +145,7 @@ class Tally:
             self._kg[SLUGS.index(c.slug)] += area * kg_per_m2
             kg = m2 and round(m2 * kg_per_m2, 4)
         event = {"object": track.number, "class": c.name, "time_s": round(at.time_s, 3)}
-        event |= {"frame": at.number, "picture": at.name, "frames": track.found}
+        event |= {"frame": at.number, "picture": at.name or None, "frames": track.found}
         event |= {"box": track.largest.box, "score": round(track.largest.score, 4)}
         event |= {"area_px": area, "area_cm2": m2 and round(m2 * 1e4, 2), "mass_kg": kg}
         return event | {"copper_share": self.copper_share}
