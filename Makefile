@@ -118,10 +118,10 @@ app: $(READY) ## a page in the browser to drop pictures on, on this machine alon
 	@$(if $(MODEL),export SCRAPSEG_MODEL="$$(realpath "$(MODEL)")";) \
 	  cd notebooks && exec ../$(PY) -m voila 08_app.ipynb --port=$(PORT) $(VOILA)
 
-watch: $(READY) ## count what passes: make watch SOURCE=film, folder or rtsp://... [MODEL= THRESHOLD= EVERY= PIXEL_MM= OUT=]
+watch: $(READY) ## count what passes: make watch SOURCE=film, folder or rtsp://... [MODEL= THRESHOLD= MAX_MISS= EVERY= PIXEL_MM= OUT=]
 	@test -n "$(SOURCE)" || { echo "name a film, a folder or a camera's address, as in make watch SOURCE=belt.mp4" >&2; exit 1; }
 	@$(PY) -m scrapseg watch "$(SOURCE)" $(call given,OUT,out) $(call given,MODEL,model) $(call given,THRESHOLD,threshold) \
-	  $(call given,EVERY,every) $(call given,PIXEL_MM,pixel-mm)
+	  $(call given,MAX_MISS,max-miss) $(call given,EVERY,every) $(call given,PIXEL_MM,pixel-mm)
 
 bench: $(READY) ## measure training, inference and `make watch` on this machine, alone and beside a busy process
 	@$(PY) -m making.bench

@@ -232,6 +232,7 @@ def watch(
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
     model: Annotated[Path | None, typer.Option(help="a saved model, by default ours")] = None,
     threshold: Annotated[float | None, typer.Option(min=0, max=1, help="not the model's")] = None,
+    max_miss: Annotated[float | None, typer.Option(help="or by a share of objects missed")] = None,
     every: Annotated[int, typer.Option(min=1, help="only each nth frame of a film")] = 1,
     pixel_mm: Annotated[float | None, typer.Option(min=1e-6, help="side on the belt")] = None,
     overlay: Annotated[bool, typer.Option(help="write the film")] = True,
@@ -242,6 +243,7 @@ def watch(
 
     used, stop = load(model), threading.Event()
     used = used if threshold is None else replace(used, threshold=threshold)
+    used = used if max_miss is None else used.promising(max_miss)
     for number in (signal.SIGINT, signal.SIGTERM):  # the frame in work is finished
         signal.signal(number, lambda *_: stop.set())
     options = {"pixel_mm": pixel_mm, "overlay": overlay, "every": every, "stop": stop}
