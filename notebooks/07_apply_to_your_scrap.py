@@ -218,7 +218,8 @@ if planned.train:
 #
 # An object counts as found when half of its pixels are flagged, as everywhere in ScrapSeg. What is promised of
 # other images like these (conformal risk control, arXiv:2208.02814) rests on the same predictions of the folds: it
-# assumes that the model that is kept, which has learned from more, scores an object no lower than theirs.
+# assumes that the model that is kept scores an object no lower than theirs, which need not be so: check it on images
+# that it has not seen.
 
 # %%
 text = "Nothing is measured, for want of labels: look at the pictures, and label a few images."
