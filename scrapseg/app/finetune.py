@@ -388,10 +388,9 @@ def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
 
     The model that is kept was trained on these images, so it cannot be calibrated on them; the
     promise is that of the folds' models. It passes to the kept one as far as that scores an object
-    no lower; but having trained for longer it is surer of its misses, too: in one run on 24 images
-    of ScrapSim's test, 10, 20 and 30 % were promised, and 19, 29 and 33 % missed on other scenes.
-    Check it on images that it has not seen. And it is of images that are new as a fold's are
-    to its model: where several show one heap, there are fewer scenes than images, and it is weaker.
+    no lower; but having trained for longer it is surer of its misses, too, and may miss more. Check
+    it on images that it has not seen. And it is of images that are new as a fold's are to its
+    model: where several show one heap, there are fewer scenes than images, and it is weaker.
     """
     pieces = [(id, reached) for id, _, reached in object_scores(images, scores)]
     _, losses = risk.scene_losses(*zip(*pieces, strict=True))
