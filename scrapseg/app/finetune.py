@@ -363,7 +363,7 @@ def tune(
     summary["step"] = steps
     origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
     kept = replace(kept, threshold=threshold, mirrored=True, origin=origin + starts[name].origin)
-    return Tuned(kept, history, objects, summary)
+    return Tuned(kept.compiled(), history, objects, summary)
 
 
 def counts(instance: dict) -> bool:

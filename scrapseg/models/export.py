@@ -2,8 +2,9 @@
 
 The graph takes `images`, float32 (B, 3, H, W), RGB in 0..1, of any number and size, and `text`,
 float32 (C, D), the class vectors, row 0 the normal class: so classes change without exporting
-again. It gives `logits`, float32 (B, C, H, W): softmax over C are the classes' probabilities. The
-vectors of the model's own classes and their names are in the file's metadata.
+again. It gives `logits`, float32 (B, C, H, W): softmax over C are the classes' probabilities, and
+`embedding`, float32 (B, D), the image's place in the joint space, not normalised. The vectors of
+the model's own classes and their names are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -56,9 +57,13 @@ def _(x: Tensor, weight: Tensor, bias: Tensor | None, stride: list[int], groups:
 
 
 class Exported(nn.Module):
-    """What the graph computes: normalisation, then the model with the class vectors given."""
+    """What the graph computes: normalisation, then the model with the class vectors given.
 
-    def __init__(self, model: ScrapSeg) -> None:
+    Args:
+        normalise: without it, images are normalised already.
+    """
+
+    def __init__(self, model: ScrapSeg, normalise: bool = True) -> None:
         super().__init__()
         self.model = copy.deepcopy(model).eval()
         if self.model.encoder.multiple != 1 or self.model.scale != 1:
@@ -72,13 +77,22 @@ class Exported(nn.Module):
                 module.forward = lambda x, conv=module: conv_same(
                     x, conv.weight, conv.bias, list(conv.stride), conv.groups
                 )
-        self.register_buffer("mean", torch.tensor(model.encoder.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(model.encoder.std).view(1, 3, 1, 1))
+        mean, std = (model.mean, model.std) if normalise else ((0.0,) * 3, (1.0,) * 3)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
 
-    def forward(self, images: Tensor, text: Tensor) -> Tensor:
-        """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W)."""
-        normalised = (images - self.mean) / self.std
-        return functional_call(self.model, {"text": text}, (normalised,)).logits
+    def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W), embedding (B, D)."""
+        return with_embedding(self.model, (images - self.mean) / self.std, text)
+
+
+def with_embedding(model: ScrapSeg, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+    """Normalised images (B, 3, H, W) and class vectors (C, D) to logits (B, C, H, W) and the pooled
+    token (B, D), by torch."""
+    seen: list[Tensor] = []
+    with model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.pooled)):
+        logits = functional_call(model, {"text": text}, (images,)).logits
+    return logits, seen[0]
 
 
 def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -> Path:
@@ -96,7 +110,7 @@ def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -
     if path.exists():
         raise ExportError(f"{path}: exists already; name another file, or remove it")
     wrapped = Exported(model).eval()
-    program = _program(wrapped)
+    program = program_of(wrapped)
     proto = program.model_proto
     for key, value in {
         "classes": json.dumps(names or [str(k) for k in range(len(model.text))]),
@@ -105,14 +119,17 @@ def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     content = proto.SerializeToString()
-    difference = largest_difference(wrapped, content)
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    difference = largest_difference(wrapped, session)
     if not difference <= TOLERANCE:
         raise ExportError(f"{path}: onnxruntime differs from torch by {difference:.1e} in logits")
     return atomic_write(path, content)
 
 
-def _program(wrapped: Exported):
-    """Run torch's exporter, which talks a lot."""
+def program_of(wrapped: Exported, optimize: bool = True):
+    """Run torch's exporter, which talks a lot; `optimize` folds what weights alone decide."""
     from onnxscript import opset20 as op  # heavy, as onnxruntime is; nothing else needs them
 
     def conv_same_onnx(x, weight, bias, stride, groups):
@@ -129,28 +146,26 @@ def _program(wrapped: Exported):
             wrapped,
             (images, text),
             input_names=["images", "text"],
-            output_names=["logits"],
+            output_names=["logits", "embedding"],
             dynamic_shapes={"images": {0: dim, 2: dim, 3: dim}, "text": {0: dim}},
             custom_translation_table={torch.ops.scrapseg.conv_same.default: conv_same_onnx},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            optimize=optimize,
         )
 
 
-def largest_difference(wrapped: Exported, content: bytes) -> float:
-    """Most that onnxruntime's logits differ from torch's, over sizes and classes unlike those
-    that were exported."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+def largest_difference(wrapped: Exported, session) -> float:
+    """Most that the logits of an onnxruntime session differ from torch's, over sizes and classes
+    unlike those that were exported."""
     generator, worst = torch.Generator().manual_seed(0), 0.0
     for shape, classes in (((1, 3, 97, 131), 3), ((3, 3, 160, 64), len(wrapped.model.text))):
         images = torch.rand(shape, generator=generator)
         text = torch.randn(classes, wrapped.model.text.shape[1], generator=generator)
         text = F.normalize(text, dim=1)
         with torch.inference_mode():
-            expected = wrapped(images, text).numpy()
+            expected = wrapped(images, text)[0].numpy()
         found = session.run(None, {"images": images.numpy(), "text": text.numpy()})[0]
         worst = max(worst, float(np.abs(found - expected).max()))
     return worst

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +30,10 @@ from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
 from scrapseg.data.folder import read_photo
 from scrapseg.files import atomic_write, shipped
+from scrapseg.models.export import with_embedding
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
+from scrapseg.models.runtime import Runtime
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
 from scrapseg.models.tiles import normalised, predict_large
 
@@ -105,6 +107,7 @@ class Segmenter:
         origin: a sentence on where the model comes from.
         mirrored: probabilities are the mean over an image and its mirror image: twice the time, and
             a little better. Not where it goes tile by tile.
+        runtime: predicts in torch's place as long as it stands for `model`, see `compiled`.
     """
 
     model: ScrapSeg
@@ -113,26 +116,40 @@ class Segmenter:
     side: int = SIDE
     origin: str = ""
     mirrored: bool = False
+    runtime: Runtime | None = field(default=None, repr=False, compare=False)
+
+    def compiled(self) -> Segmenter:
+        """The same, predicting by onnxruntime where that can be; what is loaded is so."""
+        return replace(self, runtime=Runtime(self.model))
+
+    @property
+    def _network(self) -> ScrapSeg | Runtime:
+        stands = self.runtime is not None and self.runtime.model is self.model
+        return self.runtime if stands else self.model
+
+    def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, H, W) to logits and the pooled token."""
+        if isinstance(network := self._network, Runtime):
+            return network.run(images)
+        return with_embedding(network, images, network.text)
 
     @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
         """Class probabilities (C, h, w) of an image (H, W, 3) at working size, and its embedding
         (D,)."""
         x = normalised(self.model, shrunk(image, self.side)[None].copy())
-        seen: list[Tensor] = []
-        hook = self.model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.pooled))
-        with hook:
-            p = self.model(x).logits[0].float().softmax(0)
-            if self.mirrored:
-                p = (p + self.model(x.flip(3)).logits[0].float().softmax(0).flip(2)) / 2
-        return p.cpu(), F.normalize(seen[0][0].float(), dim=0).cpu()
+        logits, pooled = self._see(x)
+        p = logits[0].float().softmax(0)
+        if self.mirrored:
+            p = (p + self._see(x.flip(3))[0][0].float().softmax(0).flip(2)) / 2
+        return p.cpu(), F.normalize(pooled[0].float(), dim=0).cpu()
 
     def _scores(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score (h, w), most likely impurity (h, w) and entropy (h w) at working size, and the
         embedding, which is that of the whole image in any case."""
         small = shrunk(image, self.side)
         if max(small.shape) > WHOLE_SIDE:
-            tiled = predict_large(self.model, small)
+            tiled = predict_large(self._network, small)
             embedding = self.probabilities(shrunk(image, SIDE))[1]
             score, entropy = (torch.from_numpy(m).float() for m in (tiled.score_map, tiled.entropy))
             return score, torch.from_numpy(tiled.impurity), entropy.flatten(), embedding
@@ -204,7 +221,8 @@ class Segmenter:
             raise SegmenterError(f"new classes need {name}'s text tower: set them by set_classes")
         model = copy.deepcopy(self.model)
         model.set_classes(class_embeddings(classes))
-        return replace(self, model=model, classes=classes, threshold=0.5)
+        changed = replace(self, model=model, classes=classes, threshold=0.5)
+        return changed.compiled() if self.runtime else changed
 
     def save(self, path: str | Path, *, half: bool = False) -> Path:
         """Write the three files; `path` ends in .safetensors.
@@ -258,7 +276,7 @@ def load(path: str | Path | None = None) -> Segmenter:
         raise SegmenterError(f"{path}: has {rows} class vectors for {len(classes)} classes")
     threshold, side = float(card.get("threshold", 0.5)), int(card.get("side", SIDE))
     origin, mirrored = str(card.get("origin", "")), bool(card.get("mirrored", False))
-    return Segmenter(model, classes, threshold, side, origin, mirrored)
+    return Segmenter(model, classes, threshold, side, origin, mirrored).compiled()
 
 
 def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = True) -> Segmenter:
@@ -272,4 +290,4 @@ def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = T
     model = load_aligned(pocket_model()).eval()
     model.set_classes(class_embeddings(classes))
     origin = "the aligned pocket model, which knows classes by their words alone (zero-shot)"
-    return Segmenter(model, classes, origin=origin)
+    return Segmenter(model, classes, origin=origin).compiled()

@@ -244,7 +244,7 @@ def adapt(
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
     adapted = adapt_model(base, images, labels, scrapsim, config).with_classes(start.classes)
     lowest = choose_threshold(adapted, images, labels, library()[1], seed)
-    return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
+    return replace(adapted, threshold=quiet_threshold(adapted, images, lowest)).compiled()
 
 
 def library() -> tuple[list[Cutout], list[Cutout]]:
