@@ -131,7 +131,7 @@ class Segmenter:
         """Normalised images (B, 3, H, W) to logits and the pooled token."""
         if isinstance(network := self._network, Runtime):
             return network.run(images)
-        return with_embedding(network, images, network.text)
+        return with_embedding(network, images)
 
     @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
