@@ -120,6 +120,7 @@ app: $(READY) ## a page in the browser to drop pictures on, on this machine alon
 
 bench: $(READY) ## measure training and inference speed on this machine, alone and beside a busy process
 	@$(PY) -m making.bench
+	@$(PY) -m making.inference
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
 	@rm -rf results/smoke results/*/cache results/*/logs results/*/notebooks .snakemake .pytest_cache .ruff_cache .hypothesis dist

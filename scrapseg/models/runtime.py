@@ -106,16 +106,22 @@ def exported(model: ScrapSeg) -> Exported:
     return wrapped
 
 
+def options() -> onnxruntime.SessionOptions:
+    """As many threads as torch has, asleep while they wait (see scrapseg/__init__.py); no memory is
+    kept for sizes that vary."""
+    found = onnxruntime.SessionOptions()
+    found.log_severity_level = 4
+    found.intra_op_num_threads = torch.get_num_threads()
+    found.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    found.enable_cpu_mem_arena = found.enable_mem_pattern = False
+    return found
+
+
 def weighted(proto: onnx.ModelProto, weights: dict[str, Tensor]) -> onnxruntime.InferenceSession:
     """A session of the graph with weights, which onnxruntime copies."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
-    options.intra_op_num_threads = torch.get_num_threads()
-    # Threads that wait sleep, see scrapseg/__init__.py; nothing is kept for sizes that vary.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.enable_cpu_mem_arena = options.enable_mem_pattern = False
     names = [entry.name for entry in proto.graph.initializer if entry.external_data]
     values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[n].numpy()) for n in names]
-    options.add_external_initializers(names, values)
-    providers = ["CPUExecutionProvider"]
-    return onnxruntime.InferenceSession(proto.SerializeToString(), options, providers=providers)
+    given = options()
+    given.add_external_initializers(names, values)
+    content = proto.SerializeToString()
+    return onnxruntime.InferenceSession(content, given, providers=["CPUExecutionProvider"])
