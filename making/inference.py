@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -245,7 +246,8 @@ def in_a_process(name: str, runtime: str, folder: Path, given: dict) -> list[dic
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
-        cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True, timeout=LIMIT,
+        cwd=REPOSITORY, env=os.environ | {"TQDM_DISABLE": "1"}, stdout=subprocess.PIPE,
+        text=True, check=True, timeout=LIMIT,
     )  # fmt: skip
     return json.loads(done.stdout.splitlines()[-1])
 
