@@ -41,12 +41,22 @@ class Runtime(nn.Module):
 
     def __init__(self, model: ScrapSeg) -> None:
         super().__init__()
-        self.model, self.mean, self.std = model, model.mean, model.std
+        self.model = model
         self.lock, self.checksum = threading.Lock(), None
         self.session: onnxruntime.InferenceSession | None = None
 
     def __reduce__(self) -> tuple:
         return Runtime, (self.model,)  # a session can be neither copied nor pickled
+
+    @property
+    def mean(self) -> tuple[float, ...]:
+        """RGB mean the images must be normalised with."""
+        return self.model.mean
+
+    @property
+    def std(self) -> tuple[float, ...]:
+        """RGB standard deviation the images must be normalised with."""
+        return self.model.std
 
     def forward(self, images: Tensor) -> SegOutput:
         """Normalised images (B, 3, H, W) to logits (B, C, H, W)."""
