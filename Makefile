@@ -125,6 +125,7 @@ watch: $(READY) ## count what passes: make watch SOURCE=film, folder or rtsp://.
 
 bench: $(READY) ## measure training, inference and `make watch` on this machine, alone and beside a busy process
 	@$(PY) -m making.bench
+	@$(PY) -m making.inference
 	@$(PY) -m making.belt_film
 
 gpu: $(READY) ## what wants a GPU, most valuable first, resumable; REHEARSE=1: all of it in small, on a CPU

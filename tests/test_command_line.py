@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from typer.testing import CliRunner
 
@@ -28,3 +31,17 @@ def test_a_run_that_there_is_not():
     done = CliRunner().invoke(app, ["run", "nosuch"])
     assert done.exit_code == 1 and "profile laptop has no run 'nosuch'" in done.output
     assert not (REPOSITORY / "results/laptop/cache/nosuch").exists()
+
+
+def test_help_and_a_mistyped_command_wait_for_nothing_heavy():
+    """As `python -m scrapseg` runs, in a process of its own."""
+    code = """
+import runpy, sys
+try:
+    runpy.run_module("scrapseg", run_name="__main__", alter_sys=True)
+except SystemExit as end:
+    print(end.code, {"torch", "torchvision", "numpy", "pandas", "onnxruntime"} & {*sys.modules})
+"""
+    for word, status in (("--help", 0), ("nosuch", 2)):
+        done = subprocess.run([sys.executable, "-c", code, word], capture_output=True, text=True)
+        assert done.stdout.splitlines()[-1] == f"{status} set()", done.stderr

@@ -19,11 +19,14 @@ from scrapseg.files import REPOSITORY
 
 #: Run by the new environment's Python: where the module lies, and what it makes of an image.
 PREDICT = """
-import json, scrapseg
+import json, sys, scrapseg
 model = scrapseg.load()
 p = model.predict("image.png")
-print(json.dumps([scrapseg.__file__, p.label.tolist(), p.image_score]))
+print(json.dumps([scrapseg.__file__, p.label.tolist(), p.image_score, [*sys.modules]]))
+assert model.runtime.session  # the graph for it comes along, too
 """
+#: What takes long to load and predicting has no use for.
+UNUSED = ("IPython", "anomalib", "lightning", "matplotlib", "onnxscript", "sklearn", "snakemake")
 
 
 @pytest.fixture(scope="module")
@@ -65,8 +68,9 @@ def test_installed_alone_it_predicts_as_the_checkout_does(wheel, tmp_path):
         [python, "-I", "-c", PREDICT], cwd=tmp_path, env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    where, label, image_score = json.loads(done.stdout.splitlines()[-1])
+    where, label, image_score, modules = json.loads(done.stdout.splitlines()[-1])
     assert Path(where).is_relative_to(site)
+    assert not {*UNUSED} & {*modules}
     here = scrapseg.load().predict(image)
     assert np.array_equal(here.label, label)
     assert image_score == pytest.approx(here.image_score, abs=1e-4)

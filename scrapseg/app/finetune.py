@@ -367,7 +367,7 @@ def tune(
     origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
     kept = replace(kept, threshold=threshold, mirrored=True, promises=promises)
     kept = replace(kept, origin=origin + starts[name].origin)
-    return Tuned(kept, history, objects, summary)
+    return Tuned(kept.compiled(), history, objects, summary)
 
 
 def counts(instance: dict) -> bool:

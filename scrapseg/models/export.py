@@ -2,8 +2,9 @@
 
 The graph takes `images`, float32 (B, 3, H, W), RGB in 0..1, of any number and size, and `text`,
 float32 (C, D), the class vectors, row 0 the normal class: so classes change without exporting
-again. It gives `logits`, float32 (B, C, H, W): softmax over C are the classes' probabilities. The
-vectors of the model's own classes and their names are in the file's metadata.
+again. It gives `logits`, float32 (B, C, H, W): softmax over C are the classes' probabilities, and
+`embedding`, float32 (B, D), the image's place in the joint space, not normalised. The vectors of
+the model's own classes and their names are in the file's metadata.
 """
 
 from __future__ import annotations
@@ -11,10 +12,12 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import threading
 import warnings
 from pathlib import Path
 
 import numpy as np
+import onnxruntime
 import torch
 from timm.layers import Conv2dSame
 from torch import Tensor, nn
@@ -23,10 +26,11 @@ from torch.nn import functional as F
 
 from scrapseg.files import atomic_write
 from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.towers import Stages
 
 #: The newest opset that torch's exporter writes without converting.
 OPSET = 20
-#: Largest difference from torch, in logits, that an export may have.
+#: Largest difference from torch, in logits and embedding, that an export may have.
 TOLERANCE = 1e-4
 
 
@@ -75,10 +79,30 @@ class Exported(nn.Module):
         self.register_buffer("mean", torch.tensor(model.encoder.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(model.encoder.std).view(1, 3, 1, 1))
 
-    def forward(self, images: Tensor, text: Tensor) -> Tensor:
-        """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W)."""
-        normalised = (images - self.mean) / self.std
-        return functional_call(self.model, {"text": text}, (normalised,)).logits
+    def forward(self, images: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        """images (B, 3, H, W) in 0..1, text (C, D) to logits (B, C, H, W), embedding (B, D)."""
+        return with_embedding(self.model, (images - self.mean) / self.std, text)
+
+
+def with_embedding(
+    model: ScrapSeg, images: Tensor, text: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Normalised images (B, 3, H, W) to logits (B, C, H, W) and the pooled token (B, D), by torch.
+
+    Args:
+        text: class vectors (C, D), in place of the model's own.
+    """
+    seen: list[Tensor] = []
+    mine = threading.get_ident()  # others may run the same model meanwhile
+
+    def keep(_: nn.Module, __: tuple, out: Stages) -> None:
+        if threading.get_ident() == mine:
+            seen.append(out.pooled)
+
+    with model.encoder.register_forward_hook(keep):
+        given = {} if text is None else {"text": text}
+        logits = functional_call(model, given, (images,)).logits
+    return logits, seen[0]
 
 
 def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -> Path:
@@ -89,14 +113,14 @@ def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -
         names: of the classes, for the metadata.
 
     Raises:
-        ExportError: the file exists, the model's tower cannot be exported, or onnxruntime's
-            logits differ from torch's by more than `TOLERANCE`.
+        ExportError: the file exists, the model's tower cannot be exported, or what
+            onnxruntime computes differs from torch by more than `TOLERANCE`.
     """
     path = Path(path)
     if path.exists():
         raise ExportError(f"{path}: exists already; name another file, or remove it")
     wrapped = Exported(model).eval()
-    program = _program(wrapped)
+    program = program_of(wrapped)
     proto = program.model_proto
     for key, value in {
         "classes": json.dumps(names or [str(k) for k in range(len(model.text))]),
@@ -105,15 +129,16 @@ def to_onnx(model: ScrapSeg, path: str | Path, names: list[str] | None = None) -
         entry = proto.metadata_props.add()
         entry.key, entry.value = key, value
     content = proto.SerializeToString()
-    difference = largest_difference(wrapped, content)
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    difference = largest_difference(wrapped, session)
     if not difference <= TOLERANCE:
-        raise ExportError(f"{path}: onnxruntime differs from torch by {difference:.1e} in logits")
+        raise ExportError(f"{path}: onnxruntime differs from torch by {difference:.1e}")
     return atomic_write(path, content)
 
 
-def _program(wrapped: Exported):
-    """Run torch's exporter, which talks a lot."""
-    from onnxscript import opset20 as op  # heavy, as onnxruntime is; nothing else needs them
+def program_of(wrapped: Exported, optimize: bool = True):
+    """Run torch's exporter, which talks a lot; `optimize` folds what weights alone decide."""
+    from onnxscript import opset20 as op  # heavy; nothing else needs it
 
     def conv_same_onnx(x, weight, bias, stride, groups):
         if bias is None:
@@ -129,28 +154,27 @@ def _program(wrapped: Exported):
             wrapped,
             (images, text),
             input_names=["images", "text"],
-            output_names=["logits"],
+            output_names=["logits", "embedding"],
             dynamic_shapes={"images": {0: dim, 2: dim, 3: dim}, "text": {0: dim}},
             custom_translation_table={torch.ops.scrapseg.conv_same.default: conv_same_onnx},
             opset_version=OPSET,
             dynamo=True,
             verbose=False,
+            optimize=optimize,
         )
 
 
-def largest_difference(wrapped: Exported, content: bytes) -> float:
-    """Most that onnxruntime's logits differ from torch's, over sizes and classes unlike those
-    that were exported."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+def largest_difference(wrapped: Exported, session: onnxruntime.InferenceSession) -> float:
+    """Most that an onnxruntime session differs from torch, over sizes and classes unlike those that
+    were exported."""
     generator, worst = torch.Generator().manual_seed(0), 0.0
     for shape, classes in (((1, 3, 97, 131), 3), ((3, 3, 160, 64), len(wrapped.model.text))):
         images = torch.rand(shape, generator=generator)
         text = torch.randn(classes, wrapped.model.text.shape[1], generator=generator)
         text = F.normalize(text, dim=1)
         with torch.inference_mode():
-            expected = wrapped(images, text).numpy()
-        found = session.run(None, {"images": images.numpy(), "text": text.numpy()})[0]
-        worst = max(worst, float(np.abs(found - expected).max()))
+            expected = wrapped(images, text)
+        found = session.run(None, {"images": images.numpy(), "text": text.numpy()})
+        for ours, torchs in zip(found, expected, strict=True):
+            worst = max(worst, float(np.abs(ours - torchs.numpy()).max()))
     return worst

@@ -32,8 +32,10 @@ from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
 from scrapseg.data.folder import read_photo
 from scrapseg.files import atomic_write, shipped
 from scrapseg.metrics.risk import scenes_needed
+from scrapseg.models.export import with_embedding
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
+from scrapseg.models.runtime import Runtime
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
 from scrapseg.models.tiles import normalised, predict_large
 
@@ -109,6 +111,7 @@ class Segmenter:
             a little better. Not where it goes tile by tile.
         promises: by what may be missed (objects, copper), see `scrapseg.metrics.risk.promise`; they
             are of these weights, and of images like those they were made on.
+        runtime: predicts in torch's place as long as it stands for `model`, see `compiled`.
     """
 
     model: ScrapSeg
@@ -118,26 +121,40 @@ class Segmenter:
     origin: str = ""
     mirrored: bool = False
     promises: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runtime: Runtime | None = field(default=None, repr=False, compare=False)
+
+    def compiled(self) -> Segmenter:
+        """The same, predicting by onnxruntime where that can be; what is loaded is so."""
+        return replace(self, runtime=Runtime(self.model))
+
+    @property
+    def _network(self) -> ScrapSeg | Runtime:
+        stands = self.runtime is not None and self.runtime.model is self.model
+        return self.runtime if stands else self.model
+
+    def _see(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised images (B, 3, H, W) to logits and the pooled token."""
+        if isinstance(network := self._network, Runtime):
+            return network.run(images)
+        return with_embedding(network, images)
 
     @torch.inference_mode()
     def probabilities(self, image: np.ndarray) -> tuple[Tensor, Tensor]:
         """Class probabilities (C, h, w) of an image (H, W, 3) at working size, and its embedding
         (D,)."""
         x = normalised(self.model, shrunk(image, self.side)[None].copy())
-        seen: list[Tensor] = []
-        hook = self.model.encoder.register_forward_hook(lambda _, __, out: seen.append(out.pooled))
-        with hook:
-            p = self.model(x).logits[0].float().softmax(0)
-            if self.mirrored:
-                p = (p + self.model(x.flip(3)).logits[0].float().softmax(0).flip(2)) / 2
-        return p.cpu(), F.normalize(seen[0][0].float(), dim=0).cpu()
+        logits, pooled = self._see(x)
+        p = logits[0].float().softmax(0)
+        if self.mirrored:
+            p = (p + self._see(x.flip(3))[0][0].float().softmax(0).flip(2)) / 2
+        return p.cpu(), F.normalize(pooled[0].float(), dim=0).cpu()
 
     def _scores(self, image: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Score (h, w), most likely impurity (h, w) and entropy (h w) at working size, and the
         embedding, which is that of the whole image in any case."""
         small = shrunk(image, self.side)
         if max(small.shape) > WHOLE_SIDE:
-            tiled = predict_large(self.model, small)
+            tiled = predict_large(self._network, small)
             embedding = self.probabilities(shrunk(image, SIDE))[1]
             score, entropy = (torch.from_numpy(m).float() for m in (tiled.score_map, tiled.entropy))
             return score, torch.from_numpy(tiled.impurity), entropy.flatten(), embedding
@@ -239,7 +256,8 @@ class Segmenter:
             raise SegmenterError(f"new classes need {name}'s text tower: set them by set_classes")
         model = copy.deepcopy(self.model)
         model.set_classes(class_embeddings(classes))
-        return replace(self, model=model, classes=classes, threshold=0.5, promises={})
+        changed = replace(self, model=model, classes=classes, threshold=0.5, promises={})
+        return changed.compiled() if self.runtime else changed
 
     def save(self, path: str | Path, *, half: bool = False) -> Path:
         """Write the three files; `path` ends in .safetensors.
@@ -299,7 +317,7 @@ def load(path: str | Path | None = None) -> Segmenter:
     threshold, side = float(card.get("threshold", 0.5)), int(card.get("side", SIDE))
     origin, mirrored = str(card.get("origin", "")), bool(card.get("mirrored", False))
     promises = card.get("promises", {})
-    return Segmenter(model, classes, threshold, side, origin, mirrored, promises)
+    return Segmenter(model, classes, threshold, side, origin, mirrored, promises).compiled()
 
 
 def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = True) -> Segmenter:
@@ -313,4 +331,4 @@ def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = T
     model = load_aligned(pocket_model()).eval()
     model.set_classes(class_embeddings(classes))
     origin = "the aligned pocket model, which knows classes by their words alone (zero-shot)"
-    return Segmenter(model, classes, origin=origin)
+    return Segmenter(model, classes, origin=origin).compiled()

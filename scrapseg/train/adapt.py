@@ -252,7 +252,8 @@ def adapt(
     # Loading takes a quarter of a step's time besides; the threshold costs what `labels` did.
     steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
-    adapted = adapt_model(base, images, labels, scrapsim, config).with_classes(start.classes)
+    adapted = adapt_model(base, images, labels, scrapsim, config)
+    adapted = adapted.with_classes(start.classes).compiled()
     lowest = choose_threshold(adapted, images, labels, library()[1], seed)
     return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
 

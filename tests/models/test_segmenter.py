@@ -110,7 +110,7 @@ def test_large_images_come_back_at_their_own_size(start):
 def test_above_the_whole_side_an_image_is_looked_at_tile_by_tile(start, monkeypatch):
     monkeypatch.setattr(segmenter, "WHOLE_SIDE", 300)
     image = np.random.default_rng(0).integers(0, 255, (200, 480, 3), np.uint8)
-    tiled = predict_large(start.model, image)
+    tiled = predict_large(start.runtime, image)
     threshold = float(np.quantile(tiled.score_map, 0.3))
     p = segmenter.replace(start, threshold=threshold).predict(image)
     np.testing.assert_allclose(p.score, tiled.score_map.astype(np.float32), atol=1e-6)
