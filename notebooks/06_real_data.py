@@ -247,6 +247,16 @@ def drawn(picture, name, panels, picks, made):
     return style.as_jpeg(figure)
 
 
+def show(picture, name, draw):
+    """What `draw` makes of a set that was run, or the committed picture."""
+    saved = Path("../results/real/figures") / f"{picture}.png"
+    if name in photo_sets:
+        display(draw(name))
+    elif saved.is_file():
+        display(Image(saved, width=700))
+
+
+# %%
 def looks(name):
     """Photographs on which different classes cover most, and what two methods make of them."""
     test = there[name].test
@@ -262,17 +272,8 @@ def looks(name):
     return drawn(f"photographs_{name}", name, panels, picks, made)
 
 
-def shown(picture, name, draw):
-    """What `draw` makes of a set that was run, or the committed picture."""
-    saved = Path("../results/real/figures") / f"{picture}.png"
-    if name in photo_sets:
-        display(draw(name))
-    elif saved.is_file():
-        display(Image(saved, width=700))
-
-
 for name in ("belt-waste", "magnetic-tile"):
-    shown(f"photographs_{name}", name, looks)
+    show(f"photographs_{name}", name, looks)
 
 # %% [markdown]
 # Before and after, on six test photographs of the belt at even distances: renders alone, the same adapted to the
@@ -295,7 +296,7 @@ def before_after(name):
     return drawn("before_after", name, panels, picks, list(made.values()))
 
 
-shown("before_after", "belt-waste", before_after)
+show("before_after", "belt-waste", before_after)
 
 # %% [markdown]
 # ## What this is not

@@ -104,7 +104,7 @@ def adapted(monkeypatch):
     """Adaptation that takes no time: a model with another origin; and what it was called with."""
     calls = []
 
-    def adapt(start: Segmenter, photos, scrapsim, *, minutes, seed=0, side=None) -> Segmenter:
+    def adapt(start: Segmenter, photos, scrapsim, *, minutes, seed=0, side=None, bits=8):
         calls.append((len(photos), scrapsim.split, minutes))
         return replace(start, origin="adapted", threshold=0.2)
 
