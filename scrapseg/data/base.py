@@ -387,7 +387,8 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         id = self.ids[index]
         if id not in self._decoded:
             sample = self.dataset.sample(id)
-            image = torch.from_numpy(sample.image).permute(2, 0, 1).contiguous()
+            pixels = np.require(sample.image, requirements="W")  # else torch warns
+            image = torch.from_numpy(pixels).permute(2, 0, 1).contiguous()
             self._decoded[id] = image, torch.from_numpy(sample.label)
         image, mask = self._decoded[id]
         # Clones, so that nobody can write into the cache.

@@ -130,7 +130,8 @@ def options() -> onnxruntime.SessionOptions:
 def weighted(proto: onnx.ModelProto, weights: dict[str, Tensor]) -> onnxruntime.InferenceSession:
     """A session of the graph with weights, which onnxruntime copies."""
     names = [entry.name for entry in proto.graph.initializer if entry.external_data]
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(weights[n].numpy()) for n in names]
+    arrays = [weights[name].contiguous().numpy() for name in names]  # trained: channels last
+    values = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in arrays]
     given = options()
     given.add_external_initializers(names, values)
     content = proto.SerializeToString()

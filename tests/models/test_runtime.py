@@ -45,6 +45,14 @@ def test_same_as_torch(shipped, own):
     assert fast.runtime.session is not None
 
 
+def test_a_trained_model_whose_weights_lie_channels_last_is_the_same(shipped):
+    model = copy.deepcopy(shipped.model).to(memory_format=torch.channels_last)
+    fast = replace(shipped, model=model).compiled()
+    found, expected = (s.predict(picture(64, 96)).score for s in (fast, shipped))
+    assert np.abs(found - expected).max() < 1e-4
+    assert fast.runtime.session is not None
+
+
 def test_tile_by_tile_and_mirrored_it_is_the_same(shipped):
     for changes, size in (({"mirrored": True}, (64, 96)), ({"side": 1100}, (90, 1100))):
         fast = replace(shipped, **changes)
