@@ -253,7 +253,8 @@ def is_progress(output: dict[str, Any]) -> bool:
     """
     if output["output_type"] == "stream":
         text = "".join(output["text"])
-        return output["name"] == "stderr" and ("\r" in text or "No CUDA runtime is found" in text)
+        noise = "\r" in text or not text.strip() or "No CUDA runtime is found" in text
+        return output["name"] == "stderr" and noise
     return "application/vnd.jupyter.widget-view+json" in output.get("data", {})
 
 
