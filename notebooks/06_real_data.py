@@ -346,5 +346,8 @@ for name in sets if frame is not None else ():
     lines += [
         f"- **{name}**, mIoU of ours from renders less SegFormer's: {told(name, 'segformer')}."
     ]
-    lines += [f"  The renders add to the aligned start: {told(name, 'scrapseg')}."]
+    lines += [
+        f"  Training on renders adds to ImageNet's weights: {told(name, 'scrapseg-imagenet')}."
+    ]
+    lines += [f"  It less alignment with words in its place: {told(name, 'scrapseg')}."]
 Markdown("\n".join(lines))

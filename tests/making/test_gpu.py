@@ -24,7 +24,8 @@ from scrapseg.files import REPOSITORY
 #: What is there already, with what it needs.
 THERE = ("torch", "torchvision", "timm", "lightning", "scikit-learn", "scikit-image", "pandas",
          "matplotlib", "opencv-python-headless", "safetensors", "typer", "setuptools",
-         "transformers", "jaraco.functools", "jaraco.text")  # fmt: skip
+         "transformers", "onnxruntime", "onnxscript", "jaraco.functools",
+         "jaraco.text")  # fmt: skip
 REHEARSE = """
 import sys
 from dataclasses import replace
