@@ -294,7 +294,8 @@ def encoder_from_spec(spec: dict) -> ImageEncoder:
         if ":" in (tower.get("timm_model_name") or ""):  # an address, which timm would fetch
             raise ValueError("a saved model brings its own weights")
         large = any(isinstance(v, int) and v > 4096 for v in tower.values())  # layers, say
-        if large or len(spec["mean"]) != 3 or len(spec["std"]) != 3:
+        mean, std = spec["mean"], spec["std"]
+        if large or not len(mean) == len(std) == 3 or not 0 < min(std) <= sum(std + mean) < 100:
             raise ValueError("a number above 4096, or mean and std not of three colours")
         visual = _build_vision_tower(spec["embed_dim"], tower, spec["quick_gelu"])
         if spec["image_size"] and isinstance(visual, TimmModel):

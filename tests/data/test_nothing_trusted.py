@@ -221,6 +221,16 @@ def test_a_model_is_as_large_as_its_file_and_fetches_nothing(tmp_path, monkeypat
         load(tmp_path)
 
 
+@pytest.mark.parametrize("mean", [["a", "b", "c"], [0.5] * 4, [float("nan")] * 3])
+def test_a_normalisation_that_is_none(tmp_path, mean):
+    inputs.write_model(tmp_path, None)
+    config = json.loads((tmp_path / "model.json").read_text())
+    config["encoder"]["mean"] = mean
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    with pytest.raises(SegmenterError, match="cannot read the saved model"):
+        load(tmp_path)
+
+
 @pytest.mark.parametrize(
     "changes",
     [
