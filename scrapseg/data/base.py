@@ -40,6 +40,8 @@ MIN_PIXELS = 60
 RESTORE = "fetch the data set again or restore it with git"
 #: What Pillow may take a file for. Any other way PostScript goes to Ghostscript, which runs it.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+#: What Pillow raises on damaged files.
+_OF_PILLOW = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError)
 
 
 def verify_checksums(root: str | os.PathLike[str]) -> str:
@@ -209,7 +211,7 @@ def open_image(path: Path | str, remedy: str = RESTORE) -> Iterator[Image.Image]
         raise MissingFile(f"{path}: file is missing; {remedy}") from None
     except Image.DecompressionBombError:
         raise BrokenImage(f"{path}: has over 170 million pixels; cut it into parts") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+    except _OF_PILLOW as error:
         reason = str(error).replace(str(path), path.name)
         raise BrokenImage(f"{path}: cannot be decoded ({reason}); {remedy}") from None
 

@@ -136,7 +136,11 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             raise DataError(f"{where}: not of words and colour; {_EXAMPLE}")
         words = entry.get("words", [name.replace("_", " ")])
         words = [words] if isinstance(words, str) else words
-        shown, kind, why = entry.get("name") or name, entry.get("kind"), entry.get("why") or ""
+        shown, kind, why = (
+            entry.get("name") or name,
+            entry.get("kind") or None,
+            entry.get("why") or "",
+        )
         texts = [*words, shown, kind or "", why] if isinstance(words, list) and words else [None]
         if not all(isinstance(v, str) and not _NO_TEXT.search(v) for v in texts):
             raise DataError(f"{where}: words is no list of words, or name no text; {_EXAMPLE}")

@@ -123,6 +123,7 @@ def read_run(path: Path | str) -> RunRecord:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
+        json.dumps(content, ensure_ascii=False).encode()  # what cannot be written is not read
     except (OSError, ValueError, RecursionError) as error:
         raise BrokenRecord(f"{path}: not a readable run record ({error})") from error
     names = {f.name for f in fields(RunRecord)}
@@ -200,7 +201,7 @@ def read_metrics(results_dir: Path | str) -> pd.DataFrame:
         # Values are read as text first: Python parses a float exactly, older pandas may not.
         table = pd.read_csv(path, dtype=str)
         table = table.astype({"seed": "int64", "value": "float64"})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise BrokenRecord(f"{path}: not a readable table of metrics ({reason})") from error
     if list(table.columns) != COLUMNS:

@@ -172,7 +172,7 @@ class ScrapSeg(nn.Module):
         stages = stages or len(encoder.channels)
         if trained not in TRAINED or fusion not in ("learned", "mean"):
             raise ValueError(f"trained is {trained!r}, fusion {fusion!r}: see ScrapSeg")
-        if not 1 <= stages <= len(encoder.channels) or scale <= 0:
+        if not 1 <= stages <= len(encoder.channels) or not 1 / 8 <= scale <= 8:
             raise ValueError(f"stages is {stages}, scale {scale}: see ScrapSeg")
         self.encoder = encoder
         self.stages, self.scale = stages, scale

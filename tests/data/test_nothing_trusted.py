@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
 import os
 import re
+import struct
 import subprocess
 import zipfile
 from html.parser import HTMLParser
@@ -86,6 +88,18 @@ def test_an_orientation_that_there_is_not_is_none(tmp_path):
     deep = Image.fromarray(inputs.PHOTO[..., 0].astype(np.uint16) * 9)
     deep.save(tmp_path / "a.png", exif=exif)
     assert read_photo(tmp_path / "a.png").shape == inputs.PHOTO.shape
+
+
+def test_a_tiff_without_its_size(tmp_path):
+    """Pillow's TypeError is not one of those it usually has for damaged files."""
+    image = io.BytesIO()
+    Image.fromarray(inputs.PHOTO).save(image, "TIFF")
+    content = image.getvalue()
+    for kind in (3, 4):  # the width's tag, whichever type it is of
+        content = content.replace(struct.pack("<HH", 256, kind), struct.pack("<HH", 999, kind))
+    (tmp_path / "a.tif").write_bytes(content)
+    with pytest.raises(BrokenImage, match=r"a\.tif: cannot be decoded"):
+        read_photo(tmp_path / "a.tif")
 
 
 # --- labels -----------------------------------------------------------------------------------
@@ -181,6 +195,7 @@ def test_entities_are_neither_multiplied_nor_fetched(mine, prefix):
         (inputs.BILLION + "classes: {steel: {}, cable: {name: *a11}}\n", "name no text"),
         ('steel: {}\ncable: {name: "\\ud800"}\n', "name no text"),
         ("steel: {}\ncable: {kind: [1]}\n", "name no text"),
+        ("steel: {}\ncable: {words: [a, {}]}\n", "name no text"),
         ("# " + "x" * (1 << 20), "over a megabyte"),
         ("x: !!python/object/apply:os.mkdir [pwned]\n", "classes"),
     ],
@@ -191,6 +206,11 @@ def test_a_class_list_that_is_a_trick(tmp_path, monkeypatch, text, said):
     with pytest.raises(DataError, match=said):
         read_classes("classes.yaml")
     assert not Path("pwned").exists()
+
+
+def test_an_empty_kind_is_none():
+    (_, cable) = classes_from({"steel": {}, "cable": {"kind": {}, "why": None}}, "here")
+    assert cable.kind is None and cable.why == "" and hash(cable)
 
 
 def test_a_message_is_one_line_whatever_is_in_it():
@@ -221,11 +241,14 @@ def test_a_model_is_as_large_as_its_file_and_fetches_nothing(tmp_path, monkeypat
         load(tmp_path)
 
 
-@pytest.mark.parametrize("mean", [["a", "b", "c"], [0.5] * 4, [float("nan")] * 3])
-def test_a_normalisation_that_is_none(tmp_path, mean):
+@pytest.mark.parametrize("mean", [["a", "b", "c"], [0.5] * 4, [float("nan")] * 3, None])
+def test_a_normalisation_or_a_scale_that_is_none(tmp_path, mean):
     inputs.write_model(tmp_path, None)
     config = json.loads((tmp_path / "model.json").read_text())
-    config["encoder"]["mean"] = mean
+    if mean:
+        config["encoder"]["mean"] = mean
+    else:
+        config["scale"] = 1e-9
     (tmp_path / "model.json").write_text(json.dumps(config))
     with pytest.raises(SegmenterError, match="cannot read the saved model"):
         load(tmp_path)
@@ -269,9 +292,17 @@ def test_a_record_whose_fields_are_of_other_types(tmp_path, changes):
     path.write_text(json.dumps(inputs.RECORD | changes))
     with pytest.raises(records.BrokenRecord, match=r"of the wrong type"):
         records.joined(tmp_path)
-    path.write_text("[" * 100_000)
-    with pytest.raises(records.BrokenRecord, match="not a readable run record"):
-        records.joined(tmp_path)
+    for text in ("[" * 100_000, json.dumps(inputs.RECORD | {"split": "\ud800"})):
+        path.write_text(text)
+        with pytest.raises(records.BrokenRecord, match="not a readable run record"):
+            records.joined(tmp_path)
+
+
+def test_a_table_of_metrics_whose_seed_is_no_number_of_ours(tmp_path):
+    row = ["unet", "supervised", "pocket", "scrapsim", "all", "9" * 30, "ap", "0.5", "a"]
+    (tmp_path / "metrics.csv").write_text(f"{','.join(records.COLUMNS)}\n{','.join(row)}\n")
+    with pytest.raises(records.BrokenRecord, match="not a readable table of metrics"):
+        records.read_metrics(tmp_path)
 
 
 def test_entries_that_are_no_arrays_of_scores(tmp_path):
