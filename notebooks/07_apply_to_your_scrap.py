@@ -45,6 +45,7 @@ next_images = 4  # how many to label next
 seed = 0
 
 # %%
+import html
 import shutil
 import time
 from collections import Counter
@@ -75,6 +76,12 @@ from scrapseg.train import adapt as adaptation
 from scrapseg.train.loop import TrainConfig
 
 began = time.perf_counter()
+
+
+def plain(text):
+    """Text for Markdown, which passes HTML on: a file or class may be called anything."""
+    return html.escape(str(text), quote=False).replace("[", "&#91;")
+
 
 # %% [markdown]
 # ## The folder
@@ -140,7 +147,7 @@ start = load(model_file) if model_file else starting_model()
 start = replace(start, side=side or start.side)
 folder = open_folder(images_dir, classes_file, start.classes, empty=empty)
 whose = f"The photographs, and so their pictures here: {credit}." if credit else ""
-Markdown(str(folder).replace("\n  note:", "\n-") + f"\n\n{whose}")
+Markdown(plain(folder).replace("\n  note:", "\n-") + f"\n\n{whose}")
 
 # %% [markdown]
 # ## The classes
@@ -168,7 +175,7 @@ planned = plan(
     folder, start, own=bool(model_file), adapt=adapt, minutes=minutes,
     threshold=threshold, recall=recall,
 )  # fmt: skip
-Markdown("\n".join(f"- {note}" for note in planned.notes))
+Markdown("\n".join(f"- {plain(note)}" for note in planned.notes))
 
 # %% [markdown]
 # ## Adaptation without labels
@@ -190,7 +197,7 @@ starts["own" if model_file else "scrapsim"] = before
 segmenter = next(iter(starts.values()))
 if threshold is not None:
     segmenter = replace(segmenter, threshold=threshold)
-Markdown(f"Now: {segmenter.origin}.")
+Markdown(f"Now: {plain(segmenter.origin)}.")
 
 # %% [markdown]
 # ## Training on the labels
@@ -306,7 +313,7 @@ sheet({id: ("thumbnails", id) for id in suspicious})
 labelled = [ids.index(i) for i in folder.labelled]
 order = label_next(np.stack(embeddings), images["uncertainty"], labelled, next_images)
 to_label = list(images["stem"].iloc[order])
-Markdown(", ".join(to_label))
+Markdown(plain(", ".join(to_label)))
 
 # %% [markdown]
 # ## The report and the model
@@ -323,6 +330,6 @@ report = write_report(
 found = images[images["objects"] > 0]
 Markdown(
     f"**Answer.** {len(found)} of {len(images)} images show something that is not "
-    f"{folder.classes[0].name}, {len(objects)} objects in all. {text} Everything is in "
-    f"`{report.parent.name}/`, `report.html` first."
+    f"{plain(folder.classes[0].name)}, {len(objects)} objects in all. {text} Everything is in "
+    f"<code>{plain(report.parent.name)}/</code>, `report.html` first."
 )

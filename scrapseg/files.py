@@ -17,7 +17,24 @@ def shipped(name: str) -> Path:
     return (installed if installed.is_dir() else REPOSITORY / "data" / "pocket") / name
 
 
-class ResultsError(Exception):
+class OneLine(Exception):
+    """An error whose message is one line of bounded length, whatever a file's text brought into it:
+    characters that do not print, such as a terminal's control codes, are shown escaped."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        text = text if len(text) <= 2000 else f"{text[:1000]} [...] {text[-500:]}"
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def small_text(path: Path) -> str:
+    """Text of a file of settings; `ValueError` where it has over a megabyte, which no such has."""
+    if path.stat().st_size > 1 << 20:
+        raise ValueError("it has over a megabyte")
+    return path.read_text(encoding="utf-8-sig")
+
+
+class ResultsError(OneLine):
     """A file of results cannot be read or written; the message is one line and names the file."""
 
 

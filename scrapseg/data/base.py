@@ -38,6 +38,10 @@ MIN_PIXELS = 60
 """A scene holds a class for few-shot drawing when a view shows this many pixels of it."""
 
 RESTORE = "fetch the data set again or restore it with git"
+#: What Pillow may take a file for. Any other way PostScript goes to Ghostscript, which runs it.
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
+#: What Pillow raises on damaged files.
+_OF_PILLOW = (OSError, SyntaxError, ValueError, TypeError, LookupError, ArithmeticError, EOFError)
 
 
 def verify_checksums(root: str | os.PathLike[str]) -> str:
@@ -201,13 +205,13 @@ def open_image(path: Path | str, remedy: str = RESTORE) -> Iterator[Image.Image]
     """
     path = Path(path)
     try:
-        with Image.open(path) as opened:
+        with Image.open(path, formats=FORMATS) as opened:
             yield opened
     except FileNotFoundError:
         raise MissingFile(f"{path}: file is missing; {remedy}") from None
     except Image.DecompressionBombError:
         raise BrokenImage(f"{path}: has over 170 million pixels; cut it into parts") from None
-    except (OSError, SyntaxError, ValueError) as error:  # what Pillow raises on damaged files
+    except _OF_PILLOW as error:
         reason = str(error).replace(str(path), path.name)
         raise BrokenImage(f"{path}: cannot be decoded ({reason}); {remedy}") from None
 
@@ -279,13 +283,13 @@ def bits_of(values: np.ndarray) -> int:
 def camera_bits(path: Path | str, remedy: str = RESTORE) -> int:
     """How many bits the values of an image need: 8, or up to 16; errors as of `read_image`."""
     with open_image(path, remedy) as image:
-        deep = _is_deep(image)
-    return bits_of(_deep_values(path)) if deep else 8
+        return bits_of(_deep_values(path)) if _is_deep(image) else 8
 
 
 def orientation_of(image: Image.Image) -> int:
-    """EXIF orientation: 1 is upright, from 5 on width and height change places."""
-    return image.getexif().get(274, 1)
+    """EXIF orientation, 1 to 8: 1 is upright, from 5 on width and height change places."""
+    found = image.getexif().get(274)
+    return found if found in range(1, 9) else 1
 
 
 def photo_turn(path: Path | str) -> int:

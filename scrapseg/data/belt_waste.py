@@ -43,6 +43,7 @@ class BeltWaste(Photographs):
     )
     inside = "Atest"
     bytes = 1_000_000_000
+    digest = "59dece2a5e71f767ae1566319e92db40476ce6a91713284bb1a1bf2369b3bb83"
 
     @classmethod
     def files(cls, root: Path, record: dict[str, Any]) -> tuple[Path, Path]:

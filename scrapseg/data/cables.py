@@ -44,6 +44,7 @@ class Cables(Photographs):
     )
     inside = "cable_dataset_simple"
     bytes = 50_000_000
+    digest = "75461d7ccd0b147e3d498f3b0d410ec3a67be31f3ef1de50b0490175b30e2f9a"
 
     @classmethod
     def files(cls, root: Path, record: dict[str, Any]) -> tuple[Path, Path]:

@@ -34,6 +34,7 @@ import yaml
 from PIL import ImageColor
 
 from scrapseg.data.errors import DataError, MissingFile, UnknownLabel
+from scrapseg.files import small_text
 
 Kind = Literal["steel", "hazard", "tramp", "non-metal"]
 
@@ -59,6 +60,8 @@ NORMAL_WORDS |= {
     "eisen",
 }
 NORMAL_WORDS |= {"schrott", "acier", "fer", "acero", "hierro", "acciaio", "ferro", "废钢", "钢"}
+#: Code points that no encoding writes, and the end of a string in C.
+_NO_TEXT = re.compile("[\ud800-\udfff\0]")
 _KEYS = {"name", "words", "colour", "color", "kind", "why"}
 _EXAMPLE = 'write lines such as  copper: {words: [copper wire], colour: "#e69f00"}'
 
@@ -97,13 +100,13 @@ def read_classes(path: str | Path) -> list[ScrapClass]:
     path = Path(path)
     try:
         # Plain strings throughout: a class may well be called no, which YAML takes for false.
-        text = path.read_text(encoding="utf-8-sig")
+        text = small_text(path)
         node, content = yaml.compose(text), yaml.load(text, yaml.BaseLoader)
     except FileNotFoundError:
         raise MissingFile(f"{path}: no such file; {_EXAMPLE}") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path}: cannot be read as text ({error}); save it as UTF-8") from None
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, RecursionError) as error:
         raise DataError(f"{path}: not YAML ({' '.join(str(error).split())}); {_EXAMPLE}") from None
     for part in [node, *([v for _, v in node.value] if isinstance(node, yaml.MappingNode) else [])]:
         if isinstance(part, yaml.MappingNode):  # of two equal keys YAML keeps one
@@ -133,8 +136,14 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             raise DataError(f"{where}: not of words and colour; {_EXAMPLE}")
         words = entry.get("words", [name.replace("_", " ")])
         words = [words] if isinstance(words, str) else words
-        if not isinstance(words, list) or not words or not all(isinstance(w, str) for w in words):
-            raise DataError(f"{where}: words is no list of words; {_EXAMPLE}")
+        shown, kind, why = (
+            entry.get("name") or name,
+            entry.get("kind") or None,
+            entry.get("why") or "",
+        )
+        texts = [*words, shown, kind or "", why] if isinstance(words, list) and words else [None]
+        if not all(isinstance(v, str) and not _NO_TEXT.search(v) for v in texts):
+            raise DataError(f"{where}: words is no list of words, or name no text; {_EXAMPLE}")
         slug = re.sub(r"\W+", "_", name.casefold()).strip("_")
         if not slug or slug in {c.slug for c in classes}:
             raise DataError(f"{where}: the name is empty or used twice")
@@ -145,7 +154,6 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             raise DataError(
                 f"{where}: its colour is that of {other!r}; masks and pictures need two"
             )
-        shown, kind, why = str(entry.get("name", name)), entry.get("kind"), entry.get("why", "")
         classes.append(ScrapClass(index, slug, shown, tuple(map(str, words)), BLACK, kind, why))
     given = zip(classes, colours, strict=True)
     return [replace(c, colour=own or _default(c.index, colours)) for c, own in given]

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from scrapseg.files import OneLine
 
-class DataError(Exception):
+
+class DataError(OneLine):
     """Something is wrong with a data set; base of the errors below."""
 
 

@@ -30,6 +30,7 @@ from pycocotools import mask as coco_mask
 
 from scrapseg.data.classes import IGNORED
 from scrapseg.data.errors import LabelFileError, SizeMismatch
+from scrapseg.files import OneLine, small_text
 
 #: Polygons may leave the image by this share of its sides, where nothing says its size; tools
 #: round, and mice slip. Further out, they are of another image or in another unit.
@@ -83,7 +84,8 @@ class Notes(defaultdict[str, list[str]]):
 
     def lines(self) -> list[str]:
         """One line for each kind."""
-        return [f"{kind}: {len(at)}, such as {at[0]}" for kind, at in self.items() if at]
+        lines = (f"{kind}: {len(at)}, such as {at[0]}" for kind, at in self.items() if at)
+        return [str(OneLine(line)) for line in lines]
 
 
 @contextlib.contextmanager
@@ -217,9 +219,10 @@ def read_coco(
             raise LabelFileError(
                 f"{where}: image {image} or category {category} is not listed; export it anew"
             )
-        box = a.get("bbox") or []
-        if not drawn and not any(box[2:]) and (box or a.get("area") == 0):
-            continue  # made and never drawn
+        with understood(where, "its box cannot be read"):
+            box = [float(v) for v in a.get("bbox") or []]
+            if not drawn and not any(box[2:]) and (box or a.get("area") == 0):
+                continue  # made and never drawn
         if not drawn:
             raise LabelFileError(f"{where}: has a box but no mask; export instance segmentation")
         shape = Shape(names[category], where)
@@ -248,6 +251,8 @@ def _unpacked(counts: str) -> list[int]:
     before the last. (pycocotools reads beyond the end of what is cut short.)"""
     runs, value, shift = [], 0, 0
     for letter in counts:
+        if shift > 60:
+            raise ValueError("a number of them has no end")
         bits = ord(letter) - 48
         value |= (bits & 31) << shift
         shift += 5
@@ -286,13 +291,15 @@ def read_yolo_names(folders: Sequence[Path]) -> list[str] | None:
             listed[path] = read_lines(path)
         elif name.endswith((".yaml", ".yml")) and not name.startswith("classes."):
             with understood(path, "has no list of names", "name the classes there"):
-                content = yaml.load(read_text(path), yaml.BaseLoader)
+                content = yaml.load(small_text(path), yaml.BaseLoader)
                 names = content.get("names") if isinstance(content, dict) else None
                 if isinstance(names, dict):
                     by_number = {int(k): n for k, n in names.items()}
                     names = [by_number.get(k, "") for k in range(min(max(by_number), 9999) + 1)]
                 if names:
-                    listed[path] = [str(n) for n in names]
+                    listed[path] = [
+                        "".join((n,)) for n in names
+                    ]  # a TypeError where one is no text
     first = next(iter(listed), None)
     if other := [path for path, names in listed.items() if names != listed[first]]:
         raise LabelFileError(f"{other[0]}: lists other classes than {first}; keep the right one")
@@ -314,7 +321,8 @@ def read_yolo(path: Path, names: Sequence[str]) -> ImageLabels:
         if len(parts) == 5:
             raise LabelFileError(f"{where}: is a box, not a polygon; export segmentation labels")
         index = parts[0]
-        if not index.isdecimal() or int(index) >= len(names) or not names[int(index)]:
+        known = index.isdecimal() and len(index) < 9 and int(index) < len(names)
+        if not known or not names[int(index)]:
             raise LabelFileError(
                 f"{where}: class {parts[0]!r} is no number from 0 to {len(names) - 1}, the classes "
                 f"{', '.join(filter(None, names))}; add its name to the list, or mend the line"
@@ -376,7 +384,7 @@ def _labelme_shape(shape: dict, where: str) -> Shape:
 
 def _from_png(text: str, corner: Sequence[float], where: str, size: tuple[int, int]) -> np.ndarray:
     with understood(where, "broken mask", "save it anew"):
-        part = Image.open(io.BytesIO(base64.b64decode(text)))
+        part = Image.open(io.BytesIO(base64.b64decode(text)), formats=["PNG"])
         if math.prod(part.size) > 4 * math.prod(size):
             raise ValueError("it is far larger than the image")
         return _placed(np.array(part.convert("L")) > 0, corner, size)
@@ -514,6 +522,9 @@ def _mask(
             f"{shape.where}: the polygon leaves the image; are these labels of an image of "
             "another size, or coordinates of another unit?"
         )
+    # pycocotools keeps forty bytes of each pixel that a side crosses, and crashes at memory's end.
+    if sum(np.abs(np.diff(r, axis=0)).max(1).sum() for r in rings) > 5e6:
+        raise LabelFileError(f"{shape.where}: the polygon is longer than any outline; draw it anew")
     if shape.masks:
         drawn = [polygon_mask(rings, size)] if rings else []
         return np.s_[:, :], np.logical_or.reduce([make(size) for make in shape.masks] + drawn)

@@ -65,11 +65,19 @@ Masks = tuple[np.ndarray, np.ndarray]
 
 
 def list_files(root: Path) -> list[Path]:
-    """All files of a folder and its subfolders but what systems leave behind, in order of names."""
-    found = []
+    """All files of a folder and its subfolders but what systems leave behind, in order of names.
+
+    Raises:
+        DataError: a link leads to a folder that is there already, or there is a pipe, or a device.
+    """
+    found, seen = [], {}
     for folder, inside, names in os.walk(root, followlinks=True):
         inside[:] = sorted(d for d in inside if not d.startswith(_LEFT_BEHIND))
+        if (first := seen.setdefault(os.path.realpath(folder), folder)) != folder:
+            raise DataError(f"{folder}: is the same folder as {first}; take the link away")
         found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
+    if odd := [path for path in found if path.exists() and not path.is_file()]:
+        raise DataError(f"{odd[0]}: is a pipe, a socket or a device; move it away")
     return found
 
 
@@ -209,6 +217,9 @@ def find_labels(
     paint = partial(formats.paint, find=class_finder(classes))
     if kind == MASKS:
         masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
+        for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded
+            if sorted(size := base.image_size(path, "save the mask anew")) != sorted(sizes[id]):
+                formats.check_size(f"{path}: is", size, sizes[id], "save it at the image's size")
         paint = partial(_read_mask, read_coding(masks, classes, table, notes))
     turns = {id: base.photo_turn(files[id]) for id in by_id}
     painted = {id: partial(_painted, paint, by_id[id], sizes[id], turns[id]) for id in by_id}

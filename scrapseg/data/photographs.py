@@ -42,6 +42,7 @@ class Photographs(SamplesById):
         index: the list of photographs: id, scene, split and what ``files`` asks for.
 
     Attributes:
+        digest: `check`'s of what results were measured on, where the index has no checksums.
         height, aspect: the usual size, and the width for each pixel of height.
         url, inside, bytes: the archive, a folder that tells the data set's own in it, and about how
             much there is to download.
@@ -63,6 +64,7 @@ class Photographs(SamplesById):
     url: str
     inside: str
     bytes: int
+    digest: str | None = None
     templates = ("word", "photo", "this")
     min_pixels = 1
 
@@ -170,7 +172,9 @@ class Photographs(SamplesById):
         fetch.announce(cls.name, [cls.bytes], where)
         partial = fetch.unzipped(cls.url, where.with_name(f".{where.name}.partial"))
         inside = next(partial.rglob(cls.inside), partial / cls.inside).parent
-        cls.check(inside, table, cls.index)
+        found = cls.check(inside, table, cls.index)
+        if found != (cls.digest or found):
+            raise ChecksumMismatch(f"{cls.url}: what came is not what results were measured on")
         inside.replace(where)
         shutil.rmtree(partial, ignore_errors=True)
         return where

@@ -101,11 +101,14 @@ class Entry:
             BrokenEntry: it is no such file, is of other images, or its arrays do not fit.
         """
         try:
-            with np.load(path) as file:
-                fields = {**file}
+            fields = stats.load(path)
             fields["ids"] = tuple(fields["ids"].tolist())
             entry = cls(**fields | {"threshold": float(fields["threshold"])})
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            labels = np.zeros((1, 1, 1), np.uint8) if entry.labels is None else entry.labels
+            for array, of in ((entry.edges, "f4"), (entry.levels, "u1"), (labels, "u1")):
+                if array.dtype != of or array.ndim != (1 if of == "f4" else 3) or not array.size:
+                    raise ValueError("an array is of another type or shape, or empty")
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise BrokenEntry(f"{path}: not a file of predictions ({error})") from error
         if entry.ids != tuple(ids):
             raise BrokenEntry(f"{path}: not of the {len(ids)} images of the leaderboard, in order")

@@ -123,7 +123,8 @@ def read_run(path: Path | str) -> RunRecord:
     path = Path(path)
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        json.dumps(content, ensure_ascii=False).encode()  # what cannot be written is not read
+    except (OSError, ValueError, RecursionError) as error:
         raise BrokenRecord(f"{path}: not a readable run record ({error})") from error
     names = {f.name for f in fields(RunRecord)}
     found = set(content) if isinstance(content, dict) else set()
@@ -136,6 +137,12 @@ def read_run(path: Path | str) -> RunRecord:
         numbers = {k: math.nan if v is None else v + 0 for k, v in content["metrics"].items()}
     except (AttributeError, TypeError):
         raise BrokenRecord(f"{path}: 'metrics' must map names to numbers or null") from None
+    texts = [content[k] for k in ("method", "family", "backbone", "dataset", "split")]
+    shots, dicts = content["shots"], (content["config"], content["provenance"])
+    fit = all(isinstance(v, str) for v in texts) and all(isinstance(v, dict) for v in dicts)
+    fit = fit and type(content["seed"]) is int and (shots == "all" or type(shots) is int)
+    if not fit or any(abs(v) > 1e300 for v in numbers.values()):
+        raise BrokenRecord(f"{path}: a field is of the wrong type; repeat the run")
     return RunRecord(**content | {"metrics": numbers})
 
 
@@ -194,7 +201,7 @@ def read_metrics(results_dir: Path | str) -> pd.DataFrame:
         # Values are read as text first: Python parses a float exactly, older pandas may not.
         table = pd.read_csv(path, dtype=str)
         table = table.astype({"seed": "int64", "value": "float64"})
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, OverflowError) as error:
         reason = " ".join(str(error).split())
         raise BrokenRecord(f"{path}: not a readable table of metrics ({reason})") from error
     if list(table.columns) != COLUMNS:

@@ -101,6 +101,22 @@ def save(path: Path | str, members: Mapping[str, NDArray]) -> Path:
     return atomic_write(path, buffer.getvalue())
 
 
+def load(path: Path | str) -> dict[str, NDArray]:
+    """All arrays of an npz file; nothing pickled is read.
+
+    Raises:
+        ValueError: it is none, or unpacks to over a gigabyte; ours have some megabytes.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > 1 << 30:
+                raise ValueError("it unpacks to over a gigabyte")
+        with np.load(path) as file:
+            return dict(file)
+    except Exception as error:  # zip, deflate and numpy have many names for a damaged file
+        raise ValueError(f"{error or repr(error)}") from None
+
+
 def _load(path: Path) -> dict[str, NDArray]:
     """All members of a file; none where there is no file."""
     try:
@@ -113,7 +129,6 @@ def _load(path: Path) -> dict[str, NDArray]:
 @functools.lru_cache(maxsize=16)
 def _loaded(path: Path, size: int, mtime_ns: int) -> dict[str, NDArray]:
     try:
-        with np.load(path) as file:
-            return dict(file)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        return load(path)
+    except ValueError as error:
         raise BrokenStats(f"{path}: not a readable file of statistics ({error})") from error

@@ -104,8 +104,8 @@ def load_clip(
         tag: whose weights, as in `open_clip.list_pretrained()`, such as openai. It also says how
             images are normalised and which activation the weights need, so give it with a local
             file too. Without tag and file the weights are random.
-        weights_path: local weight file: OpenAI's .pt (TorchScript or state dict), open_clip's
-            .safetensors, .bin or .pt.
+        weights_path: local weight file: .safetensors, a state dict as .bin or .pt, or OpenAI's own
+            TorchScript archive, which is loaded only where its sha256 is the published one.
         image_size: side in pixels for which position embeddings are interpolated on loading
             (the towers take other sizes as well).
         download: let open_clip fetch what is not on this machine. Without it no network is touched.
@@ -176,6 +176,11 @@ def openai_state(path: Path) -> dict[str, Tensor] | None:
         except RuntimeError as error:
             if "TorchScript" not in str(error):
                 raise
+            if not weights.is_published(path):  # loading one can run what it says
+                raise ValueError(
+                    "a TorchScript archive, and none that open_clip knows by its sha256; save its "
+                    "state dict as .safetensors"
+                ) from None
             state = torch.jit.load(path, map_location="cpu").state_dict()
     return state if "input_resolution" in state else None
 

@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scrapseg.files import atomic_write
+from scrapseg.files import OneLine, atomic_write
 from scrapseg.models.clip import ClipError, first_line
 from scrapseg.models.towers import ImageEncoder, Stages, TokenEncoder, encoder_from_spec
 
@@ -33,7 +33,8 @@ TRAINED = ("all", "last stage", "head", "projections")
 NORMAL_LOG_ODDS = 3.0
 
 #: What a damaged file, or one of another architecture, leads to.
-UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, SafetensorError, ClipError)
+UNREADABLE = (OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError)
+UNREADABLE += (ArithmeticError, SafetensorError, ClipError)
 
 
 class SegOutput(NamedTuple):
@@ -43,7 +44,7 @@ class SegOutput(NamedTuple):
     image_logits: Tensor | None
 
 
-class ModelFileError(Exception):
+class ModelFileError(OneLine):
     """A saved model is missing, incomplete or of another architecture."""
 
 
@@ -171,7 +172,7 @@ class ScrapSeg(nn.Module):
         stages = stages or len(encoder.channels)
         if trained not in TRAINED or fusion not in ("learned", "mean"):
             raise ValueError(f"trained is {trained!r}, fusion {fusion!r}: see ScrapSeg")
-        if not 1 <= stages <= len(encoder.channels) or scale <= 0:
+        if not 1 <= stages <= len(encoder.channels) or not 1 / 8 <= scale <= 8:
             raise ValueError(f"stages is {stages}, scale {scale}: see ScrapSeg")
         self.encoder = encoder
         self.stages, self.scale = stages, scale
@@ -322,9 +323,15 @@ class ScrapSeg(nn.Module):
             config = json.loads(path.with_suffix(".json").read_text())
             state = load_file(path)
             # Files of before there was a choice hold a pocket model and do not say so.
-            encoder = encoder_from_spec(config.pop("encoder", {"model": "pocket"}))
+            spec = config.pop("encoder", {"model": "pocket"})
             del config["classes"]  # for the reader: the vectors themselves say how many
-            model = cls(encoder, state["text"], **config)
+            encoder = encoder_from_spec(spec) if spec["model"] == "pocket" else None
+            with torch.device("meta"):  # without memory: is it as large as the file?
+                shell = cls(encoder or encoder_from_spec(spec), state["text"], **config)
+            made, held = ({k: v.shape for k, v in m.items()} for m in (shell.state_dict(), state))
+            if made != held:
+                raise ValueError("its .json is of another architecture than its tensors")
+            model = cls(encoder or encoder_from_spec(spec), state["text"], **config)
             model.load_state_dict(state)
         except UNREADABLE as error:
             reason = first_line(error)

@@ -30,13 +30,13 @@ from torch.nn import functional as F
 from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
 from scrapseg.data.folder import read_photo
-from scrapseg.files import atomic_write, shipped
+from scrapseg.files import OneLine, atomic_write, shipped, small_text
 from scrapseg.metrics.risk import scenes_needed
 from scrapseg.models.export import with_embedding
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.runtime import Runtime
-from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
+from scrapseg.models.scrapseg import UNREADABLE, ModelFileError, ScrapSeg
 from scrapseg.models.tiles import normalised, predict_large
 
 #: The model fine-tuned on ScrapSim that comes with the project.
@@ -49,7 +49,7 @@ WHOLE_SIDE = 1024
 SMALLEST_OBJECT = 1e-4
 
 
-class SegmenterError(Exception):
+class SegmenterError(OneLine):
     """A saved model cannot be used; the message is one line."""
 
 
@@ -306,18 +306,32 @@ def load(path: str | Path | None = None) -> Segmenter:
     try:
         model = ScrapSeg.load(path).float()  # half precision is for the disk alone
         if listed.is_file():
-            card = yaml.safe_load(listed.read_text(encoding="utf-8"))
+            card = yaml.safe_load(small_text(listed))
             classes = classes_from(card["classes"], listed)
+        settings = _settings(card)
     except (ModelFileError, DataError) as error:
         raise SegmenterError(str(error)) from error
-    except (yaml.YAMLError, KeyError, TypeError, OSError) as error:
+    except (yaml.YAMLError, RecursionError, *UNREADABLE) as error:
         raise SegmenterError(f"{listed}: cannot be read ({error!r})") from error
     if (rows := len(model.text)) != len(classes):
         raise SegmenterError(f"{path}: has {rows} class vectors for {len(classes)} classes")
+    return Segmenter(model, classes, **settings).compiled()
+
+
+def _settings(card: dict[str, Any]) -> dict[str, Any]:
+    """What a card says beside the classes; one of `UNREADABLE` where that is unfit."""
     threshold, side = float(card.get("threshold", 0.5)), int(card.get("side", SIDE))
-    origin, mirrored = str(card.get("origin", "")), bool(card.get("mirrored", False))
-    promises = card.get("promises", {})
-    return Segmenter(model, classes, threshold, side, origin, mirrored, promises).compiled()
+    origin, mirrored = card.get("origin", ""), card.get("mirrored", False)
+    if not isinstance(origin, str) or not isinstance(mirrored, bool):
+        raise TypeError("origin is text, mirrored true or false")
+    if not np.isfinite(threshold) or not 1 <= side <= 1 << 16:
+        raise ValueError(f"threshold {threshold} or side {side} is out of bounds")
+    promises = {
+        str(of): {**made, "thresholds": {float(a): float(t) for a, t in made["thresholds"].items()}}
+        for of, made in card.get("promises", {}).items()
+    }
+    of_card = {"threshold": threshold, "side": side, "origin": origin, "mirrored": mirrored}
+    return of_card | {"promises": promises}
 
 
 def starting_model(classes: Sequence[ScrapClass] = CLASSES, *, shipped: bool = True) -> Segmenter:

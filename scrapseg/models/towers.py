@@ -290,11 +290,18 @@ def encoder_from_spec(spec: dict) -> ImageEncoder:
     if spec["model"] == "pocket":
         return pocket_image_encoder()
     try:
-        visual = _build_vision_tower(spec["embed_dim"], spec["vision_cfg"], spec["quick_gelu"])
+        tower = dict(spec["vision_cfg"]) | {"timm_model_pretrained": False}
+        if ":" in (tower.get("timm_model_name") or ""):  # an address, which timm would fetch
+            raise ValueError("a saved model brings its own weights")
+        large = any(isinstance(v, int) and v > 4096 for v in tower.values())  # layers, say
+        mean, std = spec["mean"], spec["std"]
+        if large or not len(mean) == len(std) == 3 or not 0 < min(std) <= sum(std + mean) < 100:
+            raise ValueError("a number above 4096, or mean and std not of three colours")
+        visual = _build_vision_tower(spec["embed_dim"], tower, spec["quick_gelu"])
         if spec["image_size"] and isinstance(visual, TimmModel):
             visual.set_input_size(spec["image_size"])
         return read_tower(visual, spec)
-    except (KeyError, TypeError, RuntimeError) as error:
+    except Exception as error:  # open_clip and timm stumble over what is odd in many ways
         raise ClipError(f"{spec['model']}: {first_line(error)}") from error
 
 

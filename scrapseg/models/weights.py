@@ -130,6 +130,12 @@ def published(name: str, tag: str) -> dict:
     return config
 
 
+def is_published(path: Path) -> bool:
+    """Whether a file's sha256 stands in an address that open_clip knows, as in OpenAI's."""
+    digest = f"/{_sha256(path)}/"
+    return any(digest in published(*pair).get("url", "") for pair in open_clip.list_pretrained())
+
+
 def clip_file(name: str, tag: str, *, download: bool = False) -> Path:
     """File with an open_clip model's published weights, where it is on this machine.
 

@@ -137,6 +137,12 @@ def small(tmp_path_factory):
     return path.stem
 
 
+@pytest.fixture
+def published(monkeypatch):
+    """Archives made here pass for OpenAI's."""
+    monkeypatch.setattr(weights, "is_published", lambda path: True)
+
+
 @pytest.fixture(scope="module")
 def files(small, tmp_path_factory):
     """One set of random weights in each format; how many times its bytes are, the state dict."""
@@ -178,7 +184,7 @@ def files(small, tmp_path_factory):
         ("openai_torchscript.pt", True),
     ],
 )
-def test_every_format_loads_from_a_path(small, files, name, quick_gelu):
+def test_every_format_loads_from_a_path(small, files, published, name, quick_gelu):
     clip = load_clip(small, weights_path=files[0] / name)
     found = clip.model.state_dict()
     assert found.keys() == files[1].keys()
@@ -193,7 +199,7 @@ def test_every_format_loads_from_a_path(small, files, name, quick_gelu):
 
 
 @pytest.mark.parametrize("name", ["open_clip_model.safetensors", "openai_torchscript.pt"])
-def test_positions_are_interpolated_on_loading(small, files, name):
+def test_positions_are_interpolated_on_loading(small, files, published, name):
     found = load_clip(small, weights_path=files[0] / name, image_size=48)
     whole = files[1]["visual.positional_embedding"].float()
     grid = whole[1:].T.reshape(1, 32, 4, 4)
@@ -226,7 +232,7 @@ class Touch:
 
 
 @pytest.mark.parametrize("form", ["bare pickle", "state dict", "torchscript"])
-def test_nothing_in_a_file_is_executed(small, files, tmp_path, form):
+def test_nothing_in_a_file_is_executed(small, files, published, tmp_path, form):
     path, trap = tmp_path / "weights.pt", tmp_path / "trap"
     if form == "bare pickle":
         path.write_bytes(pickle.dumps({"visual.proj": Touch(trap)}, protocol=2))
@@ -243,6 +249,19 @@ def test_nothing_in_a_file_is_executed(small, files, tmp_path, form):
         load_clip(small, weights_path=path)
     assert "\n" not in str(caught.value)
     assert not trap.exists()
+
+
+def test_a_torchscript_archive_is_loaded_only_where_its_sha256_is_published(
+    small, files, monkeypatch
+):
+    """Loading one runs what its authors wrote into it."""
+    path = files[0] / "openai_torchscript.pt"
+    with pytest.raises(weights.WeightsError, match="none that open_clip knows by its sha256"):
+        load_clip(small, weights_path=path)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    tags = {"openai": {"url": f"https://somewhere/{digest}/mine.pt"}}
+    monkeypatch.setitem(open_clip.pretrained._PRETRAINED, small, tags)
+    assert load_clip(small, weights_path=path).config["quick_gelu"]
 
 
 @pytest.mark.parametrize("damage", ["other shapes", "fewer tensors", "truncated", "no tensors"])

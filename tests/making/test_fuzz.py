@@ -1,0 +1,70 @@
+"""The fuzzing of the readers: a few broken inputs of each, and faults that it has to see."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from making import fuzz
+from making.fuzz_inputs import READERS
+
+COCO = next(r for r in READERS if r.name == "coco")
+
+
+def test_no_reader_does_anything_but_read_or_refuse(tmp_path, monkeypatch, capsys):
+    quick = ["fuzz", "--bombs", "no", "--examples", "12", "--out", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", quick)
+    with pytest.raises(SystemExit) as ended:
+        fuzz.main()
+    assert ended.value.code == 0, capsys.readouterr().out
+    table = pd.read_csv(tmp_path / "fuzz.csv").set_index("reader")
+    assert list(table.index) == [r.name for r in READERS]
+    assert (table["examples"] == 12).all() and (table["read"] + table["refused"] == 12).all()
+    assert table["read"].sum() > 10 and (tmp_path / "fuzz.json").is_file()
+
+
+def allocate(folder: Path) -> None:
+    bytearray(8 * fuzz.MEMORY)
+
+
+def compute(folder: Path) -> None:
+    while True:
+        pass
+
+
+def outside(folder: Path) -> None:
+    (folder.parent / "out.txt").write_text("x")
+
+
+def die(folder: Path) -> None:
+    os._exit(7)
+
+
+@pytest.mark.parametrize(
+    "does, said",
+    [
+        (allocate, "MemoryError"),
+        (compute, "Hang"),
+        (outside, "out.txt to write"),
+        (lambda folder: {}["a"], "KeyError"),
+        (lambda folder: subprocess.run(["true"], check=True), "subprocess.Popen"),
+        (die, "the process ended with 7"),
+    ],
+)
+def test_a_fault_is_seen(monkeypatch, does, said):
+    monkeypatch.setattr(fuzz, "CPU_S", 0.2)
+    calls = []
+
+    def read(folder: Path) -> None:
+        calls.append(folder)
+        if len(calls) > 1:  # the first is the valid one
+            does(folder)
+
+    found = fuzz.apart(replace(COCO, read=read, bombs=()), 1, None)
+    assert found["faults"] == 1 and any(said in line for line in found["lines"]), found
