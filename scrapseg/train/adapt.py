@@ -74,11 +74,13 @@ class AdaptConfig(TrainConfig):
     Attributes:
         photos: share of the training crops that are photographs, 0..1.
         distractors: share of the pasted pieces that are cut out of photographs, 0..1.
+        steel: share of the pasted pieces that are rendered steel, 0..1.
         surer: pixels whose score is above this before adaptation have no label; 1 ignores none.
         rounds: the steps are taken in this many parts. From the second on (self-training, as in
             DAFormer, arXiv:2111.14887) a pixel whose score is above `labelled` is labelled with
             its most likely impurity, one above a half has no label.
         sides: bounds of a piece's longer side in pixels of the crop.
+        tint: how far each piece's own hue (a sixth of it), saturation and contrast may change.
         camera: probability of each of blur, noise and compression on a photograph's crop.
         colour: how far brightness, contrast and saturation of a photograph's crop may change.
     """
@@ -90,10 +92,12 @@ class AdaptConfig(TrainConfig):
     paste: int = 6
     photos: float = 0.5
     distractors: float = 0.25
+    steel: float = 0.0
     surer: float = 0.9
     rounds: int = 1
     labelled: float = 0.95
     sides: tuple[float, float] = (24, 200)
+    tint: float = 0.0
     camera: float = 0.3
     colour: float = 0.3
 
@@ -102,13 +106,13 @@ class PasteOntoPhotos(PasteCutouts):
     """Paste rendered impurities, and as distractors pieces of photographs with like outlines.
 
     Args:
-        pieces: rendered, from `paste.cutouts`; those of steel are left out.
+        pieces: rendered, from `paste.cutouts`; those of steel as far as `config.steel` says.
         photos: uint8 (3, H, W) each, what distractors are cut out of.
     """
 
     def __init__(self, pieces: Sequence[Cutout], photos: Sequence[Tensor], config: AdaptConfig):
         impurities = [p for p in pieces if p.label]
-        super().__init__(impurities, config.paste, steel=0.0)
+        super().__init__(pieces if config.steel else impurities, config.paste, config.steel)
         self.photos, self.config = photos, config
         self.outlines = impurities
 
@@ -123,6 +127,8 @@ class PasteOntoPhotos(PasteCutouts):
         params = super().make_params(flat_inputs)
         placed = []
         for pixels, alpha, label, top, left in params["placed"]:
+            if self.config.tint and label:
+                pixels = _tinted(pixels, self.config.tint)
             if float(torch.rand(())) < self.config.distractors:
                 pixels, alpha, top, left = self._distractor(flat_inputs[0].shape[-2:])
                 label = 0
@@ -142,6 +148,12 @@ class PasteOntoPhotos(PasteCutouts):
         left = int(torch.randint(-w // 2, size[1] - w // 2, ()))
         gain = 0.8 + 0.4 * torch.rand(())
         return (photo[:, y : y + h, x : x + w] * gain).clamp(0, 255), alpha, top, left
+
+
+def _tinted(pixels: Tensor, most: float) -> Tensor:
+    """Pixels (3, h, w) 0..255 of a piece with another hue, saturation and contrast."""
+    jitter = v2.ColorJitter(saturation=2 * most, contrast=most, hue=most / 6)
+    return 255 * jitter((pixels / 255).clamp(0, 1))
 
 
 def _blended(alpha: Tensor) -> Tensor:
