@@ -13,6 +13,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -49,6 +50,8 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(function)
     def told(**arguments) -> None:
         log = arguments.get("log")
+        if int(os.environ.get("WORLD_SIZE", 1)) > 1 and function.__name__ != "run":
+            raise typer.BadParameter("torchrun is for the command run alone")
         try:
             function(**arguments)
         except KeyboardInterrupt:
@@ -91,7 +94,8 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     engine.follow()
     if not sys.stderr.isatty():  # bars are for a terminal; tqdm reads this when it is imported
         os.environ.setdefault("TQDM_DISABLE", "1")
-    with engine.alone(results_of(profile) / "cache" / name / ".lock"):
+    first = os.environ.get("RANK", "0") == "0"  # of those that torchrun started
+    with engine.alone(results_of(profile) / "cache" / name / ".lock") if first else nullcontext():
         from scrapseg.experiments.run import run_named
 
         run_named(profile, name, results_of(profile))

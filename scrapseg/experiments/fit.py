@@ -9,7 +9,7 @@ import io
 import json
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -37,6 +37,7 @@ from scrapseg.models.calibrate import best_normal_offset, shifted
 from scrapseg.models.predict import CLASS_STRIDE, Predictions, eval_transform, predict
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import load
+from scrapseg.train import processes
 from scrapseg.train.adapt import MOST_PHOTOS, AdaptConfig, adapt_model, photo_labels
 from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import announce
@@ -92,7 +93,12 @@ def outcome(
 
     Args:
         start: a saved model that ours begins with.
+
+    Raises:
+        ProcessesError: torchrun started several processes, and this is not trained by our loop.
     """
+    if processes.COUNT > 1 and (spec.shots == 0 or not find(spec.method).is_trained):
+        raise processes.ProcessesError(f"{spec.name} is made by one process: leave out torchrun")
     scored: LabelledImages = getattr(splits, spec.split)
     if not find(spec.method).is_trained:
         return _fitted(spec, splits, scored, config)
@@ -211,8 +217,9 @@ def train(
     model = build(
         method, config.seed, backbone, variant, classes=classes, templates=templates, start=start
     )
-    if backbone != POCKET:
-        announce(model.train(), config)
+    if backbone != POCKET and not processes.RANK:
+        each = replace(config, batch_size=processes.share(config.batch_size))
+        announce(model.train(), each)
     val_set, val_labels = whole_images(splits.val, model), label_stack(splits.val)
     # A class that is not to be learned has no say in what is chosen either.
     kept = [slug != config.without for slug in slugs[1:]]
@@ -245,6 +252,7 @@ def train(
         state_path=state_path,
         label=f"{method}, {shots} shots, seed {config.seed}",
     )
+    processes.finish()
     seen = predict(model, val_set, class_scores=True)
     coarse = val_labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
     offset = best_normal_offset(seen.class_scores, coarse, kept)

@@ -61,7 +61,7 @@ def run(spec: RunSpec, splits: Splits, results_dir: str | Path) -> RunRecord:
     identity = json.dumps([wanted, splits.test.sha256, made_from], sort_keys=True)
     state = cache / f"{hashlib.sha256(identity.encode()).hexdigest()[:16]}.state"
     for old in set(cache.glob("*.state")) - {state}:
-        old.unlink()  # of a run with other settings
+        old.unlink(missing_ok=True)  # of a run with other settings
     (cache / studies.ACCEPTED).unlink(missing_ok=True)
     found = fit.outcome(spec, splits, config, cache, state, start)
     scored = getattr(splits, spec.split)

@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from scrapseg.files import WriteFailed
 from scrapseg.models.scrapseg import SegOutput
+from scrapseg.train import processes
 from scrapseg.train.losses import LossParts, segmentation_loss
 
 
@@ -119,7 +120,7 @@ def training_loss(
     images, labels = batch
     out = model(images.contiguous(memory_format=torch.channels_last))
     return segmentation_loss(
-        out.logits.float(),
+        out.logits.to(torch.promote_types(out.logits.dtype, torch.float32)),
         out.image_logits,
         labels,
         gamma=config.gamma,
@@ -137,37 +138,41 @@ def fit(
     config: TrainConfig,
     *,
     state_path: Path | None = None,
-    fabric: Fabric | None = None,
     label: str = "train",
 ) -> list[dict[str, float]]:
     """Train a segmenter in place and leave it with the weights that scored best on val.
+
+    Under torchrun its processes share each batch, see `processes`; the first one scores and saves.
 
     Args:
         model: images -> `SegOutput`, with `param_groups(lr, layer_decay, encoder_lr)`.
         train_set: items (image float (3, H, W) normalised, mask int64 (H, W)).
         weights: chance of each item, (len(train_set),).
         score: the val metric of a model in eval mode; higher is better.
-        state_path, fabric, label: see `optimise`.
+        state_path, label: see `optimise`.
 
     Returns:
         History, see `optimise`, with the parts focal, dice and image.
 
     Raises:
         TrainingDiverged: the loss became nan or infinite.
+        ProcessesError: see `processes.share`.
     """
-    fabric = fabric or Fabric(accelerator="auto", devices=1, precision=config.precision)
+    batch_size, fabric = processes.share(config.batch_size), processes.start(config.precision)
     draws = Draws(train_set, weights, config.steps * config.batch_size, config.seed)
 
     def batches(step: int) -> DataLoader:
         rest = torch.utils.data.Subset(draws, range(step * config.batch_size, len(draws)))
         return DataLoader(
             rest,
-            batch_size=config.batch_size // fabric.world_size,
+            batch_size=batch_size,
             num_workers=config.workers,
             persistent_workers=config.workers > 0,
         )
 
     loss = partial(training_loss, config=config)
+    if processes.COUNT > 1:
+        loss = processes.of_all_shares(loss)
     return optimise(
         model, batches, loss, score, config, state_path=state_path, fabric=fabric, label=label
     )
@@ -247,7 +252,8 @@ def optimise(
             state["history"].append(row)
             bar.set_postfix(loss=f"{row['loss']:.3f}")
         if done in checks:
-            row["val"] = score(ema.module.eval())
+            value = score(ema.module.eval()) if fabric.is_global_zero else math.nan
+            row["val"] = fabric.broadcast(value)
             if row["val"] > state["best"]:
                 weights_now = {k: v.clone() for k, v in ema.module.state_dict().items()}
                 state |= {"best": row["val"], "best_weights": weights_now}
@@ -256,7 +262,7 @@ def optimise(
             _save(fabric, state_path, state)
     model.load_state_dict(state["best_weights"])
     model.eval()
-    if state_path:
+    if state_path and fabric.is_global_zero:
         state_path.unlink(missing_ok=True)
     return state["history"]
 
@@ -267,7 +273,8 @@ def _save(fabric: Fabric, path: Path, state: dict[str, Any]) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         fabric.save(partial_path, state)
-        partial_path.replace(path)
+        if fabric.is_global_zero:
+            partial_path.replace(path)
     except (OSError, RuntimeError) as error:  # of a full disk torch raises the second
         partial_path.unlink(missing_ok=True)
         reason = " ".join(str(error).split())
