@@ -183,17 +183,19 @@ def draw(table: pd.DataFrame) -> style.Figure:
             else:
                 look = style.method_style(slug) | {"lw": 1.1, "ms": 3}
             look |= {"label": rows["label"].iloc[0]}
-            axes.plot(rows["level"], rows["ap"], **look)
+            beside = 0.25 * (list(ADAPTED).index(slug) - 1) if slug in ADAPTED else 0
+            axes.plot(rows["level"] + beside, rows["ap"], **look)
         axes.set_title(corruption)
         axes.set(ylim=(0, None), xticks=ALL)
         axes.yaxis.set_major_formatter(PercentFormatter(1, 0, symbol=""))
         axes.grid(axis="y")
     for axes in grid[:, 0]:
         axes.set_ylabel("pixel AP, %")
-    fig.supxlabel("level (0: clean)", fontsize=8)
     spare, handles = grid.flat[-1], grid.flat[0].get_legend_handles_labels()[0]
     spare.set_visible(False)
     grid[0, 2].tick_params(labelbottom=True)
+    for axes in (grid[0, 2], *grid[1, :2]):
+        axes.set_xlabel("level (0: clean)")
     style.legend_below(fig, handles, cols=2)
     return fig
 
