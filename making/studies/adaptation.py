@@ -85,6 +85,11 @@ ARMS = {
     "long": Arm("all of these, 600 steps", changes={"steps": 600}),
     "pieces": Arm("all of these, + pieces rendered alone", library=True),
     "all": Arm("adapted, all of these"),
+    "slow-pieces": Arm(
+        "all of these, pieces rendered alone, of other colours, a third of the rate",
+        changes={"encoder_lr": 3e-4, "tint": 0.5},
+        library=True,
+    ),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),
     "imagenet": Arm("all, from ImageNet", imagenet),

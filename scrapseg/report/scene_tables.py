@@ -165,6 +165,8 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) ->
     return table.assign(p_holm=corrected.astype(float))
 
 
+#: Of the methods with few labels, those of the figure; the table has all.
+SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, domains, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
@@ -204,7 +206,8 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
     few = main_runs(frame)
     names = sorted(set(few.loc[few["shots"] != "all", "method"]))
     if names:
-        fig = figures.fewshot_curve(frame, methods=names, bands=fewshot_bands(results_dir))
-        drawn = few.loc[few["method"].isin(names), "run"]
+        shown = [n for n in names if n in SHOWN] or names
+        fig = figures.fewshot_curve(frame, methods=shown, bands=fewshot_bands(results_dir))
+        drawn = few.loc[few["method"].isin(shown), "run"]
         written.append(records.save_figure(fig, results_dir, "fewshot", drawn))
     return written
