@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import average_precision_score
@@ -124,6 +125,13 @@ def test_a_rival_is_asked_as_the_benchmark_asks_it(tiny_scrapsim):
     p = corruptions.of_network(net, test[0].image)
     assert np.allclose(1 - p[0], expected.score_maps[0], atol=1e-5)
     assert (p.argmax(0) == expected.labels[0]).mean() > 0.999
+
+
+def test_the_rivals_are_the_two_with_the_highest_ap():
+    table = pd.read_csv(REPOSITORY / "results/full/tables/methods.csv")
+    known = table[table["family"].isin(["supervised", "classical", "unsupervised"])]
+    known = known[~known["method"].str.endswith("-aligned")]  # controls, on our tower
+    assert tuple(known.nlargest(2, "ap")["method"]) == corruptions.RIVALS
 
 
 def test_a_model_is_taken_from_the_build_that_its_record_is_of(tmp_path, monkeypatch):
