@@ -424,7 +424,7 @@ if corrupted is not None:
     said = [
         f"under {c} ours is {lead[c]:+.1f} points from the better rival, and adapting changes the model that comes "
         f"along by {gain[c]:+.1f} ({control[c]:+.1f} when adapted to clean images)"
-        for c in at.index
+        for c in corrupted["corruption"].unique()
     ]
     display(Markdown(f"At level {corruptions.MIDDLE}, in points of AP: " + "; ".join(said) + "."))
 
