@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,26 @@ def save_furnace(folder: Path, data: Path | None = None) -> None:
     records.save_table(weighed, folder, "mass")
     recalls = ((method, 0.7 * ap) for method, (_, ap, _) in METHODS.items())
     records.save_table(mass.heat_table(recalls), folder, "heat")
+
+
+def save_corruptions(folder: Path, worse: float = 0.05) -> None:
+    """Table, what stands beside it, and figure of the study of corruptions.
+
+    Args:
+        worse: what each rival and each adaptation has less AP than the one before it.
+    """
+    models = {"scrapseg": range(6), "segformer": range(6), "fpn": range(6)}
+    models |= {"shipped": (0, 3), "adapted-clean": (0, 3), "adapted": (0, 3)}
+    rows = [
+        (m, f"the {m}", c, level, 180, 0.8 / (1 + level) - k * worse)
+        for k, (m, levels) in enumerate(models.items())
+        for c in ("dust", "glare")
+        for level in levels
+    ]
+    columns = ["method", "label", "corruption", "level", "images", "ap"]
+    records.save_table(pd.DataFrame(rows, columns=columns), folder, "corruptions")
+    (folder / "tables/corruptions.json").write_text(json.dumps({"adapted": {"level": 3}}))
+    records.save_figure(Figure(figsize=(3, 3)), folder, "corruptions")
 
 
 def write_results(folder: Path, figures: tuple[str, ...] = FIGURES) -> pd.DataFrame:

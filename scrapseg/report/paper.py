@@ -97,8 +97,8 @@ def pdf(source: Path, results_dir: Path) -> bytes:
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
     folders = {"results": results_dir, "study": study_of(results_dir), "alignment": ALIGNMENT}
-    promise = folders["study"] / "tables/promise.csv"
-    folders |= {"real": real_of(results_dir), "promise": promise if promise.is_file() else None}
+    studies = {n: folders["study"] / f"tables/{n}.csv" for n in ("promise", "corruptions")}
+    folders |= {n: t for n, t in studies.items() if t.is_file()} | {"real": real_of(results_dir)}
     inputs = {k: f"/{path.relative_to(root).as_posix()}" for k, path in folders.items() if path}
     try:
         return typst.compile(
