@@ -46,6 +46,7 @@ seed = 0
 
 # %%
 import html
+import json
 import shutil
 import time
 from collections import Counter
@@ -60,7 +61,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 # %%
-from scrapseg.app.finetune import RATES, tune
+from scrapseg.app.finetune import RATES, Tuned, tune
 from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
 from scrapseg.app.plan import COMPARED, plan
 from scrapseg.app.report import write_report
@@ -69,6 +70,7 @@ from scrapseg.data import fetch
 from scrapseg.data.belt_waste import BeltWaste
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.files import atomic_write
 from scrapseg.metrics import risk
 from scrapseg.models.segmenter import WHOLE_SIDE, load, starting_model
 from scrapseg.report import figures, style
@@ -185,8 +187,11 @@ Markdown("\n".join(f"- {plain(note)}" for note in planned.notes))
 # ScrapSim's eight classes; of others the model may unlearn some.
 
 # %%
+out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.root.name}"))
+kept = out / "model/model.safetensors"
+interrupted = kept.with_suffix(".yaml").is_file()  # a run had learned; it is what is written last
 before, starts = start.with_classes(folder.classes), {}
-if planned.adapt:
+if planned.adapt and not interrupted:
     photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
     look = start.side if side or planned.train else adaptation.SIDE
     options = {"minutes": planned.adapt, "seed": seed, "side": min(look, WHOLE_SIDE)}
@@ -194,7 +199,7 @@ if planned.adapt:
     adapted = adaptation.adapt(before, photos, scenes, **options)
     starts["adapted"] = replace(adapted, side=look)
 starts["own" if model_file else "scrapsim"] = before
-segmenter = next(iter(starts.values()))
+segmenter = load(kept) if interrupted else next(iter(starts.values()))
 if threshold is not None:
     segmenter = replace(segmenter, threshold=threshold)
 Markdown(f"Now: {plain(segmenter.origin)}.")
@@ -209,16 +214,25 @@ Markdown(f"Now: {plain(segmenter.origin)}.")
 
 # %%
 config = TrainConfig(batch_size=batch_size, crop=crop, seed=seed, **RATES)
-tuned, curve = None, None
-if planned.train:
+tuned, curve, measured = None, None, out / "model/measured.json"
+if planned.train and interrupted:
+    said = json.loads(measured.read_text())
+    tables = [pd.DataFrame(said[name]) for name in ("history", "objects")]
+    tuned = Tuned(segmenter, *tables, said["summary"])
+elif planned.train:
     if not model_file:
         starts["aligned"] = starting_model(folder.classes, shipped=False)
         starts["aligned"] = replace(starts["aligned"], side=start.side)
     tuned = tune(starts, folder, config, minutes=planned.train, threshold_of=planned.threshold_of)
     segmenter = tuned.segmenter
+    said = {name: getattr(tuned, name).to_dict("list") for name in ("history", "objects")}
+    atomic_write(measured, json.dumps(said | {"summary": tuned.summary}, default=float))
+if tuned:
     mean = tuned.history.groupby("step", as_index=False).mean(numeric_only=True)
     curve = figures.training_curves(mean.drop(columns="fold"))
     display(curve)
+if not interrupted:
+    segmenter = load(segmenter.save(kept))
 
 # %% [markdown]
 # ## What is missed
@@ -248,16 +262,19 @@ Markdown(f"{text} {promise}")
 # %% [markdown]
 # ## All images
 #
-# Some are looked at with the model as it was before, too: where did it change its mind?
+# Some are looked at with the model as it was before, too: where did it change its mind? An interrupted run of
+# `make apply` goes on here: what it wrote of an image counts if image and model are still the same.
 
 # %%
-out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.root.name}"))
-writer, embeddings, changes, ids = Writer(out, folder.classes), [], {}, list(folder.files)
+writer = Writer(out, folder.classes, f"{segmenter.fingerprint()} {folder.bits}")
+changes, ids = {}, list(folder.files)
 compared = set(ids[:: -(-len(ids) // COMPARED)]) if planned.adapt or tuned else set()
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
+    propose = id not in folder.labelled
+    if id not in compared and writer.kept(id, file, propose=propose):
+        continue
     prediction = segmenter.predict(folder.photo(id))
-    writer.add(id, file, prediction, propose=id not in folder.labelled)
-    embeddings.append(prediction.embedding)
+    writer.add(id, file, prediction, propose=propose)
     if id in compared:
         first = before.predict(prediction.image)
         changes[id] = (first.label != prediction.label).mean()
@@ -311,15 +328,14 @@ sheet({id: ("thumbnails", id) for id in suspicious})
 
 # %%
 labelled = [ids.index(i) for i in folder.labelled]
-order = label_next(np.stack(embeddings), images["uncertainty"], labelled, next_images)
+order = label_next(writer.embeddings, images["uncertainty"], labelled, next_images)
 to_label = list(images["stem"].iloc[order])
 Markdown(plain(", ".join(to_label)))
 
 # %% [markdown]
-# ## The report and the model
+# ## The report
 
 # %%
-segmenter.save(out / "model" / "model.safetensors")
 took = f"It took {(time.perf_counter() - began) / 60:.1f} minutes."
 report = write_report(
     out, folder.root.name, images, folder.classes, origin=segmenter.origin,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -42,19 +43,21 @@ class WriteFailed(ResultsError):
     """A file could not be written (disk full, no permission, ...)."""
 
 
-def atomic_write(path: Path | str, content: bytes | str) -> Path:
-    """Write a file by way of a temporary neighbour, making its folder; text is UTF-8.
+def atomic_write(path: Path | str, content: bytes | str | Iterator[str]) -> Path:
+    """Write a file by way of a temporary neighbour, making its folder; text, which may come in
+    pieces, is UTF-8.
 
     Raises:
         WriteFailed: naming the path and the system's reason; the old file is then untouched.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    data = content.encode() if isinstance(content, str) else content
+    parts = [content] if isinstance(content, bytes | str) else content
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            temporary.write_bytes(data)
+            with temporary.open("wb") as stream:
+                stream.writelines(p.encode() if isinstance(p, str) else p for p in parts)
             os.replace(temporary, path)
         except BaseException:  # an interrupt, too, must leave no litter behind
             temporary.unlink(missing_ok=True)

@@ -1,22 +1,31 @@
 """Own images: check a folder of them, say what will be done, and run notebook 07 on it.
 
 The folder is only read. What comes out, the executed notebook and its log among it, goes to a
-folder that this run alone has made, so that several runs can go on at once. See
-`scrapseg.data.folder` for what the folder of images may hold.
+folder that this run alone has made, so that several runs can go on at once, or that a run of the
+same settings made which was interrupted: it goes on there. See `scrapseg.data.folder` for what the
+folder of images may hold.
 """
 
 from __future__ import annotations
 
+import contextlib
+import json
+import re
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
+from scrapseg import __version__
 from scrapseg.app.outputs import new_folder
 from scrapseg.app.plan import plan
-from scrapseg.data.base import MissingFile
+from scrapseg.data.base import MissingFile, fingerprint
+from scrapseg.data.classes import as_yaml
 from scrapseg.data.folder import open_folder
-from scrapseg.files import REPOSITORY
+from scrapseg.data.layouts import list_files
+from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import notebook
+from scrapseg.report.engine import Busy, lock
 
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
 
@@ -37,7 +46,7 @@ def apply(
     Args:
         data: folder with images, and labels if there are any.
         out: folder to make, by default results/apply/<name of data>; the name gets a number where
-            there is one already.
+            there is one already, but a run of the same settings that was interrupted goes on.
         classes: class list, by default classes.yaml of the folder, else the model's.
         side: longer side in pixels at which images are looked at, by default the model's.
         model: a saved one to begin with, by default the one that comes along.
@@ -64,12 +73,10 @@ def apply(
     planned = plan(folder, start, own=bool(model), minutes=minutes, **options)
     print(*planned.notes, sep="\n")
     name = folder.root.resolve().name
-    made = new_folder(out or REPOSITORY / "results" / "apply" / name).resolve()
     values = {
         "profile": "apply",
         "images_dir": str(folder.root.resolve()),
         "classes_file": str(Path(classes).resolve()) if classes else None,
-        "out_dir": str(made),
         "side": side,
         "model_file": str(Path(model).resolve()) if model else None,
         "minutes": minutes,
@@ -78,9 +85,36 @@ def apply(
         "next_images": 8,
         **options,
     }
+    files = fingerprint(Path(), map(str, list_files(folder.root.resolve())))
+    reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
+    settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)
+    made, held = go_on(Path(out or REPOSITORY / "results" / "apply" / name).resolve(), settings)
     log = made / "run.log"
-    try:
-        notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
-    except notebook.NotebookError as error:
-        raise notebook.NotebookError(f"{error}; see {log}") from None
+    with held:
+        try:
+            values |= {"out_dir": str(made)}
+            notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
+        except notebook.NotebookError as error:
+            raise notebook.NotebookError(f"{error}; see {log}") from None
     return made / "report.html"
+
+
+def go_on(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
+    """The folder of an interrupted run of the same settings, else a new one.
+
+    Returns:
+        The folder, and a file that keeps other runs from it as long as it is open.
+    """
+    own = re.compile(re.escape(wanted.name) + r"(-\d+)?")
+    for path in sorted(wanted.parent.glob("*/settings.json")):
+        if own.fullmatch(path.parent.name) and path.read_text(encoding="utf-8") == settings:
+            with contextlib.suppress(Busy):
+                held = lock(path.with_name(".lock"))
+                if not path.with_name("report.html").exists():
+                    print(f"An interrupted run goes on in {path.parent}.")
+                    return path.parent, held
+                held.close()
+    made = new_folder(wanted)
+    held = lock(made / ".lock")
+    atomic_write(made / "settings.json", settings)
+    return made, held

@@ -6,11 +6,12 @@ written over.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import itertools
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -68,27 +69,36 @@ def save_image(path: Path, image: Image.Image, **options) -> None:
 class Writer:
     """Writes each prediction's files as it comes, and the tables and the COCO json at the end.
 
+    What was found in an image lies in `records/`, not in memory, and is written after its other
+    files: a writer of the same folder goes on where another was interrupted.
+
     Args:
         folder: from `new_folder`. classes: the class list.
+        model: what decides a prediction beside the image, as `Segmenter.fingerprint` says it.
+
+    Attributes:
+        embeddings: those of all images, float32 (N, D), once it is finished.
     """
 
-    def __init__(self, folder: Path, classes: Sequence[ScrapClass]) -> None:
-        self.folder, self.classes = folder, classes
-        self.images: list[dict] = []
-        self.objects: list[dict] = []
-        self.proposed: set[int] = set()
-        self.polygons: dict[int, list] = {}
-        kind = {"supercategory": "impurity"}
-        self.coco = {
-            "info": {"description": f"impurities found by ScrapSeg {__version__}"},
-            "licenses": [],
-            "images": [],
-            "annotations": [],
-            "categories": [{"id": c.index, "name": c.name} | kind for c in classes[1:]],
-        }
+    def __init__(self, folder: Path, classes: Sequence[ScrapClass], model: str = "") -> None:
+        self.folder, self.classes, self.model = folder, classes, model
+        self.records: list[Path] = []
+        self.embeddings = np.zeros((0, 0), np.float32)
+
+    def kept(self, id: str, file: Path, *, propose: bool = True) -> bool:
+        """Whether there is all that `add` would write, of this very image and model; it counts as
+        added then."""
+        path = self.folder / "records" / f"{id}.json"
+        there = path.is_file() and json.loads(path.read_text())["key"] == self._key(file, propose)
+        self.records += [path] * there
+        return there
+
+    def _key(self, file: Path, propose: bool) -> list:
+        content = hashlib.sha256(file.read_bytes()).hexdigest() if self.model else None
+        return [__version__, file.name, content, self.model, propose]
 
     def add(self, id: str, file: Path, p: Prediction, *, propose: bool = True) -> None:
-        """Write an image's overlay, thumbnail and label image, and note its rows.
+        """Write an image's overlay, thumbnail and label image, and what was found.
 
         Args:
             propose: its objects as labels to be corrected, too; not for one that has labels.
@@ -108,50 +118,94 @@ class Writer:
         row["impurity_share"] = float((p.label > 0).mean())
         for c in self.classes[1:]:
             row |= {f"{c.slug}_objects": counts[c.index], f"{c.slug}_pixels": int(pixels[c.index])}
-        self.images.append(row)
-        image = {"id": len(self.images), "file_name": file.name, "height": height, "width": width}
-        self.coco["images"].append(image)
+        polygons = None
         if propose:
             content = proposals.labelme(file.name, p)
             path = (self.folder / "proposals/labelme" / id).with_name(f"{file.stem}.json")
             atomic_write(path, json.dumps(content, ensure_ascii=False, indent=1))
-            self.proposed.add(image["id"])
-            numbered = enumerate(content["shapes"], start=len(self.objects) + 1)
-            self.polygons |= {number: shape["points"] for number, shape in numbered}
-        for o in p.objects:
-            self._add_object(image, o, p.instances == o.number)
+            polygons = [shape["points"] for shape in content["shapes"]]
+        record = {"key": self._key(file, propose), "row": row, "polygons": polygons}
+        record["objects"] = [_coco_annotation(o, p.instances == o.number) for o in p.objects]
+        record["embedding"] = p.embedding.tolist()
+        path = self.folder / "records" / f"{id}.json"
+        self.records.append(atomic_write(path, json.dumps(record)))
 
-    def _add_object(self, image: dict, o: Object, mask: np.ndarray) -> None:
-        left, top, right, bottom = o.box
-        row = {"image": image["file_name"], "object": o.number, "class": o.name, "area": o.area}
-        row |= {"score": o.score, "left": left, "top": top, "right": right, "bottom": bottom}
-        self.objects.append(row)
-        rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-        annotation = {
-            "id": len(self.objects),
-            "image_id": image["id"],
-            "category_id": o.index,
-            "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
-            "area": o.area,
-            "bbox": [left, top, right - left, bottom - top],
-            "iscrowd": 0,
-            "score": round(o.score, 6),
-        }
-        self.coco["annotations"].append(annotation)
+    def _numbered(self) -> Iterator[tuple[dict, dict, list[dict]]]:
+        """All records, one at a time, with their image and annotations as COCO json has them."""
+        seen = 0
+        for number, path in enumerate(self.records, start=1):
+            record = json.loads(path.read_text())
+            row, ids = record["row"], itertools.count(seen + 1)
+            image = {"id": number, "file_name": row["image"]}
+            image |= {"height": row["height"], "width": row["width"]}
+            seen += len(record["objects"])
+            of = {"image_id": number}
+            yield record, image, [{"id": next(ids)} | of | o for o in record["objects"]]
 
     def finish(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """Write `images.csv`, `objects.csv`, `coco.json`, the proposals; return the two tables."""
         columns = ["image", "object", "class", "area", "score", "left", "top", "right", "bottom"]
-        images, objects = pd.DataFrame(self.images), pd.DataFrame(self.objects, columns=columns)
+        names = {c.index: c.name for c in self.classes}
+        coco_images, rows, found, proposed, embeddings = [], [], [], [], []
+        for record, image, drawn in self._numbered():
+            coco_images.append(image)
+            rows.append(record["row"])
+            embeddings.append(np.array(record["embedding"], np.float32))
+            if record["polygons"] is not None:
+                proposed.append(image)
+            for number, a in enumerate(drawn, start=1):
+                left, top, width, height = a["bbox"]
+                row = (image["file_name"], number, names[a["category_id"]], a["area"], a["score"])
+                found.append((*row, left, top, left + width, top + height))
+        images, objects = pd.DataFrame(rows), pd.DataFrame(found, columns=columns)
+        self.embeddings = np.array(embeddings)
         for name, table in (("images", images), ("objects", objects)):
             content = table.to_csv(index=False, float_format="%.5f")
             atomic_write(self.folder / f"{name}.csv", content)
-        self.coco["info"]["date_created"] = datetime.now(UTC).isoformat(timespec="seconds")
-        atomic_write(self.folder / "coco.json", json.dumps(self.coco))
-        proposed = proposals.coco(self.coco, self.proposed, self.polygons)
-        labels = proposals.cvat_labels(self.classes)
-        for name, content in (("coco", proposed), ("cvat-labels", labels)):
-            path = self.folder / "proposals" / f"{name}.json"
-            atomic_write(path, json.dumps(content, ensure_ascii=False))
+        kind = {"supercategory": "impurity"}
+        made = datetime.now(UTC).isoformat(timespec="seconds")
+        description = f"impurities found by ScrapSeg {__version__}"
+        content = {
+            "info": {"description": description, "date_created": made},
+            "licenses": [],
+            "images": coco_images,
+            "categories": [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]],
+        }
+        every = (a for _, _, drawn in self._numbered() for a in drawn)
+        atomic_write(self.folder / "coco.json", coco_text(content, every))
+        content |= {"info": proposals.INFO, "images": proposed}
+        every = (
+            a | {"segmentation": [[v for point in points for v in point]]}
+            for record, _, drawn in self._numbered()
+            for a, points in zip(drawn, record["polygons"] or (), strict=False)
+        )
+        atomic_write(self.folder / "proposals/coco.json", coco_text(content, every))
+        labels = json.dumps(proposals.cvat_labels(self.classes), ensure_ascii=False)
+        atomic_write(self.folder / "proposals/cvat-labels.json", labels)
         atomic_write(self.folder / "proposals/README.txt", proposals.README)
         return images, objects
+
+
+def coco_text(content: dict, annotations: Iterable[dict]) -> Iterator[str]:
+    """COCO json in pieces: a folder's annotations may be many.
+
+    Args:
+        content: all else.
+    """
+    yield f'{json.dumps(content)[:-1]}, "annotations": ['
+    for k, annotation in enumerate(annotations):
+        yield ", " * (k > 0) + json.dumps(annotation)
+    yield "]}"
+
+
+def _coco_annotation(o: Object, mask: np.ndarray) -> dict:
+    left, top, right, bottom = o.box
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "category_id": o.index,
+        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
+        "area": o.area,
+        "bbox": [left, top, right - left, bottom - top],
+        "iscrowd": 0,
+        "score": round(o.score, 6),
+    }

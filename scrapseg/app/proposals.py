@@ -10,7 +10,7 @@ polygons of neither format have holes, and drawing programs and pycocotools fill
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -22,6 +22,8 @@ from scrapseg.models.segmenter import Prediction
 
 #: Polygons have as few points as give this IoU with what the model found.
 LEAST_IOU = 0.985
+#: Of COCO json.
+INFO = {"description": "proposals of ScrapSeg that nobody has checked", "checked": False}
 README = """Proposals of a model: look at each, correct what is wrong, and they are labels.
 Nothing here counts as a label before that, not even "nothing found".
 
@@ -90,22 +92,6 @@ def labelme(name: str, p: Prediction) -> dict:
     content = {"version": "6.3.1", "flags": {"checked": False}, "shapes": shapes}  # of labelme
     content |= {"imagePath": name, "imageData": None}
     return content | {"imageHeight": height, "imageWidth": width}
-
-
-def coco(content: dict, images: Collection[int], polygons: Mapping[int, list]) -> dict:
-    """COCO json of some images of another.
-
-    Args:
-        images: their ids. polygons: of their annotations by id, as labelme has them.
-    """
-    info = {"description": "proposals of ScrapSeg that nobody has checked", "checked": False}
-    annotations = [
-        a | {"segmentation": [[v for point in polygons[a["id"]] for v in point]]}
-        for a in content["annotations"]
-        if a["image_id"] in images
-    ]
-    kept = [image for image in content["images"] if image["id"] in images]
-    return content | {"info": info, "images": kept, "annotations": annotations}
 
 
 def cvat_labels(classes: Sequence[ScrapClass]) -> list[dict]:

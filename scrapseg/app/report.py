@@ -15,6 +15,8 @@ from scrapseg.data.classes import ScrapClass
 from scrapseg.files import atomic_write
 
 TEMPLATE = Path(__file__).with_name("report.html")
+#: Images on the page; a browser takes long over thousands.
+SHOWN = 500
 
 
 def write_report(
@@ -63,6 +65,7 @@ def write_report(
         changed=[by_stem[stem] for stem in changed],
         images=rows,
         classes=table,
+        shown=SHOWN,
         to_label=[by_stem[stem] for stem in to_label],
         summary=summary,
         curve=base64.b64encode(curve).decode() if curve else None,

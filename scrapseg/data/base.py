@@ -75,7 +75,7 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
         wanted[name] = value
 
     stamp = root / ".verified"
-    mark = {"checksums": digest, "fingerprint": _fingerprint(root, wanted)}
+    mark = {"checksums": digest, "fingerprint": fingerprint(root, wanted)}
     with contextlib.suppress(OSError, ValueError):  # no stamp, or not one of ours: check in full
         if json.loads(stamp.read_text()) == mark:
             return digest
@@ -97,7 +97,7 @@ def verify_checksums(root: str | os.PathLike[str]) -> str:
     return digest
 
 
-def _fingerprint(root: Path, names: Iterable[str]) -> str:
+def fingerprint(root: Path, names: Iterable[str]) -> str:
     """A hash over the sizes and times of change of the files, or of their absence."""
     stats = {name: path.stat() for name in sorted(names) if (path := root / name).exists()}
     seen = [f"{name} {stat.st_size} {stat.st_mtime_ns}" for name, stat in stats.items()]

@@ -50,4 +50,5 @@ from scrapseg.metrics.pixels import (
     f1_max,
     image_scores,
     rank,
+    rank_streamed,
 )

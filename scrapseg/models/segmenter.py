@@ -13,6 +13,7 @@ and `.yaml` with the classes, the threshold and where the model comes from.
 from __future__ import annotations
 
 import copy
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -258,6 +259,14 @@ class Segmenter:
         model.set_classes(class_embeddings(classes))
         changed = replace(self, model=model, classes=classes, threshold=0.5, promises={})
         return changed.compiled() if self.runtime else changed
+
+    def fingerprint(self) -> str:
+        """A hash of all that decides what it says of an image."""
+        settings = (self.threshold, self.side, self.mirrored, as_yaml(self.classes))
+        found = hashlib.sha256(repr((self.model.config, settings)).encode())
+        for value in self.model.state_dict().values():
+            found.update(value.float().cpu().contiguous().numpy())
+        return found.hexdigest()
 
     def save(self, path: str | Path, *, half: bool = False) -> Path:
         """Write the three files; `path` ends in .safetensors.

@@ -6,6 +6,7 @@ import json
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ import scrapseg
 from scrapseg.__main__ import app as command
 from scrapseg.app import apply as app
 from scrapseg.app.finetune import Tuned
+from scrapseg.app.outputs import Writer
 from scrapseg.data.base import MissingFile
 from scrapseg.models.segmenter import Segmenter, SegmenterError, replace, starting_model
 from scrapseg.report import notebook
@@ -167,3 +169,81 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
     assert "at most 20 % from a score of 0.25 on" in text and "19 for 5 %, 9 for 10 %" in text
     assert scrapseg.load(space["out"] / "model").promises["objects"]["scenes"] == 4
     assert "3 of 4 labelled objects are found" in space["text"] and "3 objects of" in space["text"]
+
+
+# An interrupted run -------------------------------------------------------------------------------
+
+
+def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(images, tmp_path, monkeypatch):
+    ends = {"well": False}
+
+    def execute(source, values, out, log):
+        if not ends["well"]:
+            raise notebook.NotebookError("no space left")
+        (out.parent / "report.html").write_text("")
+
+    monkeypatch.setattr(app.notebook, "execute", execute)
+    monkeypatch.setattr(app, "plan", lambda *_, **__: SimpleNamespace(notes=[]))
+    start = starting_model()
+    monkeypatch.setattr(app, "starting_model", lambda: start)
+
+    def folder(**options) -> str:
+        return app.apply(images, tmp_path / "out", **options).parent.name
+
+    with pytest.raises(notebook.NotebookError):
+        folder()
+    ends["well"] = True
+    with app.lock(tmp_path / "out/.lock"):  # it runs still
+        assert folder() == "out-2"
+    assert folder(threshold=0.4) == "out-3"  # with other settings
+    assert folder() == "out" and folder() == "out-4"  # has its report now
+    ends["well"] = False
+    with pytest.raises(notebook.NotebookError):
+        folder()  # in out-5
+    ends["well"] = True
+    (images / "c.jpg").write_bytes((images / "a.jpg").read_bytes())
+    assert folder() == "out-6"
+
+
+def test_what_was_written_before_an_interrupt_is_neither_done_again_nor_different(
+    images, run, adapted, tmp_path, monkeypatch
+):
+    for k in range(4):
+        Image.fromarray(np.full((60, 80, 3), 50 * k, np.uint8)).save(images / f"{k}.png")
+    monkeypatch.setattr("scrapseg.app.plan.COMPARED", 2)
+    expected, out = run(images, out_dir=str(tmp_path / "whole"))["out"], tmp_path / "out"
+    add, added = Writer.add, []
+
+    def killed(writer, id, *arguments, **options):
+        if len(added) == 4:
+            raise KeyboardInterrupt
+        added.append(id)
+        add(writer, id, *arguments, **options)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Writer, "add", killed)
+        run(images)
+    assert len(list((out / "records").iterdir())) == 4 and not (out / "images.csv").exists()
+    (out / "records" / f"{added[1]}.json").write_text('{"key": "of another model"}')
+    learned = len(adapted)
+
+    def adding(writer, id, *arguments, **options):
+        added.append(id)
+        add(writer, id, *arguments, **options)
+
+    monkeypatch.setattr(Writer, "add", adding)
+    monkeypatch.setattr("scrapseg.app.report.SHOWN", 2)
+    text = run(images)["out"].joinpath("report.html").read_text()
+    assert "The 2 most suspicious of 6 images" in text
+    assert len(adapted) == learned  # the adapted model was kept
+    compared = added[:4:3]  # every third image is looked at twice
+    assert added[4:] == [added[0], added[1], added[3], *sorted(set(added[4:]) - set(added[:4]))]
+    assert compared == [added[0], added[3]]
+    for path in (p for p in expected.rglob("*") if p.is_file() and p.name != "report.html"):
+        twin = out / path.relative_to(expected)
+        if path.name == "coco.json" and path.parent == expected:
+            whole, resumed = (json.loads(p.read_text()) for p in (path, twin))
+            del whole["info"]["date_created"], resumed["info"]["date_created"]
+            assert whole == resumed
+        else:
+            assert path.read_bytes() == twin.read_bytes(), path

@@ -507,3 +507,21 @@ def test_intervals_without_impurities_are_nan():
     intervals = M.bootstrap_intervals(stats)
     assert math.isnan(intervals["ap_lo"]) and math.isnan(intervals["miou_impurity_hi"])
     assert intervals["miou_lo"] == 1.0
+
+
+def test_maps_that_come_one_by_one_are_ranked_as_all_at_once():
+    draw = np.random.default_rng(0)
+    masks = draw.random((6, 30, 40)) < 0.1
+    scores = (draw.normal(size=masks.shape) + masks).astype(np.float16).astype(np.float32)
+    scores[0, :5], scores[1, :5] = 0.0, -0.0
+    whole = M.rank(scores, masks)
+    streamed = M.rank_streamed(zip(scores, masks, strict=True))
+    for name in ("true", "false", "false_above", "positives", "negatives"):
+        np.testing.assert_array_equal(getattr(whole, name), getattr(streamed, name), name)
+    np.testing.assert_allclose(streamed.scores, whole.scores, rtol=2e-4)  # lower ends of bins
+    assert (streamed.scores <= whole.scores).all()
+    assert streamed.highest == pytest.approx(whole.highest, rel=2e-4)
+    fine = draw.random(masks.shape, np.float32)
+    streamed = M.rank_streamed(zip(fine, masks, strict=True))
+    exact = sk.average_precision_score(masks.ravel(), fine.ravel())
+    assert M.average_precision(streamed) == pytest.approx(exact, abs=1e-4)
