@@ -33,9 +33,12 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
+    parser.add_argument("--only", nargs="+", default=[], help="arms of adaptation; all by default")
     given = parser.parse_args()
     clock, started = time.perf_counter(), datetime.now(UTC)
-    table, beside = STUDIES[given.study](given.data, given.results)
+    table, beside = STUDIES[given.study](
+        given.data, given.results, **({"only": given.only} if given.only else {})
+    )
     save_table(table, given.results, given.study)
     sha256, wall_s = beside.pop("sha256"), time.perf_counter() - clock
     beside["provenance"] = provenance(wall_s, sha256, device_name("scrapseg"), started)

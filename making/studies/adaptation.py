@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -59,13 +59,15 @@ def aligned() -> Segmenter:
 
 @dataclass(frozen=True)
 class Arm:
-    """Label for readers; `start` makes the model; `changes` of AdaptConfig, None trains nothing."""
+    """Label for readers; `start` makes the model; `changes` of AdaptConfig, None trains nothing;
+    seeds 0 up to `seeds`."""
 
     label: str
     start: Callable[[], Segmenter] = load
     changes: dict[str, Any] | None = field(default_factory=dict)
     statistics: bool = False
     library: bool = False
+    seeds: int = 1
 
 
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
@@ -84,7 +86,7 @@ ARMS = {
     "slow": Arm("all of these, the encoder at a third of the rate", changes={"encoder_lr": 3e-4}),
     "long": Arm("all of these, 600 steps", changes={"steps": 600}),
     "pieces": Arm("all of these, + pieces rendered alone", library=True),
-    "all": Arm("adapted, all of these"),
+    "all": Arm("adapted, all of these", seeds=3),
     "slow-pieces": Arm(
         "all of these, pieces rendered alone, of other colours, a third of the rate",
         changes={"encoder_lr": 3e-4, "tint": 0.5},
@@ -192,11 +194,14 @@ def photographs(root: Path, split: str) -> Iterator[tuple[str, Path]]:
         yield from ((group, p) for p in paths[("test", "val").index(split) :: 2])
 
 
-def make(data_dir: Path, _: Path, seeds: tuple[int, ...] = (0, 1, 2)) -> tuple[pd.DataFrame, dict]:
-    """The study's table, one row per arm, seed, split and metric, and what stands beside it."""
+def make(data_dir: Path, _: Path, only: Sequence[str] = ()) -> tuple[pd.DataFrame, dict]:
+    """The study's table, one row per arm, seed, split and metric, and what stands beside it.
+
+    Args:
+        only: slugs of arms; all by default.
+    """
     root, scrapsim = Path(os.environ["SCRAPSEG_DATA"]) / "real", ScrapSim(data_dir, "train")
-    cells = [(slug, seed) for seed in seeds for slug, arm in ARMS.items()
-             if seed == seeds[0] or arm.changes is not None]  # fmt: skip
+    cells = [(slug, k) for slug in only or ARMS for k in range(ARMS[slug].seeds)]
     rows, made = [], {}
     for slug, seed in tqdm(cells, desc="arms"):
         path = CELLS / f"{slug}-{seed}.json"
