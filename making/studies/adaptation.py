@@ -95,12 +95,10 @@ ARMS = {
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),
     "imagenet": Arm("all, from ImageNet", imagenet),
-    "imagenet-slow": Arm(
-        "the same, the encoder at a third of the rate", imagenet, {"encoder_lr": 3e-4}
-    ),
-    "imagenet-frozen": Arm("the same, the encoder frozen", imagenet, {"encoder_lr": 0.0}),
-    "imagenet-pieces": Arm("the same, + pieces rendered alone", imagenet, library=True),
-    "imagenet-long": Arm("the same, 600 steps", imagenet, {"steps": 600}),
+    "imagenet-slow": Arm("all, from ImageNet, a third of the rate", imagenet, {"encoder_lr": 3e-4}),
+    "imagenet-frozen": Arm("all, from ImageNet, the encoder frozen", imagenet, {"encoder_lr": 0.0}),
+    "imagenet-pieces": Arm("all, from ImageNet, + pieces rendered alone", imagenet, library=True),
+    "imagenet-long": Arm("all, from ImageNet, 600 steps", imagenet, {"steps": 600}),
 }
 
 
