@@ -243,7 +243,7 @@ def miou_impurity(table):
 ours = scene_stats(results_dir, records["scrapseg"].name())
 scenes = len(ours.ids)
 # How often each scene is drawn, a row a draw; the same generator as the library's, so the same draws.
-draws = np.random.default_rng(0).multinomial(scenes, np.full(scenes, 1 / scenes), size=1000)
+draws = np.random.default_rng(0).multinomial(scenes, np.full(scenes, 1 / scenes), size=10_000)
 drawn = miou_impurity(np.tensordot(draws, ours.classes, 1))
 low, high = np.nanpercentile(drawn, [2.5, 97.5])
 library = metrics.bootstrap_intervals(ours)
@@ -276,7 +276,9 @@ sns.histplot(x=100 * gaps, bins=40, color=style.method_style("scrapseg")["color"
 axes.axvline(0, color="0.3", lw=0.8)
 for end in by_hand[:2]:
     axes.axvline(100 * end, color="0.3", lw=0.8, ls="--")
-axes.set(xlabel=f"ours minus {METHODS[rival].label}, impurity mIoU, points", ylabel="draws of 1000")
+axes.set(
+    xlabel=f"ours minus {METHODS[rival].label}, impurity mIoU, points", ylabel="draws of 10,000"
+)
 fig
 
 # %% [markdown]
@@ -326,8 +328,8 @@ display(paired.round(3), figure)
 
 # %% [markdown]
 # A hollow dot is a difference whose corrected p is not below 0.05. An interval that holds 0 is no difference that
-# these scenes can show. The interval speaks of the test scenes only: these are single runs, and another training seed
-# moves every method by a little.
+# these scenes can show. Where the column `seeds` says 1 the interval is over scenes alone, and says nothing of how far
+# another training seed would move a method; Holm's correction is over the methods of the table.
 #
 # ## The whole field
 #
@@ -494,7 +496,7 @@ display(
         f"**{labelled_points}**. In this run, against the frozen encoder: pixel AP "
         f"**{points('scrapseg-frozen', 'ap')}**; against ours without alignment: impurity mIoU "
         f"**{points('scrapseg-imagenet', 'miou_impurity')}**; against random class vectors: impurity "
-        f"mIoU **{points('scrapseg-random', 'miou_impurity')}**, which is what the words themselves "
-        "bring when every class is trained."
+        f"mIoU **{points('scrapseg-random', 'miou_impurity')}** (one seed each; the tower was aligned to "
+        "the text vectors and to no random ones, so that the meaning of the words need not be the cause)."
     )
 )

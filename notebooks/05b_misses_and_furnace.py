@@ -238,10 +238,10 @@ save_figure(figure, results_dir, "reliability", runs=runs)
 figure
 
 # %% [markdown]
-# ## The ceiling
+# ## Outlines one pixel off
 #
-# How good is the truth itself, its outlines one pixel off? A method can hardly be expected to do better,
-# and what lies between it and this is what is left to win.
+# What would the truth itself score, its outlines one pixel off? Drawing outlines better explains no more of the
+# distance than this; it is no ceiling, since a model may well be more exact.
 
 # %%
 measures = ["miou", "miou_impurity"]
@@ -312,11 +312,13 @@ figure
 
 # %% [markdown]
 # The row *true masks* is what the estimate is off by when every pixel is right: pieces of one class differ in
-# thickness and hollowness, which an area does not show. What a method adds to it is its own.
+# thickness and hollowness, which an area does not show. What a method adds to it is its own. `mae_constant` is the
+# error of the mean share of these images, guessed for each of them without a look.
 #
 # Copper that is missed stays in the melt. Shredded scrap of grade E40 may hold 0.25 %; how much reaches a heat
 # is set by the share of the copper, by mass, in pieces that are found. This takes the visible pieces for
-# all of them, and every found piece for picked: a bound from above on what a camera can do.
+# all of them, a found piece as a whole although part of it may be buried, and every found piece for picked: a bound
+# from above on what a camera can do.
 
 # %%
 recall = {m: mass.material_recall(objects[m])["copper"] for m in shown}

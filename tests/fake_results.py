@@ -120,7 +120,8 @@ def save_paired(folder: Path) -> None:
         for metric in ("ap", "miou_binary", "miou", "miou_impurity"):
             if known[method].classes is not None or metric in ("ap", "miou_binary"):
                 d = metrics.paired_difference(known["scrapseg"], known[method], metric)
-                rows.append({"scrapseg minus": method, "metric": metric, **d._asdict()})
+                row = {"scrapseg minus": method, "seeds": 1, "metric": metric}
+                rows.append(row | d._asdict())
     table = pd.DataFrame(rows)
     table["p_holm"] = table.groupby("metric")["p"].transform(metrics.holm)
     records.save_table(table, folder, "paired")

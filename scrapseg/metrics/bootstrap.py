@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import compress
 from typing import NamedTuple
 
@@ -20,7 +21,9 @@ from scrapseg.metrics.pixels import checked_scores, class_iou, confusion, mean_o
 
 SCORE_BINS = 512
 """Score bins of `ImageStats`, half of them quantiles of impurity pixels, half of normal ones."""
-RESAMPLES = 1000
+RESAMPLES = 10_000
+AP_RESAMPLES = 1000
+"""Of AP fewer are drawn: what is kept of a run holds so many, see `ImageStats.arrays`."""
 UNDEFINED = -32768
 """Stands for nan among the steps that `ImageStats.arrays` keeps."""
 
@@ -88,15 +91,21 @@ class ImageStats:
             classes=None if self.classes is None else self.classes[keep],
         )
 
-    def drawn(self, metric: str, resamples: int = RESAMPLES, seed: int = 0) -> NDArray[np.float64]:
+    def drawn(
+        self, metric: str, resamples: int | None = None, seed: int = 0
+    ) -> NDArray[np.float64]:
         """``metric`` over all images, then over each of the resamples: 1 + R values.
+
+        Args:
+            resamples: by default `AP_RESAMPLES` of ap, `RESAMPLES` of what confusions give.
 
         Raises:
             ValueError: an unknown metric, no classes named, or other resamples than those kept.
         """
+        resamples = resamples or (AP_RESAMPLES if metric == "ap" else RESAMPLES)
         if self.ap is not None and metric == "ap":
-            if (resamples, seed) != (RESAMPLES, 0):
-                raise ValueError(f"AP is kept for {RESAMPLES} resamples of seed 0 only")
+            if (resamples, seed) != (AP_RESAMPLES, 0):
+                raise ValueError(f"AP is kept for {AP_RESAMPLES} resamples of seed 0 only")
             return self.ap
         n = len(self.ids)
         return resampled(self, metric, np.vstack([np.ones(n), _draws(n, resamples, seed)]))
@@ -193,6 +202,7 @@ def resampled(stats: ImageStats, metric: str, weights: NDArray) -> NDArray[np.fl
     return mean_of_defined(iou[:, 1:] if metric == "miou_impurity" else iou)
 
 
+@lru_cache(maxsize=8)
 def _draws(images: int, resamples: int, seed: int) -> NDArray[np.float64]:
     """How often each image is drawn, resamples x images, each row summing to ``images``."""
     rng = np.random.default_rng(seed)
@@ -209,7 +219,7 @@ def _interval(values: NDArray) -> tuple[float, float]:
 
 
 def bootstrap_intervals(
-    stats: ImageStats, *, resamples: int = RESAMPLES, seed: int = 0
+    stats: ImageStats, *, resamples: int | None = None, seed: int = 0
 ) -> dict[str, float]:
     """95 % percentile intervals over images: ``<name>_lo`` and ``<name>_hi``.
 
@@ -234,7 +244,7 @@ class Mean(NamedTuple):
 
 
 def mean_interval(
-    runs: Sequence[ImageStats], metric: str, *, resamples: int = RESAMPLES, seed: int = 0
+    runs: Sequence[ImageStats], metric: str, *, resamples: int | None = None, seed: int = 0
 ) -> Mean:
     """Mean over the runs of one method, such as its training seeds, on the same images.
 
@@ -276,7 +286,7 @@ def paired_difference(
     b: ImageStats | Sequence[ImageStats],
     metric: str,
     *,
-    resamples: int = RESAMPLES,
+    resamples: int | None = None,
     seed: int = 0,
 ) -> Difference:
     """Difference of two methods on the same images, which are drawn together.

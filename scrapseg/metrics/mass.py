@@ -136,13 +136,15 @@ def errors(table: pd.DataFrame) -> pd.DataFrame:
     """Mean absolute error and bias of `estimates`, by material.
 
     Returns:
-        Columns material, mean_truth, mae, bias (fractions of mass; bias is estimate less truth),
-        relative_bias (of the mean truth), correlation over the pictures.
+        Columns material, mean_truth, mae, mae_constant (of the guess that is always mean_truth),
+        bias (fractions of mass; bias is estimate less truth), relative_bias (of the mean truth),
+        correlation over the pictures.
     """
     rows = []
     for material, of in table.groupby("material", sort=False):
         gap, mean = of["estimate"] - of["truth"], of["truth"].mean()
         row = {"material": material, "mean_truth": mean, "mae": gap.abs().mean()}
+        row["mae_constant"] = (of["truth"] - mean).abs().mean()
         row |= {"bias": gap.mean(), "relative_bias": gap.mean() / mean if mean else np.nan}
         rows.append(row | {"correlation": of["estimate"].corr(of["truth"])})
     return pd.DataFrame(rows)

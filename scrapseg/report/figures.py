@@ -14,6 +14,9 @@ from scrapseg.experiments.methods import METHODS
 from scrapseg.report import style
 from scrapseg.report.tables import METRIC_LABELS, main_runs, method_order, shots_order
 
+#: So that lines are told apart without their colours, too.
+LINES = ("-", (0, (5, 1)), "--", "-.", ":")
+
 
 def centres(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
     """By shots: mean over seeds, low, high, and the number of seeds.
@@ -68,10 +71,10 @@ def fewshot_curve(
             points = points.reindex([s for s in shots if s in points.index])
             mean, low, high, seeds = (points[c].to_numpy() for c in points)
             highest = max(highest, np.nanmax(high, initial=0))
-            look = style.method_style(name)
+            look = style.method_style(name) | {"linestyle": LINES[k % len(LINES)]}
             if list(points.index) == ["all"] and len(shots) > 1:
-                level = {"color": look["color"], "label": look["label"], "lw": 1}
-                (line,) = axes.plot([0, len(shots) - 1], [mean[0]] * 2, "--", **level)
+                level = look | {"linestyle": "--", "marker": None, "lw": 1}
+                (line,) = axes.plot([0, len(shots) - 1], [mean[0]] * 2, **level)
                 handles.setdefault(name, line)
                 continue
             # Beside each other, so that error bars do not hide each other.

@@ -18,6 +18,7 @@ import typst
 from scrapseg import files
 from scrapseg.experiments.methods import METHODS
 from scrapseg.files import REPOSITORY
+from scrapseg.metrics.bootstrap import AP_RESAMPLES, RESAMPLES
 from scrapseg.metrics.mass import HEAT_T
 from scrapseg.metrics.objects import SIZES
 from scrapseg.metrics.pixels import FPR_LIMIT
@@ -78,6 +79,8 @@ def constants() -> dict[str, float]:
         "fpr_limit": FPR_LIMIT,
         "small": SIZES["medium"][0],
         "large": SIZES["medium"][1],
+        "resamples": RESAMPLES,
+        "ap_resamples": AP_RESAMPLES,
         "heat_t": int(HEAT_T),
         "candidates": max(len(method.candidates) for method in METHODS.values()),
     }

@@ -66,7 +66,7 @@ def saved(folder: Path, name: str) -> pd.DataFrame:
 
 
 def findings(results_dir: Path) -> str:
-    """What was found, in three sentences, the losses among them."""
+    """What was found, a sentence each, the losses among them."""
     study, real = tables.study_of(results_dir), tables.real_of(results_dir)
     known, paired = saved(study, "methods"), saved(study, "paired")
     if known.empty or paired.empty or tables.OURS not in set(known["method"]):
@@ -76,8 +76,10 @@ def findings(results_dir: Path) -> str:
     ours = known.loc[tables.OURS]
     rivals = known[(known["family"] == "supervised") & ~known.index.str.endswith("-aligned")]
     best = rivals["miou_impurity"].idxmax()
+    seeds = int(named["seeds"].max())
+    behind = "one seed, scenes drawn" if seeds == 1 else f"{seeds} seeds, drawn with the scenes"
     lines = [
-        f"With all labels ours reaches {percent(ours['ap'])} % AP and "
+        f"With all labels ({behind}) ours reaches {percent(ours['ap'])} % AP and "
         f"{percent(ours['miou_impurity'])} % impurity mIoU: {gap(named.loc[best])} of impurity "
         f"mIoU against the best of {len(rivals)} supervised networks, {method_label(best)}"
     ]
@@ -85,11 +87,21 @@ def findings(results_dir: Path) -> str:
     if not math.isnan(unaligned):
         away = 100 * (unaligned - known["miou_impurity"][best])
         lines[0] += f"; started from ImageNet as these are, ours is at {away:+.1f}"
+    if f"{best}-aligned" in named.index:
+        lines[0] += (
+            f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])}"
+        )
+    if len(few := saved(study, "paired_fewshot")):
+        few = few[(few["scrapseg minus"] == "scrapseg-frozen") & (few["metric"] == "miou_impurity")]
+        better = f"{(few['lo'] > 0).sum()} of {len(few)} numbers of few labels"
+        lines += [f"Fine-tuning the encoder is shown to beat freezing it at {better}"]
+    if len(words := saved(study, "class_by_words")):
+        forgets = f"finds it with a mean AP of {percent(words['words'].mean())} % (one seed)"
+        lines += [f"Fine-tuning forgets words: of a class that was left out, its prompt {forgets}"]
     if "scrapseg-random" in named.index:
         row = named.loc["scrapseg-random"]
-        helps = "the meaning of the words helps"
-        told = helps if row["lo"] > 0 else f"these scenes do not show that {helps}"
-        lines += [f"Text against random vectors in its place is worth {gap(row)}: {told}"]
+        told = f"Text in place of random vectors is worth {gap(row)} with all labels"
+        lines += [f"{told}; the tower was aligned to that text"]
     if real and len(gaps := saved(real, "photo_paired")):
         few = gaps[(gaps["shots"] == "4") & (gaps["metric"] == "miou")]
         few = few[few["scrapseg minus"] == "segformer"]

@@ -33,23 +33,21 @@ from scrapseg.report.tables import (
 def paired(results_dir: Path | str) -> pd.DataFrame:
     """Ours minus every other method on the same test scenes, all labels, with 95 % intervals.
 
-    The lowest seed of each method counts.
-
     Returns:
-        Columns "scrapseg minus" (method), metric, value, lo, hi, p and p_holm (corrected for the
-        number of methods compared); see `metrics.paired_difference` and `metrics.holm`.
+        Columns "scrapseg minus" (method), seeds (that both have), metric, value, lo, hi, p and
+        p_holm (corrected for the number of methods); see `paired_difference` and `metrics.holm`.
     """
     runs = main_runs(records.read_metrics(results_dir))
-    runs = runs[runs["shots"] == "all"].sort_values("seed").drop_duplicates("method")
-    return paired_rows(results_dir, runs).drop(columns=["shots", "seeds"])
+    runs = runs[runs["shots"] == "all"].drop_duplicates("run")
+    return paired_rows(results_dir, runs).drop(columns="shots")
 
 
 def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     """As `paired` at every number of shots but all, over all seeds that both methods have.
 
     Returns:
-        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (per number of
-        shots and metric).
+        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (over all methods
+        and numbers of shots of a metric, which are read together).
     """
     runs = main_runs(records.read_metrics(results_dir))
     return paired_rows(results_dir, runs[runs["shots"] != "all"].drop_duplicates("run"))
@@ -161,7 +159,7 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) ->
                 rows.append((shots, method, len(seeds), metric, *found))
     columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
     table = pd.DataFrame(rows, columns=columns)
-    corrected = table.groupby(["shots", "metric"])["p"].transform(holm)
+    corrected = table.groupby("metric")["p"].transform(holm)
     return table.assign(p_holm=corrected.astype(float))
 
 

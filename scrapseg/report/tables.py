@@ -277,32 +277,6 @@ def long(metrics: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-#: Assumptions about the work of labelling: outlining one piece takes 79 s (22 hours for 1,000
-#: segments in COCO, Lin et al., arXiv:1405.0312, section 4.3), and looking at an image, to say that
-#: nothing or nothing more is in it, ten seconds.
-SECONDS_PER_PIECE = 79
-SECONDS_PER_IMAGE = 10
-
-
-def label_cost(metrics: pd.DataFrame, subsets: pd.DataFrame) -> pd.DataFrame:
-    """Quality against the minutes that labelling the training images would take.
-
-    Args:
-        subsets: columns shots, images and pieces (to outline).
-
-    Returns:
-        Columns method, label, family, shots, minutes, ap, miou_impurity; means over seeds. A method
-        that learns from normal images alone needs these to be looked at, and nothing outlined.
-    """
-    table = mean_over_seeds(metrics, ["ap", "miou_impurity"], by_shots=True).drop(columns="seeds")
-    table = table.merge(subsets[["shots", "images", "pieces"]].astype({"shots": str}), on="shots")
-    # To find its normal images somebody has looked at all.
-    outlined = table["pieces"].where(table["family"] != "unsupervised", 0)
-    seconds = table["images"] * SECONDS_PER_IMAGE + outlined * SECONDS_PER_PIECE
-    table.insert(4, "minutes", seconds / 60)
-    return table.drop(columns=["images", "pieces"])
-
-
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the reference paper is said to report (`REFERENCE`), the same of ours, what differs."""
     mean = mean_over_seeds(metrics, QUALITY).set_index("method")

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
+from scipy import stats as scipy_stats
 from sklearn import metrics as sk
 from torchmetrics.functional.classification import multiclass_jaccard_index
 
@@ -422,6 +423,49 @@ def test_mean_interval_covers_scenes_and_seeds():
         M.mean_interval([runs[0], other], "ap")
     with pytest.raises(ValueError, match="names no classes"):
         M.mean_interval([other], "miou")
+
+
+def test_one_level_is_the_percentile_bootstrap_of_scipy():
+    """Pixels all of one class: the mean IoU of two images' sums is a plain ratio of means."""
+    rng = np.random.default_rng(3)
+    counts = rng.integers(1, 40, (25, 2, 2))
+    stats = M.ImageStats(ids=tuple(map(str, range(25))), binary=counts)
+
+    def miou(right_no, wrong, missed, right, axis=-1):
+        sums = (part.sum(axis) for part in (right_no, wrong, missed, right))
+        a, b, c, d = sums
+        return (a / (a + b + c) + d / (b + c + d)) / 2
+
+    parts = tuple(counts[:, i, j].astype(float) for i in (0, 1) for j in (0, 1))
+    ways = {"paired": True, "vectorized": True, "method": "percentile", "n_resamples": 10_000}
+    theirs = scipy_stats.bootstrap(parts, miou, rng=rng, **ways).confidence_interval
+    ours = M.mean_interval([stats], "miou_binary")
+    assert ours.value == pytest.approx(miou(*parts))
+    width = theirs.high - theirs.low
+    assert (ours.lo, ours.hi) == pytest.approx((theirs.low, theirs.high), abs=0.05 * width)
+
+
+def test_two_levels_are_a_loop_that_draws_seeds_and_scenes():
+    rng = np.random.default_rng(4)
+    counts = rng.integers(1, 40, (2, 4, 20, 2, 2))  # methods, seeds, scenes
+    counts[0, :, :, 1, 1] += 60 * np.arange(4)[:, None]  # seeds differ, of one method alone
+    names = tuple(map(str, range(20)))
+    a, b = ([M.ImageStats(ids=names, binary=one) for one in side] for side in counts)
+
+    def miou(table):
+        hit = np.diag(table)
+        return np.mean(hit / (table.sum(0) + table.sum(1) - hit))
+
+    gaps = []
+    for _ in range(4000):
+        scenes, seeds = rng.integers(20, size=20), rng.integers(4, size=4)
+        drawn = counts[:, seeds][:, :, scenes].sum(2)
+        gaps.append(np.mean([miou(x) - miou(y) for x, y in zip(*drawn)]))
+    low, high = np.percentile(gaps, [2.5, 97.5])
+    found = M.paired_difference(a, b, "miou_binary")
+    assert (found.lo, found.hi) == pytest.approx((low, high), abs=0.05 * (high - low))
+    fixed = M.paired_difference(a[3], b[3], "miou_binary")
+    assert found.hi - found.lo > 1.5 * (fixed.hi - fixed.lo)  # the luck of the seed is in it
 
 
 def test_p_says_how_far_the_interval_is_from_zero():

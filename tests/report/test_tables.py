@@ -147,16 +147,6 @@ def test_paired_differences_are_those_a_notebook_computes_by_scene(folder):
         assert fresh[column].to_numpy() == pytest.approx(saved[column].to_numpy(), abs=1e-5)
 
 
-def test_label_cost_counts_outlines_and_looks(frame):
-    subsets = pd.DataFrame({"shots": [1, "all"], "images": [6, 60], "pieces": [3, 30]})
-    table = tables.label_cost(frame, subsets)
-    one = row(table, method="unet", shots="1")
-    assert one["minutes"] == pytest.approx((3 * 79 + 6 * 10) / 60)
-    assert one["ap"] == row(tables.fewshot(frame), method="unet", shots="1")["ap"]
-    assert row(table, method="patchcore")["minutes"] == pytest.approx(10)
-    assert set(table["shots"]) == {"1", "all"}
-
-
 def test_ablations_differ_from_ours_with_the_same_seeds(frame):
     table = tables.ablation(frame)
     assert list(table["tag"]) == ["ours", "frozen", "stages-1"]
