@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from scrapseg.data.classes import classes_from
 from scrapseg.models import runtime
+from scrapseg.models.predict import predict
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import Segmenter, load
 
@@ -51,6 +52,19 @@ def test_a_trained_model_whose_weights_lie_channels_last_is_the_same(shipped):
     found, expected = (s.predict(picture(64, 96)).score for s in (fast, shipped))
     assert np.abs(found - expected).max() < 1e-4
     assert fast.runtime.session is not None
+
+
+def test_a_data_set_is_evaluated_alike(shipped):
+    """As finished runs are."""
+    items = [(torch.randn(3, 64, 96), torch.zeros(64, 96)) for _ in range(3)]
+    fast = runtime.Runtime(shipped.model)
+    found, expected = (
+        predict(m, items, batch_size=2, class_scores=True) for m in (fast, shipped.model)
+    )
+    assert np.abs(found.score_maps - expected.score_maps).max() < 1e-4
+    assert (found.labels == expected.labels).mean() > 0.999
+    assert np.abs(found.class_scores - expected.class_scores).max() < 2e-2  # in half precision
+    assert fast.session is not None
 
 
 def test_tile_by_tile_and_mirrored_it_is_the_same(shipped):
