@@ -61,7 +61,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 # %%
-from scrapseg.app.finetune import RATES, Tuned, tune
+from scrapseg.app.finetune import RATES, Tuned, doubt, tune
 from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
 from scrapseg.app.plan import COMPARED, plan
 from scrapseg.app.report import write_report
@@ -256,6 +256,7 @@ if tuned:
     )
     if s["small"]:
         text += f" {s['small']} objects of fewer than 25 pixels are not counted."
+    text += f" {doubt(s)}".rstrip()
 promise = risk.in_words(tuned.segmenter.promises.get("objects") if tuned else None)
 Markdown(f"{text} {promise}")
 
@@ -336,11 +337,13 @@ Markdown(plain(", ".join(to_label)))
 # ## The report
 
 # %%
+doubts = [line for line in [doubt(tuned.summary) if tuned else ""] if line]
 took = f"It took {(time.perf_counter() - began) / 60:.1f} minutes."
 report = write_report(
     out, folder.root.name, images, folder.classes, origin=segmenter.origin,
     threshold=segmenter.threshold, credit=credit, changed=changed, to_label=to_label,
-    notes=[*folder.notes, *planned.notes, promise, took], summary=tuned.summary if tuned else None,
+    notes=[*doubts, *folder.notes, *planned.notes, promise, took],
+    summary=tuned.summary if tuned else None,
     curve=curve._repr_png_() if curve else None,
 )  # fmt: skip
 found = images[images["objects"] > 0]

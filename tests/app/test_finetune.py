@@ -146,6 +146,17 @@ def test_the_start_is_not_chosen_on_the_images_that_are_measured(monkeypatch, fo
     assert result.summary["found"] == 0 and "from b" in result.segmenter.origin
 
 
+def test_a_kept_model_that_misses_what_it_was_trained_on_is_doubted(monkeypatch, folder):
+    good = {1.0: dict.fromkeys((10, 20, 30, 40), GOOD)}
+    sound, _ = tuned(monkeypatch, folder, good)
+    assert sound.summary["own_found"] == sound.summary["own_objects"] == 4
+    assert finetune.doubt(sound.summary) == ""
+    spoilt = sound.summary | {"own_found": 1, "step": 2, "miss_rate": 0.1}
+    told = "After 2 steps the model that is kept finds 1 of 4 objects"
+    assert finetune.doubt(spoilt).startswith(told)
+    assert finetune.doubt(spoilt | {"miss_rate": 0.75}) == ""
+
+
 def test_the_stop_that_the_folds_choose_is_kept_to(monkeypatch, folder):
     good, bad = (dict.fromkeys((10, 20, 30, 40), s) for s in (GOOD, BAD))
     whole, _ = tuned(monkeypatch, folder, {0.5: bad, 1.0: good})
