@@ -82,6 +82,7 @@ ARMS = {
     "colour": Arm("all of these, colours changed twice as much", changes={"colour": 0.6}),
     "steel": Arm("all of these, + rendered steel pasted", changes={"steel": 0.3}),
     "tint": Arm("all of these, + each piece of another colour", changes={"tint": 0.5}),
+    "dirt": Arm("all of these, + pieces under the photographs' dirt", changes={"dirt": 0.8}),
     "photographs": Arm("all of these, three quarters photographs", changes={"photos": 0.75}),
     "slow": Arm("all of these, the encoder at a third of the rate", changes={"encoder_lr": 3e-4}),
     "long": Arm("all of these, 600 steps", changes={"steps": 600}),
@@ -91,6 +92,18 @@ ARMS = {
         "all of these, pieces rendered alone, of other colours, a third of the rate",
         changes={"encoder_lr": 3e-4, "tint": 0.5},
         library=True,
+    ),
+    "slow-long": Arm(
+        "all of these, 600 steps, the encoder at a third of the rate",
+        changes={"encoder_lr": 3e-4, "steps": 600},
+    ),
+    "slow-long-pieces": Arm(
+        "all of these, 600 steps, pieces rendered alone, a third of the rate",
+        changes={"encoder_lr": 3e-4, "steps": 600},
+        library=True,
+    ),
+    "dirt-pieces": Arm(
+        "all of these, + pieces rendered alone, all under dirt", changes={"dirt": 0.8}, library=True
     ),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),

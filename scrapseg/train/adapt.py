@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import ConcatDataset, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -48,7 +49,7 @@ from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, train_transf
 from scrapseg.train.budget import Budget, measured
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
-from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
+from scrapseg.train.paste import Cutout, PasteCutouts, cutouts, paste
 
 #: Longer side in pixels at which photographs without labels are looked at: with more, the motors
 #: and boards of a yard are larger than anything rendered.
@@ -81,6 +82,7 @@ class AdaptConfig(TrainConfig):
             its most likely impurity, one above a half has no label.
         sides: bounds of a piece's longer side in pixels of the crop.
         tint: how far each piece's own hue (a sixth of it), saturation and contrast may change.
+        dirt: how far, at most, the photographs' own texture covers a piece, 0..1.
         camera: probability of each of blur, noise and compression on a photograph's crop.
         colour: how far brightness, contrast and saturation of a photograph's crop may change.
     """
@@ -98,6 +100,7 @@ class AdaptConfig(TrainConfig):
     labelled: float = 0.95
     sides: tuple[float, float] = (24, 200)
     tint: float = 0.0
+    dirt: float = 0.0
     camera: float = 0.3
     colour: float = 0.3
 
@@ -129,25 +132,43 @@ class PasteOntoPhotos(PasteCutouts):
         for pixels, alpha, label, top, left in params["placed"]:
             if self.config.tint and label:
                 pixels = _tinted(pixels, self.config.tint)
+            if self.config.dirt and label:
+                pixels = self._dirty(pixels)
             if float(torch.rand(())) < self.config.distractors:
                 pixels, alpha, top, left = self._distractor(flat_inputs[0].shape[-2:])
                 label = 0
             placed.append((pixels, _blended(alpha), label, top, left))
         return {"placed": placed}
 
-    def _distractor(self, size: Sequence[int]) -> tuple[Tensor, Tensor, int, int]:
-        outline = self.outlines[int(torch.randint(len(self.outlines), ()))]
-        _, alpha = self._varied(outline)
+    def _part(self, size: Sequence[int]) -> Tensor:
+        """A part (3, h, w) of a photograph, of this size or what there is of it."""
         photo = self.photos[int(torch.randint(len(self.photos), ()))]
-        h, w = (min(n, m) for n, m in zip(alpha.shape, photo.shape[1:], strict=True))
-        alpha = alpha[:h, :w]
+        h, w = (min(n, m) for n, m in zip(size, photo.shape[1:], strict=True))
         y, x = (
             int(torch.randint(m - n + 1, ())) for n, m in zip((h, w), photo.shape[1:], strict=True)
         )
+        return photo[:, y : y + h, x : x + w]
+
+    def _dirty(self, pixels: Tensor) -> Tensor:
+        """Pixels (3, h, w) 0..255 under patches of dust, rust and oil as the photographs show it:
+        in a yard everything takes on the colour of what it lies in."""
+        h, w = (dust := self._part(pixels.shape[1:])).shape[1:]
+        patches = F.interpolate(torch.rand(1, 1, 4, 4), size=(h, w), mode="bicubic")[0, 0]
+        cover = (self.config.dirt * (torch.rand(()) + patches - 0.5)).clamp(0, 1)
+        pixels = pixels.clone()
+        paste(pixels, dust.float(), cover, 0, 0)
+        return pixels
+
+    def _distractor(self, size: Sequence[int]) -> tuple[Tensor, Tensor, int, int]:
+        outline = self.outlines[int(torch.randint(len(self.outlines), ()))]
+        _, alpha = self._varied(outline)
+        part = self._part(alpha.shape)
+        alpha = alpha[: part.shape[1], : part.shape[2]]
+        h, w = alpha.shape
         top = int(torch.randint(-h // 2, size[0] - h // 2, ()))
         left = int(torch.randint(-w // 2, size[1] - w // 2, ()))
         gain = 0.8 + 0.4 * torch.rand(())
-        return (photo[:, y : y + h, x : x + w] * gain).clamp(0, 255), alpha, top, left
+        return (part * gain).clamp(0, 255), alpha, top, left
 
 
 def _tinted(pixels: Tensor, most: float) -> Tensor:

@@ -51,6 +51,20 @@ def test_impurities_are_labelled_and_distractors_are_steel():
     assert any((image > 0).any() for image, _ in only[1.0])
 
 
+def test_dirt_covers_a_piece_in_part_with_what_the_photographs_show():
+    clean = AdaptConfig(paste=5, sides=(16, 40), distractors=0.0)
+    seen = []
+    for seed in range(12):
+        image, mask = pasted(replace(clean, dirt=1.0), seed)
+        inside = image[0][(mask == 2) | (mask == 5)]
+        assert inside.numel() == 0 or inside.min() >= 64  # grey, at an edge over black
+        seen.append(inside)
+    seen = torch.cat(seen).float()
+    assert (seen < 190).float().mean() > 0.2  # grey lies on white, which alone is 204 or more
+    assert (seen > 204).float().mean() > 0.2  # and some shows through
+    assert seen.unique().numel() > 50
+
+
 @pytest.mark.parametrize("side", [5, 80, 400])
 def test_pieces_have_the_asked_for_size_but_are_not_blown_up(side):
     lay = PasteOntoPhotos([piece(1, side)], [torch.zeros(3, 9, 9)], AdaptConfig(sides=(30, 60)))
