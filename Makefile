@@ -72,7 +72,7 @@ render: $(RENDER)/.ready ## render ScrapSim with Blender anew, to data/scrapsim-
 render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth studio --out data/studio
 
-render-pieces: $(RENDER)/.ready ## render the pieces of data/pieces that are not there, likewise (half an hour)
+render-pieces: $(RENDER)/.ready ## render the pieces of data/pieces that are not there, likewise (two hours)
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth pieces --out data/pieces
 
 tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)
@@ -131,7 +131,7 @@ bench: $(READY) ## measure training, inference and `make watch` on this machine,
 gpu: $(READY) ## what wants a GPU, most valuable first, resumable; REHEARSE=1: all of it in small, on a CPU
 	@$(PY) -m making.gpu $(if $(REHEARSE),--rehearse --out results/smoke/gpu)
 
-torture: $(READY) ## kill everything at random moments, see that it goes on: make torture [KILLS=20] (half an hour)
+torture: $(READY) $(RENDER)/.ready ## kill everything at random moments, see that it goes on: make torture [KILLS=20] (two hours)
 	@$(PY) -m making.torture $(if $(KILLS),--kills $(KILLS))
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay

@@ -50,6 +50,8 @@ shots: [1, 2]
 seeds: [0]
 """
 RUN = "scrapseg_scrapsim_allshots_s0"
+#: Of the environment that renders; `make .venv-render/.ready` sets it up.
+BLENDER = REPOSITORY / ".venv-render/bin/python"
 #: Of a record, what may differ between two runs of it.
 COSTS = ("train_s", "ms_per_image")
 #: Seconds between a page's start and the kills of it: it has no end of its own.
@@ -109,6 +111,12 @@ JOBS = {
         (),
         serves=True,
     ),
+    "rendering": Job(
+        lambda project: [str(BLENDER), "-m", "making.synth", "pieces", "--out",
+                         str(project / "results/pieces"), "--share", "0.02", "--jobs", "1"],
+        ("results/pieces/*/*.webp",),
+        ("results/pieces",),
+    ),
 }  # fmt: skip
 
 
@@ -148,11 +156,13 @@ def broken(project: Path) -> list[str]:
         ".ipynb": lambda p: json.loads(p.read_text(encoding="utf-8")),
         ".csv": pd.read_csv,
         ".png": lambda p: np.asarray(Image.open(p)),
+        ".webp": lambda p: np.asarray(Image.open(p)),
         ".safetensors": load_file,
         ".pdf": lambda p: p.read_bytes().rstrip().endswith(b"%%EOF") or 1 / 0,
     }
     found = []
-    roots = [project / "results/torture", project / "results/smoke", *project.glob("out*")]
+    roots = [project / "results" / name for name in ("torture", "smoke", "pieces")]
+    roots += project.glob("out*")
     paths = [p for root in roots for p in root.rglob("*") if p.suffix in readers and p.is_file()]
     for path in [*paths, *(project / "paper").glob("paper.pdf")]:
         try:
@@ -252,7 +262,8 @@ def tortured(job: Job, project: Path, kills: int, draw: np.random.Generator) -> 
 
 
 def main() -> None:
-    """Command line; writes `torture.csv` and `.json`, ends with 1 where something was lost."""
+    """Command line; writes `torture.csv` and `.json` after each job, which keep what other calls
+    wrote of other jobs; ends with 1 where something was lost."""
     parser = argparse.ArgumentParser(prog="python -m making.torture", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--kills", type=int, default=20)
@@ -260,18 +271,25 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=REPOSITORY / "results" / "bench")
     given = parser.parse_args()
-    started, clock, rows = datetime.now(UTC), time.perf_counter(), []
+    if "rendering" in given.only and not BLENDER.is_file():
+        parser.error(f"rendering takes {BLENDER}: make {BLENDER.parents[1].name}/.ready sets it up")
+    table_file, beside_file = (given.out / f"torture.{kind}" for kind in ("csv", "json"))
+    table = pd.read_csv(table_file) if table_file.is_file() else pd.DataFrame({"job": []})
+    beside = json.loads(beside_file.read_text()) if beside_file.is_file() else {}
     with tempfile.TemporaryDirectory() as folder:
         project = copy_of_project(Path(folder) / "project")
         for name in given.only:
+            started, clock = datetime.now(UTC), time.perf_counter()
             print(f"{name}: done once, then killed {given.kills} times", flush=True)
             draw = np.random.default_rng(given.seed)
-            rows.append({"job": name} | tortured(JOBS[name], project, given.kills, draw))
-            print(rows[-1], flush=True)
-    table = pd.DataFrame(rows)
-    atomic_write(given.out / "torture.csv", table.to_csv(index=False))
-    beside = provenance(time.perf_counter() - clock, None, "cpu", started)
-    atomic_write(given.out / "torture.json", json.dumps({"provenance": beside}, indent=1) + "\n")
+            row = {"job": name} | tortured(JOBS[name], project, given.kills, draw)
+            print(row, flush=True)
+            table = pd.concat([table[table["job"] != name], pd.DataFrame([row])])
+            table = table.sort_values("job", key=lambda jobs: jobs.map(list(JOBS).index))
+            beside[name] = provenance(time.perf_counter() - clock, None, "cpu", started)
+            atomic_write(table_file, table.to_csv(index=False))
+            atomic_write(beside_file, json.dumps(beside, indent=1) + "\n")
+    table = table[table["job"].isin(given.only)]
     lost = table[(table["half_files"] > 0) | ~table["ends_well"] | ~table["same"]]
     sys.exit(f"not as if undisturbed: {', '.join(lost['job'])}" if len(lost) else 0)
 
