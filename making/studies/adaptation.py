@@ -60,13 +60,14 @@ def aligned() -> Segmenter:
 @dataclass(frozen=True)
 class Arm:
     """Label for readers; `start` makes the model; `changes` of AdaptConfig, None trains nothing;
-    seeds 0 up to `seeds`."""
+    `library` pastes the pieces rendered alone, at most `most` of a class; seeds 0 up to `seeds`."""
 
     label: str
     start: Callable[[], Segmenter] = load
     changes: dict[str, Any] | None = field(default_factory=dict)
     statistics: bool = False
     library: bool = False
+    most: int = 120
     seeds: int = 1
 
 
@@ -102,6 +103,17 @@ ARMS = {
         changes={"encoder_lr": 3e-4, "steps": 600},
         library=True,
     ),
+    "finless": Arm(
+        "all of these, + pieces rendered alone, motors without fins as well",
+        library=True,
+        most=240,
+    ),
+    "slow-long-finless": Arm(
+        "all of these, 600 steps, pieces rendered alone, motors without fins, a third of the rate",
+        changes={"encoder_lr": 3e-4, "steps": 600},
+        library=True,
+        most=240,
+    ),
     "dirt-pieces": Arm(
         "all of these, + pieces rendered alone, all under dirt", changes={"dirt": 0.8}, library=True
     ),
@@ -125,7 +137,7 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
         return start, {}
     config = replace(AdaptConfig(seed=seed), **arm.changes)
     labels = photo_labels(start, images, config.surer)
-    pieces, held_out = library()
+    pieces, held_out = library(arm.most)
     segmenter = adapt_model(start, images, labels, scrapsim, config, pieces * arm.library)
     lowest = choose_threshold(segmenter, images, labels, held_out, seed)
     threshold = quiet_threshold(segmenter, images, lowest)

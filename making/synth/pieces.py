@@ -27,6 +27,9 @@ SEED = 20261127
 #: How many pieces of a class: more where real things vary most.
 VARIED = ("motor", "cable", "rubber", "wood")
 COUNTS = {c.slug: 120 if c.slug in VARIED else 100 for c in IMPURITIES}
+#: Motors from this number on have no cooling fins.
+FINLESS = COUNTS["motor"]
+COUNTS["motor"] += 120
 BATCH = 40  # pieces a process: starting Blender costs 2 s, and each render leaks some 5 MB
 MEGABYTES = 12  # the library is committed
 SHEET = (8, 10)  # rows and columns of the contact sheet, a class a row
@@ -105,7 +108,8 @@ def render_batch(specs: list[PieceSpec], out: Path) -> int:
     for spec in specs:
         rng = spec.rng()
         with quiet():
-            image = developed(shoot(spec.slug, rng), rng)
+            fins = spec.slug != "motor" or spec.number < FINLESS
+            image = developed(shoot(spec.slug, rng, fins), rng)
         write(spec.path(out), encoded(image, "WEBP", quality=85, method=6, exact=True))
     return len(specs)
 

@@ -15,6 +15,7 @@ from PIL import Image
 
 from making.synth import Piece, impurities, render
 from making.synth.impurities import yard
+from making.synth.impurities.finless import finless
 from making.synth.impurities.motor import motor
 from making.synth.impurity_mesh import rotation
 from making.synth.materials import principled
@@ -26,10 +27,13 @@ SAMPLES = 5  # the denoiser does the rest
 SKIES = Path(bpy.utils.system_resource("DATAFILES"), "studiolights", "world")
 
 
-def build(slug: str, rng: Generator) -> Piece:
-    """A new piece, ScrapSim's own or one of `yard`, deformed and worn."""
+def build(slug: str, rng: Generator, fins: bool = True) -> Piece:
+    """A new piece, ScrapSim's own or one of `yard`, deformed and worn; a motor without `fins` is
+    one of `finless`."""
     crushed = False
-    if slug == "motor" and rng.random() < 0.36:
+    if not fins:
+        piece = finless(rng)
+    elif slug == "motor" and rng.random() < 0.36:
         piece, crushed = yard.stator(rng), rng.random() < 0.25
     elif slug == "motor":
         kind = str(rng.choice(["whole", "open", "gutted", "armature"], p=[0.58, 0.14, 0.12, 0.16]))
@@ -120,8 +124,8 @@ def frame(points: np.ndarray, rng: Generator) -> Camera:
     return camera
 
 
-def shoot(slug: str, rng: Generator) -> Image.Image:
-    """Make one piece and render it: an RGBA image, `SIZE` a side, of which it is the middle."""
+def shoot(slug: str, rng: Generator, fins: bool = True) -> Image.Image:
+    """Make one piece (see `build`) and render it: RGBA, `SIZE` a side, the piece in the middle."""
     clear()
     render.setup(1)
     scene = bpy.context.scene
@@ -132,7 +136,7 @@ def shoot(slug: str, rng: Generator) -> Image.Image:
     scene.render.image_settings.compression = 0
     scene.cycles.samples, scene.cycles.denoising_quality = SAMPLES, "BALANCED"
     scene.cycles.seed = int(rng.integers(2**31 - 1))
-    points = pose(build(slug, rng), rng)
+    points = pose(build(slug, rng, fins), rng)
     light(rng)
     if rng.random() < 0.6:  # ground that shades and reflects, and is not seen itself
         soil = principled("ground", rng, (float(rng.uniform(0.04, 0.25)),) * 3, roughness=0.9)

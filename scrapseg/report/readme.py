@@ -166,7 +166,10 @@ def photographs(results_dir: Path) -> str:
     rows = tables.chain(table).reset_index()
     heads = ["photographs", "mIoU by labels a class", *rows.columns[2:]]
     body = [[str(cell) for cell in row] for row in rows.itertuples(index=False, name=None)]
-    note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any."
+    scenes = table.drop_duplicates("dataset").set_index("dataset")["scenes"]
+    small = ", ".join(f"{n} ({name})" for name, n in scenes.items())
+    note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any. Scenes of the "
+    note += f"test, frames of a belt or arrangements of cables: {small}."
     return f"{markdown([heads, *body], texts=2)}\n\n{note}"
 
 

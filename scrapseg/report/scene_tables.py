@@ -77,13 +77,29 @@ def fewshot_bands(
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:
-    """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset and label."""
-    sets = photo_sets(records.read_metrics(results_dir))
+    """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset, label and
+    scenes: how many there are in the test, such as arrangements of cables."""
+    sets = photo_sets(frame := records.read_metrics(results_dir))
     names = ("ap", "miou_binary", "miou", "miou_impurity")
     parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in sets or [""]]
     table = pd.concat(parts, ignore_index=True)
     table["label"] = table["method"].map(label_there)
-    columns = ["dataset", "method", "label", "shots", "seeds", "metric", "value", "lo", "hi"]
+    known = {
+        d: stats.read(results_dir, frame.loc[frame["dataset"] == d, "run"].iloc[0]) for d in sets
+    }
+    table["scenes"] = table["dataset"].map({d: len(s.ids) for d, s in known.items()})
+    columns = [
+        "dataset",
+        "method",
+        "label",
+        "shots",
+        "seeds",
+        "scenes",
+        "metric",
+        "value",
+        "lo",
+        "hi",
+    ]
     return table[columns]
 
 
@@ -174,7 +190,8 @@ def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> li
 
     Args:
         results_dir: holds `metrics.csv`.
-        data_dir: ScrapSim's folder; without it the tables that count it are left alone.
+        data_dir: ScrapSim's folder; without it, or without runs on it, the tables that count it
+            are left alone.
 
     Raises:
         BrokenRecord, BrokenStats: `metrics.csv` or `stats.npz` cannot be read.
@@ -183,7 +200,7 @@ def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> li
     metrics = records.read_metrics(results_dir)
     made = {n: tables.TABLES[n](metrics) for n in tables.of_data_sets(tables.TABLES, metrics)}
     made |= {n: TABLES[n](results_dir) for n in tables.of_data_sets(TABLES, metrics)}
-    if data_dir is not None:
+    if data_dir is not None and set(metrics["dataset"]) - set(photo_sets(metrics)):
         made |= tables.data_tables(data_dir)
     return [records.save_table(table, results_dir, name) for name, table in made.items()]
 

@@ -21,6 +21,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -291,13 +292,17 @@ def adapt(
     return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
 
 
-def library() -> tuple[list[Cutout], list[Cutout]]:
+def library(most: int | None = None) -> tuple[list[Cutout], list[Cutout]]:
     """The rendered pieces that come along: some to train with, and every fifth, held out.
 
-    `adapt` only chooses the threshold with them: whether training with them helps is an arm of
-    `making.studies adaptation`.
+    Args:
+        most: pieces of each class, the first ones; all by default.
     """
-    pieces = [Cutout(*piece) for piece in load_pieces()]
+    number, pieces = Counter[int](), []
+    for piece in load_pieces():
+        if most is None or number[piece.label] < most:
+            pieces.append(Cutout(*piece))
+        number[piece.label] += 1
     return [p for k, p in enumerate(pieces) if k % 5], pieces[::5]
 
 

@@ -46,7 +46,7 @@ def test_finishing_sums_up_what_is_there(tmp_path, monkeypatch):
     (tmp_path / "README.md").write_text(f"a\n{dataset.MARKS[0]}\nold\n{dataset.MARKS[1]}\nb\n")
     pieces.finish(tmp_path)
     text = (tmp_path / "README.md").read_text()
-    assert "| motor | 4 |" in text and "| plastic | 3 |" in text and "old" not in text
+    assert "| motor | 7 |" in text and "| plastic | 3 |" in text and "old" not in text
     sums = dict(
         line.split("  ")[::-1] for line in (tmp_path / "checksums.sha256").read_text().splitlines()
     )
