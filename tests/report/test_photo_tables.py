@@ -42,6 +42,9 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
     measures = pd.DataFrame({"metric": [*readme.ADAPTED, *PARTS], "value": 0.25})
     arms = arms.merge(measures, how="cross").assign(seed=0, split="test")
     records.save_table(arms, folder, "adaptation")
+    few = {"dataset": "cables", "labels": 8, "seed": 0, "minutes": 2.5, "miou": [0.7, 0.6]}
+    few = pd.DataFrame(few | {"method": ["scrapseg", "segformer"]})
+    records.save_table(few, folder, "few_labels")
     return root
 
 
