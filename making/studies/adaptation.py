@@ -2,10 +2,11 @@
 
     python -m making.studies adaptation --results results/real
 
-An arm is a model to start from and what of `AdaptConfig` is changed. Each adapts to the photographs
-of steel of val, which are without labels, and is measured on val and on test: on composites
-(`scrapseg.data.composite`), on yard photographs, and on ScrapSim, which must not be forgotten. Val
-chose what is the default; test chose nothing.
+An arm is a model to start from and what is changed of the first settings, `FIRST`; "shipped" is
+what `make apply` does now. Each adapts to the photographs of steel of val, which are without
+labels, and is measured on val and on test: on composites (`scrapseg.data.composite`), on yard
+photographs, and on ScrapSim, which must not be forgotten. Val chose what is the default; test chose
+nothing.
 
 A cell (arm, seed) that is done lies in `results/real/cache/adaptation`: an interrupted study goes
 on.
@@ -28,6 +29,7 @@ from tqdm import tqdm
 
 from making.align.ship import imagenet
 from scrapseg import metrics
+from scrapseg.app.finetune import held_back
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.composite import PIECE_SIDE, Composites, steel_photos
@@ -57,9 +59,14 @@ def aligned() -> Segmenter:
     return starting_model(shipped=False)
 
 
+def held() -> Segmenter:
+    """The model that comes along, its layers of edges and textures held fixed."""
+    return held_back(load())
+
+
 @dataclass(frozen=True)
 class Arm:
-    """Label for readers; `start` makes the model; `changes` of AdaptConfig, None trains nothing;
+    """Label for readers; `start` makes the model; `changes` of `FIRST`, None trains nothing;
     `library` pastes the pieces rendered alone, at most `most` of a class; seeds 0 up to `seeds`."""
 
     label: str
@@ -71,6 +78,17 @@ class Arm:
     seeds: int = 1
 
 
+#: What all arms but "shipped" have where nothing else is said.
+FIRST = {
+    "steps": 300,
+    "encoder_lr": 1e-3,
+    "photos": 0.5,
+    "distractors": 0.25,
+    "surer": 0.9,
+    "camera": 0.3,
+    "colour": 0.3,
+    "sides": (24, 200),
+}
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 ARMS = {
     "renders": Arm("renders only", changes=None),
@@ -114,6 +132,13 @@ ARMS = {
         library=True,
         most=240,
     ),
+    "held-long-finless": Arm(
+        "that, the first third of the encoder's layers held fixed",
+        held,
+        {"encoder_lr": 3e-4, "steps": 600},
+        library=True,
+        most=240,
+    ),
     "dirt-pieces": Arm(
         "all of these, + pieces rendered alone, all under dirt", changes={"dirt": 0.8}, library=True
     ),
@@ -135,7 +160,7 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
         return with_statistics_of(start, images), {}
     if arm.changes is None:
         return start, {}
-    config = replace(AdaptConfig(seed=seed), **arm.changes)
+    config = replace(AdaptConfig(seed=seed), **FIRST | arm.changes)
     labels = photo_labels(start, images, config.surer)
     pieces, held_out = library(arm.most)
     segmenter = adapt_model(start, images, labels, scrapsim, config, pieces * arm.library)
