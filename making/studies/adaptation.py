@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from making.align.ship import imagenet
+from making.align.ship import TAUGHT, imagenet
 from scrapseg import metrics
 from scrapseg.app.finetune import held_back
 from scrapseg.data.base import shrunk
@@ -57,6 +57,11 @@ COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 def aligned() -> Segmenter:
     """The pocket model that knows classes by their words."""
     return starting_model(shipped=False)
+
+
+def taught() -> Segmenter:
+    """The model that has learned the rendered pieces beforehand."""
+    return load(TAUGHT)
 
 
 def held() -> Segmenter:
@@ -129,6 +134,16 @@ ARMS = {
     "slow-long-finless": Arm(
         "all of these, 600 steps, pieces rendered alone, motors without fins, a third of the rate",
         changes={"encoder_lr": 3e-4, "steps": 600},
+        library=True,
+        most=240,
+    ),
+    "slow-2400-finless": Arm(
+        "that, 2400 steps", changes={"encoder_lr": 3e-4, "steps": 2400}, library=True, most=240
+    ),
+    "yard-finless": Arm(
+        "that, 600 steps, the pieces taught beforehand",
+        taught,
+        {"encoder_lr": 3e-4, "steps": 600},
         library=True,
         most=240,
     ),
