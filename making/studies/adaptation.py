@@ -137,19 +137,19 @@ ARMS = {
         library=True,
         most=240,
     ),
-    "slow-2400-finless": Arm(
-        "that, 2400 steps", changes={"encoder_lr": 3e-4, "steps": 2400}, library=True, most=240
-    ),
-    "yard-finless": Arm(
-        "that, 600 steps, the pieces taught beforehand",
-        taught,
+    "held-long-finless": Arm(
+        "that, the first third of the encoder's layers held fixed",
+        held,
         {"encoder_lr": 3e-4, "steps": 600},
         library=True,
         most=240,
     ),
-    "held-long-finless": Arm(
-        "that, the first third of the encoder's layers held fixed",
-        held,
+    "held-2400-finless": Arm(
+        "that, 2400 steps", held, {"encoder_lr": 3e-4, "steps": 2400}, library=True, most=240
+    ),
+    "yard-finless": Arm(
+        "that, held fixed, the pieces taught beforehand",
+        lambda: held_back(taught()),
         {"encoder_lr": 3e-4, "steps": 600},
         library=True,
         most=240,
