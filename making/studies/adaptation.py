@@ -29,7 +29,6 @@ from tqdm import tqdm
 
 from making.align.ship import TAUGHT, imagenet
 from scrapseg import metrics
-from scrapseg.app.finetune import held_back
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.composite import PIECE_SIDE, Composites, steel_photos
@@ -43,6 +42,7 @@ from scrapseg.train.adapt import (
     AdaptConfig,
     adapt_model,
     choose_threshold,
+    held_back,
     library,
     photo_labels,
     quiet_threshold,

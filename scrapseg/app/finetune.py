@@ -40,6 +40,7 @@ from scrapseg.data.folder import OwnFolder, OwnImages
 from scrapseg.data.shots import balanced_weights
 from scrapseg.metrics import risk
 from scrapseg.models.segmenter import Segmenter
+from scrapseg.train.adapt import held_back
 from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.paste import cutouts
@@ -132,18 +133,6 @@ def train_on(
 
     history = fit(model, data, weights, val, config, label=label)
     return replace(start, model=model.eval(), promises={}), history
-
-
-def held_back(start: Segmenter) -> Segmenter:
-    """`start` with the first third of the image tower's layers, edges and textures, held fixed.
-
-    A step takes a quarter less time, and few labels have nothing to teach them.
-    """
-    start = replace(start, model=copy.deepcopy(start.model))
-    groups = start.model.encoder.depth_groups()
-    for parameter in (p for group in groups[: -(-len(groups) // 3)] for p in group):
-        parameter.requires_grad_(False)
-    return start
 
 
 Scores = dict[str, np.ndarray]

@@ -14,6 +14,8 @@ Three things keep the model from learning what it should not:
 - *Rendered is not the mark, either.* The whole crop, pieces and all, is blurred, made noisy and
   compressed as cameras do. A piece keeps its own brightness: black rubber lies black on bright
   steel.
+
+What the settings are worth, one by one, is measured by `making.studies adaptation`.
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ THRESHOLD_PHOTOS = 40
 OBJECTS_A_PHOTO = 0.5
 HIGHEST_THRESHOLD = 0.9
 #: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
-STEPS = 60, 600
+STEPS = 60, 2400
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class AdaptConfig(TrainConfig):
 
     steps: int = 300
     lr: float = 2e-3
-    encoder_lr: float = 1e-3
+    encoder_lr: float = 3e-4
     evals: int = 1
     paste: int = 6
     photos: float = 0.5
@@ -278,18 +280,32 @@ def adapt(
     clock = time.perf_counter()
     start = replace(start, side=side or start.side)
     images = read_photos(photos, start.side, seed, bits)
-    base = start.with_classes(CLASSES)
+    base, (pieces, held_out) = start.with_classes(CLASSES), library()
     config = AdaptConfig(seed=seed)
     labels = photo_labels(base, images, config.surer)
+    base = held_back(base)
     step_s = measured(Budget(0, 0, 0, 0), base.model, config, "cpu").step_s
     spent = time.perf_counter() - clock
     # Loading takes a quarter of a step's time besides; the threshold costs what `labels` did.
     steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
-    adapted = adapt_model(base, images, labels, scrapsim, config)
+    adapted = adapt_model(base, images, labels, scrapsim, config, pieces)
     adapted = adapted.with_classes(start.classes).compiled()
-    lowest = choose_threshold(adapted, images, labels, library()[1], seed)
+    lowest = choose_threshold(adapted, images, labels, held_out, seed)
     return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
+
+
+def held_back(start: Segmenter) -> Segmenter:
+    """`start` with the first third of the image tower's layers, edges and textures, held fixed.
+
+    A step takes a quarter less time, and neither few labels nor other pieces have anything to
+    teach them.
+    """
+    start = replace(start, model=copy.deepcopy(start.model))
+    groups = start.model.encoder.depth_groups()
+    for parameter in (p for group in groups[: -(-len(groups) // 3)] for p in group):
+        parameter.requires_grad_(False)
+    return start
 
 
 def library(most: int | None = None) -> tuple[list[Cutout], list[Cutout]]:
