@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class OwnFolder:
 
     Attributes:
         root: the folder. classes: the class list. kind: of labels, such as "COCO json", or None.
-        files: image path of each id, in order of names.
+        files: image path of each id, in order of names; of those that can be read.
         labelled: for each labelled id a function that gives label and instances (H, W).
         free: the labelled ids without an impurity.
         bits: of the camera, where images have more than 8.
@@ -141,6 +141,9 @@ def open_folder(
 ) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
+    An image that cannot be decoded, or has several pages or too few pixels, is passed over, with
+    its label, and named in the notes.
+
     Args:
         classes: a class list; by default `classes.yaml` in the folder.
         default: the classes where there is neither, the benchmark's nine.
@@ -168,11 +171,15 @@ def open_folder(
         foreign
     )
     files = find_images(root, paths, notes)
-    depths = {id: base.camera_bits(path, "save it anew") for id, path in files.items()}
-    deep = [id for id, depth in depths.items() if depth > 8]
-    notes[f"images of over 8 bits, read as a camera's {(bits := max(depths.values()))}"] += deep
-    bar = tqdm(files.items(), desc="check", unit="image", delay=2, leave=False)
-    sizes = {id: read_photo(path, bits).shape[:2] for id, path in bar}
+    broken: dict[str, BrokenImage] = {}
+    depths = _of_each(files, lambda id: base.camera_bits(files[id], "save it anew"), broken)
+    deep, bits = [id for id in depths if depths[id] > 8], max(depths.values(), default=8)
+    notes[f"images of over 8 bits, read as a camera's {bits}"] += deep
+    bar = tqdm(depths, desc="check", unit="image", delay=2, leave=False)
+    sizes = _of_each(bar, lambda id: read_photo(files[id], bits).shape[:2], broken)
+    if not sizes:
+        error = next(iter(broken.values()))
+        raise BrokenImage(f"{root}: none of its images can be read, {len(broken)} in all; {error}")
     for id, size in sizes.items():
         if max(size) > STRIP * min(size):
             notes[f"long strips; SIDE={max(size)} looks at them in full"].append(id)
@@ -192,8 +199,23 @@ def open_folder(
         labelled, free = {id: m for id, m in labelled.items() if id not in free}, []
     notes["labelled as free of impurities (EMPTY=unlabelled if not worked on yet)"] += free
     seen = [f"{known[k].slug} {n}" for k, n in sorted(held.items())]
-    lines = [*notes.lines(), *([f"images that show {', '.join(seen)}"] if seen else [])]
+    lines = [f"passed over: {error}" for error in broken.values()]
+    lines += [*notes.lines(), *([f"images that show {', '.join(seen)}"] if seen else [])]
+    files = {id: files[id] for id in sizes}
     return OwnFolder(root, known, kind, files, labelled, free, bits, lines)
+
+
+def _of_each(
+    ids: Iterable[str], read: Callable[[str], Any], broken: dict[str, BrokenImage]
+) -> dict[str, Any]:
+    """What `read` gives of each image; of one that cannot be read the error goes to `broken`."""
+    given = {}
+    for id in ids:
+        try:
+            given[id] = read(id)
+        except BrokenImage as error:
+            broken[id] = error
+    return given
 
 
 def read_photo(path: str | Path, bits: int | None = None) -> np.ndarray:

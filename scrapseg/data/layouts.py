@@ -177,6 +177,10 @@ def find_labels(
 ) -> tuple[str | None, dict[str, Callable[..., Masks]]]:
     """The kind of labels in a folder, and for each labelled id what makes its masks.
 
+    Args:
+        files: of all images. sizes: (H, W) of those that can be read; labels of others are left
+            out.
+
     Raises:
         DataError: two kinds, labels of no image, or a file that cannot be understood.
     """
@@ -214,6 +218,10 @@ def find_labels(
             f"{missing[0]}; are names changed? The mask of a.jpg is a.png or a_mask.png"
         )
     notes["labels of images that are not there, left out"] += missing
+    left = [f"{_source(by_id.pop(id))}: of {id}" for id in sorted(by_id.keys() - sizes.keys())]
+    notes["labels of images that cannot be read, left out"] += left
+    if not by_id:
+        return None, {}
     paint = partial(formats.paint, find=class_finder(classes))
     if kind == MASKS:
         masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
