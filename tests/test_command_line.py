@@ -27,6 +27,15 @@ def test_a_side_that_shows_nothing(tmp_path):
     assert done.exit_code == 2 and "--side" in done.output
 
 
+@pytest.mark.parametrize(("adapt", "refused"), [("maybe", True), ("yes", False), ("", False)])
+def test_adapt_is_yes_or_no(adapt, refused):
+    make = ["make", "-o", ".venv/.ready", "apply", "DATA=elsewhere", f"ADAPT={adapt}"]
+    done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode
+    assert refused == ("ADAPT is 'maybe'; it may be yes or no" in done.stderr)
+    assert refused != ("elsewhere: no such folder" in done.stderr)
+
+
 def test_a_run_that_there_is_not():
     done = CliRunner().invoke(app, ["run", "nosuch"])
     assert done.exit_code == 1 and "profile laptop has no run 'nosuch'" in done.output
