@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import IO
 
 from scrapseg import __version__
+from scrapseg.app.asked import NOTEBOOK, check
 from scrapseg.app.outputs import new_folder
 from scrapseg.app.plan import plan
-from scrapseg.data.base import MissingFile, fingerprint
+from scrapseg.data.base import fingerprint
 from scrapseg.data.classes import as_yaml
 from scrapseg.data.folder import open_folder
-from scrapseg.data.layouts import list_files
+from scrapseg.data.listing import list_files
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import notebook
 from scrapseg.report.engine import Busy, lock
-
-NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
 
 
 def apply(
@@ -61,11 +60,7 @@ def apply(
         MissingFile: this is not a checkout.
         NotebookError: the notebook failed; its log is named.
     """
-    if not NOTEBOOK.is_file():
-        raise MissingFile(
-            f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
-            'or use scrapseg.load().predict("photo.jpg")'
-        )
+    check(data, classes, side=side, minutes=minutes, **options)
     start = load(model) if model else starting_model()
     start = replace(start, side=side or start.side)
     folder = open_folder(data, classes, start.classes, empty=empty)

@@ -10,7 +10,6 @@ free of impurities.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -22,7 +21,6 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from PIL import Image
 from skimage.measure import label as connected
 
 from scrapseg.data import base
@@ -30,13 +28,9 @@ from scrapseg.data import labels as formats
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
 from scrapseg.data.errors import DataError, LabelFileError, MissingFile
 from scrapseg.data.labels import ImageLabels, Notes
+from scrapseg.data.listing import IMAGE_ENDINGS, OTHER_ENDINGS, no_images
 from scrapseg.data.masks import read_coding, read_table
 
-IMAGE_ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-IMAGE_ENDINGS |= {".jp2", ".ppm", ".pgm", ".pnm"}
-#: Pictures and films that are there for a reason but cannot be read.
-OTHER_ENDINGS = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".zip"}
-OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", *Image.registered_extensions()} - IMAGE_ENDINGS
 #: Pictures that hold a mask's values as they were.
 MASK_ENDINGS = {".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"}
 #: Files in which some tools keep labels and which are not understood.
@@ -51,8 +45,6 @@ _SUFFIX = re.compile(rf"[ ._-]{_LABELS}$", re.IGNORECASE)
 _LABEL_WORD = re.compile("label|annot|mask|via_", re.IGNORECASE)
 #: Text files that lie beside YOLO labels and are none.
 _NO_YOLO = re.compile(r"(classes|class_names|labels?|labelmap|notes|readme.*|licen[cs]e)\.txt")
-#: Folders that systems leave behind, and those of lists of files.
-_LEFT_BEHIND = (".", "__MACOSX", "@eaDir", "ImageSets")
 #: Kinds of labels, as messages name them.
 MASKS, YOLO, COCO, LABELME, CVAT = (
     "PNG masks", "YOLO polygons", "COCO json", "labelme json", "CVAT XML"
@@ -62,23 +54,6 @@ Masks = tuple[np.ndarray, np.ndarray]
 
 
 # --- images -----------------------------------------------------------------------------------
-
-
-def list_files(root: Path) -> list[Path]:
-    """All files of a folder and its subfolders but what systems leave behind, in order of names.
-
-    Raises:
-        DataError: a link leads to a folder that is there already, or there is a pipe, or a device.
-    """
-    found, seen = [], {}
-    for folder, inside, names in os.walk(root, followlinks=True):
-        inside[:] = sorted(d for d in inside if not d.startswith(_LEFT_BEHIND))
-        if (first := seen.setdefault(os.path.realpath(folder), folder)) != folder:
-            raise DataError(f"{folder}: is the same folder as {first}; take the link away")
-        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
-    if odd := [path for path in found if path.exists() and not path.is_file()]:
-        raise DataError(f"{odd[0]}: is a pipe, a socket or a device; move it away")
-    return found
 
 
 def _within(path: Path, root: Path, kind: re.Pattern[str]) -> bool:
@@ -110,8 +85,7 @@ def find_images(root: Path, paths: Sequence[Path], notes: Notes) -> dict[str, Pa
             )
         files[path.stem] = path
     if not files:
-        kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
-        raise DataError(f"{root}: holds no images ({kinds})")
+        raise no_images(root)
     return dict(sorted(files.items()))
 
 

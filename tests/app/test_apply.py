@@ -73,7 +73,7 @@ def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
 def test_nothing_is_made_outside_a_checkout_or_without_the_model(images, tmp_path, monkeypatch):
     with pytest.raises(SegmenterError, match="no such model"):
         app.apply(images, tmp_path / "out", model=tmp_path / "none.safetensors")
-    monkeypatch.setattr(app, "NOTEBOOK", tmp_path / "notebooks/07.py")
+    monkeypatch.setattr("scrapseg.app.asked.NOTEBOOK", tmp_path / "notebooks/07.py")
     with pytest.raises(MissingFile, match="checkout of the repository"):
         app.apply(images, tmp_path / "out")
     assert not (tmp_path / "out").exists()

@@ -80,7 +80,7 @@ BAD = {
     "no images": (lambda r: [(r / n).unlink() for n in ("a.jpg", "b.jpg")] and None, "no images"),
     "broken images alone": (
         lambda r: write(r / "a.jpg", "hello") or write(r / "b.jpg", ""),
-        "2 in all; ",
+        "none of its 2 images can be read; ",
     ),
     "two images of one name": (lambda r: photo(r / "a.png"), "a.png: a.jpg has the same name"),
     "two images of one name in subfolders": (
