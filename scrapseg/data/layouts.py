@@ -196,7 +196,10 @@ def find_labels(
     notes["labels of images that cannot be read, left out"] += left
     if not by_id:
         return None, {}
-    paint = partial(formats.paint, find=class_finder(classes))
+    find = class_finder(classes)
+    shapes = (s for v in by_id.values() if isinstance(v, ImageLabels) for s in v.shapes)
+    formats.find_all(find, {k: (s.name, s.where) for k, s in enumerate(shapes)})
+    paint = partial(formats.paint, find=find)
     if kind == MASKS:
         masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
         for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded

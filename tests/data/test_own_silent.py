@@ -120,6 +120,26 @@ def test_a_label_of_a_whole_image_is_an_error_beside_a_broken_one(root):
         open_folder(root)
 
 
+def test_all_classes_that_the_list_lacks_are_told_at_once(root):
+    (root / "classes.yaml").write_text("steel:\ncable:\n")
+    for image, names in {"a": ("cable", "gold", "zinc"), "b": ("gold", "tin")}.items():
+        shapes = [{"label": n, "points": [*SMALL], "shape_type": "polygon"} for n in names]
+        size = {"imagePath": f"{image}.jpg", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+        (root / f"{image}.json").write_text(json.dumps(size | {"shapes": shapes}))
+    with pytest.raises(DataError) as caught:
+        open_folder(root)
+    said = str(caught.value)
+    assert all(said.count(f"'{name}'") == 1 for name in ("gold", "zinc", "tin"))
+    assert "a.json" in said and "none of steel, cable" in said and "\n" not in said
+    for image in "ab":
+        (root / f"{image}.json").unlink()
+    (root / "_classes.csv").write_text("Pixel Value, Class\n0, steel\n1, gold\n2, zinc\n")
+    save(root / "masks/a.png", square(1))
+    save(root / "masks/b.png", square(2))
+    with pytest.raises(DataError, match=r"a\.png: class ' ?gold'.*' ?zinc'"):
+        open_folder(root)
+
+
 def test_one_name_from_two_tasks_is_no_label_of_one_image(root):
     size = {"height": SIZE[0], "width": SIZE[1]}
     images = [{"id": k, "file_name": f"{day}/a.jpg"} | size for k, day in enumerate(("mon", "tue"))]
