@@ -65,8 +65,6 @@ def apply(
     start = replace(start, side=side or start.side)
     folder = open_folder(data, classes, start.classes, empty=empty)
     print(folder)
-    planned = plan(folder, start, own=bool(model), minutes=minutes, **options)
-    print(*planned.notes, sep="\n")
     name = folder.root.resolve().name
     values = {
         "profile": "apply",
@@ -83,7 +81,12 @@ def apply(
     files = fingerprint(Path(), map(str, list_files(folder.root.resolve())))
     reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
     settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)
-    made, held = go_on(Path(out or REPOSITORY / "results" / "apply" / name).resolve(), settings)
+    wanted = Path(out or REPOSITORY / "results" / "apply" / name).resolve()
+    found = interrupted(wanted, settings)
+    made = found and found[0]
+    planned = plan(folder, start, own=bool(model), minutes=minutes, made=made, **options)
+    print(*planned.notes, sep="\n")
+    made, held = found or begin(wanted, settings)
     log = made / "run.log"
     with held:
         try:
@@ -94,12 +97,9 @@ def apply(
     return made / "report.html"
 
 
-def go_on(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
-    """The folder of an interrupted run of the same settings, else a new one.
-
-    Returns:
-        The folder, and a file that keeps other runs from it as long as it is open.
-    """
+def interrupted(wanted: Path, settings: str) -> tuple[Path, IO[str]] | None:
+    """The folder of an interrupted run of the same settings, and a file that keeps other runs from
+    it as long as it is open; None where there is none."""
     own = re.compile(re.escape(wanted.name) + r"(-\d+)?")
     for path in sorted(wanted.parent.glob("*/settings.json")):
         if own.fullmatch(path.parent.name) and path.read_text(encoding="utf-8") == settings:
@@ -109,6 +109,11 @@ def go_on(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
                     print(f"An interrupted run goes on in {path.parent}.")
                     return path.parent, held
                 held.close()
+    return None
+
+
+def begin(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
+    """A new folder, and a file as of `interrupted`."""
     made = new_folder(wanted)
     held = lock(made / ".lock")
     atomic_write(made / "settings.json", settings)
