@@ -10,13 +10,8 @@ from scrapseg.data.listing import class_list, list_files
 from scrapseg.files import REPOSITORY
 
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
-#: Least and most of the options that are numbers, and what those are.
-NUMBERS = {
-    "threshold": (0, 1, "a score between 0 and 1"),
-    "recall": (0, 1, "a share of the labelled objects, between 0 and 1"),
-    "minutes": (0.1, 1e4, "0.1 to 10,000, for everything"),
-    "side": (32, 1e9, "32 pixels or more"),
-}
+#: Least and most of the options that are numbers: a score, a share, minutes and pixels.
+NUMBERS = {"threshold": (0, 1), "recall": (0, 1), "minutes": (0.1, 1e4), "side": (32, 1e5)}
 
 
 def check(data: str | Path, classes: str | Path | None = None, **options: float | None) -> None:
@@ -31,9 +26,9 @@ def check(data: str | Path, classes: str | Path | None = None, **options: float 
             f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
             'or use scrapseg.load().predict("photo.jpg")'
         )
-    for name, (least, most, what) in NUMBERS.items():
+    for name, (least, most) in NUMBERS.items():
         value = options.get(name)
         if value is not None and not least <= value <= most:
-            raise DataError(f"{name.upper()} is {value:g}; it may be {what}")
+            raise DataError(f"{name.upper()} is {value:g}; it may be {least:g} to {most:,.0f}")
     if listed := class_list(list_files(Path(data)), classes):
         read_classes(listed)
