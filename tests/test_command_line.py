@@ -24,11 +24,13 @@ def test_a_profile_that_there_is_not(command):
 
 def test_what_cannot_be_applied_is_told_in_a_line_before_anything_heavy_is_loaded(tmp_path):
     """A folder, a class list and numbers, in a process of its own."""
-    for name in ("empty", "mine", "listed"):
+    files = {"empty": "notes.txt", "mine": "a.jpg", "listed": "a.jpg", "phone": "a.HEIC"}
+    for name, file in files.items():
         (tmp_path / name).mkdir()
-        (tmp_path / name / ("notes.txt" if name == "empty" else "a.jpg")).write_text("")
+        (tmp_path / name / file).write_text("")
     (tmp_path / "listed/classes.yaml").write_text("steel:\ncopper: {colour: bluish}\n")
     bad = {"elsewhere": "no such folder", "mine/a.jpg": "is a file", "empty": "holds no images"}
+    bad |= {"phone": "save it as JPEG or PNG"}
     bad |= {"listed": "'bluish' is no colour", "mine --classes none.yaml": "no such file"}
     bad |= {"mine --threshold 2": "THRESHOLD is 2", "mine --recall -0.1": "RECALL is -0.1"}
     bad |= {"mine --minutes 0": "MINUTES is 0", "mine --minutes inf": "MINUTES is inf"}

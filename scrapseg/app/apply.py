@@ -82,13 +82,13 @@ def apply(
     reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
     settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)
     wanted = Path(out or REPOSITORY / "results" / "apply" / name).resolve()
-    found = interrupted(wanted, settings)
-    made = found and found[0]
+    made, held = interrupted(wanted, settings) or (None, None)
     planned = plan(folder, start, own=bool(model), minutes=minutes, made=made, **options)
     print(*planned.notes, sep="\n")
-    made, held = found or begin(wanted, settings)
+    made = made or new_folder(wanted)
     log = made / "run.log"
-    with held:
+    with held or lock(made / ".lock"):
+        atomic_write(made / "settings.json", settings)
         try:
             values |= {"out_dir": str(made)}
             notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
@@ -110,11 +110,3 @@ def interrupted(wanted: Path, settings: str) -> tuple[Path, IO[str]] | None:
                     return path.parent, held
                 held.close()
     return None
-
-
-def begin(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
-    """A new folder, and a file as of `interrupted`."""
-    made = new_folder(wanted)
-    held = lock(made / ".lock")
-    atomic_write(made / "settings.json", settings)
-    return made, held

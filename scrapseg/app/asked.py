@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from pathlib import Path
 
 from scrapseg.data.classes import read_classes
 from scrapseg.data.errors import DataError, MissingFile
-from scrapseg.data.listing import class_list, list_files
+from scrapseg.data.listing import class_list, find_images, list_files
 from scrapseg.files import REPOSITORY
 
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
@@ -27,8 +28,9 @@ def check(data: str | Path, classes: str | Path | None = None, **options: float 
             'or use scrapseg.load().predict("photo.jpg")'
         )
     for name, (least, most) in NUMBERS.items():
-        value = options.get(name)
-        if value is not None and not least <= value <= most:
+        if (value := options.get(name)) is not None and not least <= value <= most:
             raise DataError(f"{name.upper()} is {value:g}; it may be {least:g} to {most:,.0f}")
-    if listed := class_list(list_files(Path(data)), classes):
+    paths = list_files(root := Path(data))
+    find_images(root, paths, defaultdict(list))
+    if listed := class_list(paths, classes):
         read_classes(listed)

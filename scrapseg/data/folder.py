@@ -26,8 +26,8 @@ from scrapseg.data.base import MIN_PIXELS, Sample, SamplesById, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, looks_normal, read_classes
 from scrapseg.data.errors import BrokenImage, DataError, LabelFileError
 from scrapseg.data.labels import OF_NORMAL, Notes
-from scrapseg.data.layouts import Masks, find_images, find_labels
-from scrapseg.data.listing import class_list, list_files
+from scrapseg.data.layouts import Masks, find_labels
+from scrapseg.data.listing import class_list, find_images, list_files
 
 SMALLEST_SIDE = 32
 ANEW = "save it anew"  # what to do with a broken image

@@ -1,4 +1,4 @@
-"""Where images and labels lie in a folder as people and tools have it.
+"""Where labels lie in a folder as people and tools have it; where images do is in `listing`.
 
 Images may lie in subfolders; where one is called `images`, as in tools' exports, only what lies in
 such ones counts. Labels are of one kind: masks of the images' names in a folder called so (`masks`,
@@ -23,25 +23,20 @@ from urllib.parse import unquote
 import numpy as np
 from skimage.measure import label as connected
 
-from scrapseg.data import base
+from scrapseg.data import base, listing
 from scrapseg.data import labels as formats
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
 from scrapseg.data.errors import DataError, LabelFileError, MissingFile
 from scrapseg.data.labels import ImageLabels, Notes
-from scrapseg.data.listing import IMAGE_ENDINGS, OTHER_ENDINGS, no_images
+from scrapseg.data.listing import IMAGE_ENDINGS, LABEL_FOLDER, OTHER_ENDINGS, SUFFIX
 from scrapseg.data.masks import read_coding, read_table
 
 #: Pictures that hold a mask's values as they were.
 MASK_ENDINGS = {".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"}
 #: Files in which some tools keep labels and which are not understood.
 UNREAD_ENDINGS = {".csv", ".jsonl", ".ndjson", ".npy", ".npz", ".mat", ".pkl", ".tfrecord", ".h5"}
-_LABELS = r"(mask|label|annotation|ground[ _-]?truth|gt|seg|segmentation)(s|[ _-]?ids)?"
-IMAGE_FOLDER = re.compile(r"(jpeg)?(images?|imgs?)")
-LABEL_FOLDER = re.compile(rf"(.*[ _-])?{_LABELS}([ _-].*)?|segmentation(class|object).*|ann")
 #: Masks of single objects, and pictures of masks to look at.
 OBJECT_FOLDER = re.compile("segmentationobject.*|.*visuali[sz]ation")
-#: What tools put behind an image's name in the names of its labels.
-_SUFFIX = re.compile(rf"[ ._-]{_LABELS}$", re.IGNORECASE)
 _LABEL_WORD = re.compile("label|annot|mask|via_", re.IGNORECASE)
 #: Text files that lie beside YOLO labels and are none.
 _NO_YOLO = re.compile(r"(classes|class_names|labels?|labelmap|notes|readme.*|licen[cs]e)\.txt")
@@ -51,50 +46,6 @@ MASKS, YOLO, COCO, LABELME, CVAT = (
 )  # fmt: skip
 #: Label and instances (H, W) of an image.
 Masks = tuple[np.ndarray, np.ndarray]
-
-
-# --- images -----------------------------------------------------------------------------------
-
-
-def _within(path: Path, root: Path, kind: re.Pattern[str]) -> bool:
-    """Whether a file lies in a folder, below `root`, whose name is of a kind."""
-    return any(kind.fullmatch(part.casefold()) for part in path.relative_to(root).parts[:-1])
-
-
-def find_images(root: Path, paths: Sequence[Path], notes: Notes) -> dict[str, Path]:
-    """Images among a folder's files, by name without ending.
-
-    Raises:
-        DataError: none, two of one name, or some that cannot be read.
-    """
-    pictures = [p for p in paths if p.suffix.casefold() in IMAGE_ENDINGS | OTHER_ENDINGS]
-    pictures = [p for p in pictures if not _within(p, root, LABEL_FOLDER)]
-    stems = {p.stem for p in pictures}
-    pictures = [p for p in pictures if not is_mask_of(p.stem, stems)]
-    if chosen := [p for p in pictures if _within(p, root, IMAGE_FOLDER)]:
-        apart = [str(p) for p in pictures if p not in set(chosen)]
-        notes["pictures outside of images/, passed over"] += apart
-    files: dict[str, Path] = {}
-    for path in chosen or pictures:
-        if path.suffix.casefold() in OTHER_ENDINGS:
-            raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
-        if before := files.get(path.stem):
-            raise DataError(
-                f"{path}: {before.relative_to(root)} has the same name but for folder and ending; "
-                "rename one, or do masks lie beside the images? They belong in masks/"
-            )
-        files[path.stem] = path
-    if not files:
-        raise no_images(root)
-    return dict(sorted(files.items()))
-
-
-def is_mask_of(stem: str, stems: set[str]) -> bool:
-    """Whether a name is another one with what tools put behind it for a mask."""
-    return _SUFFIX.sub("", stem) in stems - {stem}
-
-
-# --- labels -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -260,7 +211,7 @@ def image_finder(files: dict[str, Path]) -> Callable[[str, Any], str | None]:
         names = [name, unquote(asked), unquote(name.partition("?")[0])]
         stems = [name, *(Path(n).stem for n in names)]
         stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
-        stems += [_SUFFIX.sub("", s) for s in stems]
+        stems += [SUFFIX.sub("", s) for s in stems]
         stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
         stems += [re.sub("^[0-9a-f]{8}-", "", s) for s in stems]  # of Label Studio's uploads
         for stem in stems:
@@ -297,12 +248,13 @@ def label_files(
     taken, stems, found = set(files.values()), set(files), []
     for path in (p for p in paths if p not in taken and p.name != "_classes.csv"):
         ending, kind, content = path.suffix.casefold(), None, None
-        in_labels, beside = _within(path, root, LABEL_FOLDER), is_mask_of(path.stem, stems)
+        in_labels = listing.within(path, root, LABEL_FOLDER)
+        beside = listing.is_mask_of(path.stem, stems)
         image = find_image(path.name, path)
         if ending in IMAGE_ENDINGS | OTHER_ENDINGS:
-            if _within(path, root, OBJECT_FOLDER):
+            if listing.within(path, root, OBJECT_FOLDER):
                 notes["pictures of single objects, passed over"].append(str(path))
-            if not (in_labels or beside) or _within(path, root, OBJECT_FOLDER):
+            if not (in_labels or beside) or listing.within(path, root, OBJECT_FOLDER):
                 continue
             if ending not in MASK_ENDINGS:
                 raise LabelFileError(

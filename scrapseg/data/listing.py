@@ -6,6 +6,7 @@ Nothing heavy is imported here, so that a mistyped folder is told before torch i
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,11 @@ IMAGE_ENDINGS |= {".jp2", ".ppm", ".pgm", ".pnm"}
 #: Pictures and films that are there for a reason but cannot be read.
 OTHER_ENDINGS = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".zip"}
 OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", *Image.registered_extensions()} - IMAGE_ENDINGS
+_LABELS = r"(mask|label|annotation|ground[ _-]?truth|gt|seg|segmentation)(s|[ _-]?ids)?"
+IMAGE_FOLDER = re.compile(r"(jpeg)?(images?|imgs?)")
+LABEL_FOLDER = re.compile(rf"(.*[ _-])?{_LABELS}([ _-].*)?|segmentation(class|object).*|ann")
+#: What tools put behind an image's name in the names of its labels.
+SUFFIX = re.compile(rf"[ ._-]{_LABELS}$", re.IGNORECASE)
 #: Folders that systems leave behind, and those of lists of files.
 _LEFT_BEHIND = (".", "__MACOSX", "@eaDir", "ImageSets")
 
@@ -28,7 +34,7 @@ def list_files(root: Path) -> list[Path]:
     Raises:
         MissingFile: there is no such folder.
         DataError: it is a file; a link leads to a folder that is there already, or there is a pipe,
-            or a device; or no file has the ending of a picture.
+            or a device.
     """
     if root.is_file():
         raise DataError(f"{root}: is a file; name the folder that holds the images")
@@ -42,15 +48,46 @@ def list_files(root: Path) -> list[Path]:
         found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
     if odd := [path for path in found if path.exists() and not path.is_file()]:
         raise DataError(f"{odd[0]}: is a pipe, a socket or a device; move it away")
-    if not any(path.suffix.casefold() in IMAGE_ENDINGS | OTHER_ENDINGS for path in found):
-        raise no_images(root)
     return found
 
 
-def no_images(root: Path) -> DataError:
-    """The error that a folder holds none."""
-    kinds = ", ".join(sorted(ending[1:] for ending in IMAGE_ENDINGS))
-    return DataError(f"{root}: holds no images ({kinds})")
+def within(path: Path, root: Path, kind: re.Pattern[str]) -> bool:
+    """Whether a file lies in a folder, below `root`, whose name is of a kind."""
+    return any(kind.fullmatch(part.casefold()) for part in path.relative_to(root).parts[:-1])
+
+
+def find_images(root: Path, paths: Sequence[Path], notes: dict[str, list[str]]) -> dict[str, Path]:
+    """Images among a folder's files, by name without ending.
+
+    Raises:
+        DataError: none, two of one name, or some that cannot be read.
+    """
+    pictures = [p for p in paths if p.suffix.casefold() in IMAGE_ENDINGS | OTHER_ENDINGS]
+    pictures = [p for p in pictures if not within(p, root, LABEL_FOLDER)]
+    stems = {p.stem for p in pictures}
+    pictures = [p for p in pictures if not is_mask_of(p.stem, stems)]
+    if chosen := [p for p in pictures if within(p, root, IMAGE_FOLDER)]:
+        apart = [str(p) for p in pictures if p not in set(chosen)]
+        notes["pictures outside of images/, passed over"] += apart
+    files: dict[str, Path] = {}
+    for path in chosen or pictures:
+        if path.suffix.casefold() in OTHER_ENDINGS:
+            raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
+        if before := files.get(path.stem):
+            raise DataError(
+                f"{path}: {before.relative_to(root)} has the same name but for folder and ending; "
+                "rename one, or do masks lie beside the images? They belong in masks/"
+            )
+        files[path.stem] = path
+    if not files:
+        kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
+        raise DataError(f"{root}: holds no images ({kinds})")
+    return dict(sorted(files.items()))
+
+
+def is_mask_of(stem: str, stems: set[str]) -> bool:
+    """Whether a name is another one with what tools put behind it for a mask."""
+    return SUFFIX.sub("", stem) in stems - {stem}
 
 
 def class_list(paths: Sequence[Path], given: str | Path | None = None) -> Path | None:
