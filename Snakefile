@@ -104,7 +104,7 @@ def sources(stem):
             found |= set(listed(f"{file}.py", f"{file}.yaml"))
         elif len(parts) > 1:
             found |= set(listed(*(f"{room}/*.{end}" for end in ("py", "yaml", "html", "mplstyle"))))
-    by_way_of = {"folder": ("labels", "layouts", "masks"), "belt_waste": ("photographs",)}
+    by_way_of = {"folder": ("labels", "layouts", "listing", "masks"), "belt_waste": ("photographs",)}
     for name, others in by_way_of.items():
         if f"scrapseg/data/{name}.py" in found:
             found |= {f"scrapseg/data/{other}.py" for other in others}

@@ -63,7 +63,7 @@ from tqdm.auto import tqdm
 # %%
 from scrapseg.app.finetune import RATES, Tuned, doubt, tune
 from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
-from scrapseg.app.plan import COMPARED, plan
+from scrapseg.app.plan import plan
 from scrapseg.app.report import write_report
 from scrapseg.app.suggest import label_next
 from scrapseg.data import fetch
@@ -175,7 +175,7 @@ pd.DataFrame(
 # %%
 planned = plan(
     folder, start, own=bool(model_file), adapt=adapt, minutes=minutes,
-    threshold=threshold, recall=recall,
+    threshold=threshold, recall=recall, made=out_dir,
 )  # fmt: skip
 Markdown("\n".join(f"- {plain(note)}" for note in planned.notes))
 
@@ -269,14 +269,13 @@ Markdown(f"{text} {promise}")
 # %%
 writer = Writer(out, folder.classes, f"{segmenter.fingerprint()} {folder.bits}")
 changes, ids = {}, list(folder.files)
-compared = set(ids[:: -(-len(ids) // COMPARED)]) if planned.adapt or tuned else set()
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     propose = id not in folder.labelled
-    if id not in compared and writer.kept(id, file, propose=propose):
+    if id not in planned.compared and writer.kept(id, file, propose=propose):
         continue
     prediction = segmenter.predict(folder.photo(id))
     writer.add(id, file, prediction, propose=propose)
-    if id in compared:
+    if id in planned.compared:
         first = before.predict(prediction.image)
         changes[id] = (first.label != prediction.label).mean()
         thumbnail = Image.fromarray(tinted(first, folder.classes, 320))

@@ -214,18 +214,21 @@ def apply(
     data: Path,
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
     classes: Annotated[Path | None, typer.Option(help="a classes.yaml")] = None,
-    side: Annotated[int | None, typer.Option(min=32, help="longer side, in pixels")] = None,
+    side: Annotated[int | None, typer.Option(help="longer side, in pixels")] = None,
     model: Annotated[Path | None, typer.Option(help="a saved model to go on with")] = None,
     adapt: Annotated[bool | None, typer.Option(help="to the images without labels")] = None,
-    minutes: Annotated[float, typer.Option(min=0.1, help="for everything")] = 5,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="by hand")] = None,
-    recall: Annotated[float | None, typer.Option(min=0, max=1, help="or by recall")] = None,
+    minutes: Annotated[float, typer.Option(help="for everything")] = 5,
+    threshold: Annotated[float | None, typer.Option(help="by hand, 0 to 1")] = None,
+    recall: Annotated[float | None, typer.Option(help="or by recall, 0 to 1")] = None,
     empty: Annotated[str, typer.Option(help="images labelled empty: clean, unlabelled")] = "clean",
 ) -> None:
     """Find what is in a folder of your own images; learn from them first, labelled or not."""
-    from scrapseg.app.apply import apply
+    from scrapseg.app.asked import check
 
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
+    check(data, classes, side=side, **options)
+    from scrapseg.app.apply import apply
+
     made = apply(data, out, classes, side, empty=empty, model=model, **options)
     print(os.path.relpath(made))
 

@@ -22,9 +22,41 @@ def test_a_profile_that_there_is_not(command):
     assert not (REPOSITORY / "results/nowhere").exists()
 
 
-def test_a_side_that_shows_nothing(tmp_path):
-    done = CliRunner().invoke(app, ["apply", str(tmp_path), "--side", "-5"])
-    assert done.exit_code == 2 and "--side" in done.output
+def test_what_cannot_be_applied_is_told_in_a_line_before_anything_heavy_is_loaded(tmp_path):
+    """A folder, a class list and numbers, in a process of its own."""
+    files = {"empty": "notes.txt", "mine": "a.jpg", "listed": "a.jpg", "phone": "a.HEIC"}
+    for name, file in files.items():
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text("")
+    (tmp_path / "listed/classes.yaml").write_text("steel:\ncopper: {colour: bluish}\n")
+    bad = {"elsewhere": "no such folder", "mine/a.jpg": "is a file", "empty": "holds no images"}
+    bad |= {"phone": "save it as JPEG or PNG"}
+    bad |= {"listed": "'bluish' is no colour", "mine --classes none.yaml": "no such file"}
+    bad |= {"mine --threshold 2": "THRESHOLD is 2", "mine --recall -0.1": "RECALL is -0.1"}
+    bad |= {"mine --minutes 0": "MINUTES is 0", "mine --minutes inf": "MINUTES is inf"}
+    bad |= {"mine --side -5": "SIDE is -5", "mine --threshold nan": "THRESHOLD is nan"}
+    code = f"""
+import sys
+from typer.testing import CliRunner
+from scrapseg.__main__ import app
+for line in {list(bad)}:
+    done = CliRunner().invoke(app, ["apply", *line.split()])
+    print(done.exit_code, bool({{"torch", "pandas"}} & {{*sys.modules}}), done.output, end="")
+"""
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert done.stdout.count("\n") == len(bad), done.stdout + done.stderr
+    for line, said in zip(done.stdout.splitlines(), bad.values(), strict=True):
+        assert line.startswith("1 False error: ") and said in line
+
+
+@pytest.mark.parametrize(("adapt", "refused"), [("maybe", True), ("yes", False), ("", False)])
+def test_adapt_is_yes_or_no(adapt, refused):
+    make = ["make", "-o", ".venv/.ready", "apply", "DATA=elsewhere", f"ADAPT={adapt}"]
+    done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode
+    assert refused == ("ADAPT is 'maybe'; it may be yes or no" in done.stderr)
+    assert refused != ("elsewhere: no such folder" in done.stderr)
 
 
 def test_a_run_that_there_is_not():

@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import IO
 
 from scrapseg import __version__
+from scrapseg.app.asked import NOTEBOOK, check
 from scrapseg.app.outputs import new_folder
 from scrapseg.app.plan import plan
-from scrapseg.data.base import MissingFile, fingerprint
+from scrapseg.data.base import fingerprint
 from scrapseg.data.classes import as_yaml
 from scrapseg.data.folder import open_folder
-from scrapseg.data.layouts import list_files
+from scrapseg.data.listing import list_files
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import notebook
 from scrapseg.report.engine import Busy, lock
-
-NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
 
 
 def apply(
@@ -61,17 +60,11 @@ def apply(
         MissingFile: this is not a checkout.
         NotebookError: the notebook failed; its log is named.
     """
-    if not NOTEBOOK.is_file():
-        raise MissingFile(
-            f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
-            'or use scrapseg.load().predict("photo.jpg")'
-        )
+    check(data, classes, side=side, minutes=minutes, **options)
     start = load(model) if model else starting_model()
     start = replace(start, side=side or start.side)
     folder = open_folder(data, classes, start.classes, empty=empty)
     print(folder)
-    planned = plan(folder, start, own=bool(model), minutes=minutes, **options)
-    print(*planned.notes, sep="\n")
     name = folder.root.resolve().name
     values = {
         "profile": "apply",
@@ -88,9 +81,14 @@ def apply(
     files = fingerprint(Path(), map(str, list_files(folder.root.resolve())))
     reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
     settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)
-    made, held = go_on(Path(out or REPOSITORY / "results" / "apply" / name).resolve(), settings)
+    wanted = Path(out or REPOSITORY / "results" / "apply" / name).resolve()
+    made, held = interrupted(wanted, settings) or (None, None)
+    planned = plan(folder, start, own=bool(model), minutes=minutes, made=made, **options)
+    print(*planned.notes, sep="\n")
+    made = made or new_folder(wanted)
     log = made / "run.log"
-    with held:
+    with held or lock(made / ".lock"):
+        atomic_write(made / "settings.json", settings)
         try:
             values |= {"out_dir": str(made)}
             notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
@@ -99,12 +97,9 @@ def apply(
     return made / "report.html"
 
 
-def go_on(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
-    """The folder of an interrupted run of the same settings, else a new one.
-
-    Returns:
-        The folder, and a file that keeps other runs from it as long as it is open.
-    """
+def interrupted(wanted: Path, settings: str) -> tuple[Path, IO[str]] | None:
+    """The folder of an interrupted run of the same settings, and a file that keeps other runs from
+    it as long as it is open; None where there is none."""
     own = re.compile(re.escape(wanted.name) + r"(-\d+)?")
     for path in sorted(wanted.parent.glob("*/settings.json")):
         if own.fullmatch(path.parent.name) and path.read_text(encoding="utf-8") == settings:
@@ -114,7 +109,4 @@ def go_on(wanted: Path, settings: str) -> tuple[Path, IO[str]]:
                     print(f"An interrupted run goes on in {path.parent}.")
                     return path.parent, held
                 held.close()
-    made = new_folder(wanted)
-    held = lock(made / ".lock")
-    atomic_write(made / "settings.json", settings)
-    return made, held
+    return None

@@ -7,12 +7,18 @@ that are offered; when to stop; and the threshold. And what is missed is measure
 same ones. A fold is measured with what the *other* folds chose (cross-fitting): each labelled image
 counts once, judged by a model that was not trained on it and by a start, a stop and a threshold
 that were not chosen on its predictions. (It did help to train the models on whose predictions they
-were chosen; to spare it that too would take three times the trainings.)
+were chosen, and to choose their starts; to spare it that too would take three times the trainings.)
 
-The model that is kept is trained on all labelled images, with what all folds together choose. It
-goes on from the mean of the folds' weights, so that what was spent on them is not lost: trainings
-from one start stay near enough to one another to be averaged (Wortsman et al., arXiv:2203.05482).
-It has seen more than they, so it should miss no more; `doubt` says where it does.
+The model that is kept is trained on all labelled images, from the start that all folds together
+choose. Stop and threshold are chosen by the folds that went on from that start, since another's
+scores may lie elsewhere. Where none did, which needs three starts, all choose, on predictions of
+other starts than the kept one: its own would take another training. Likewise a fold is measured
+with what the others of its own start chose; where there are none, as with two folds that went on
+from different starts, with what the other chose. Promises rest on the predictions of all folds. The
+last training goes on from the mean of the folds' weights, so that what was spent on them is not
+lost: trainings from one start stay near enough to one another to be averaged (Wortsman et al.,
+arXiv:2203.05482). It has seen more than they, so it should miss no more; `doubt` says where it
+does.
 """
 
 from __future__ import annotations
@@ -69,7 +75,7 @@ class Tuned:
 
     Attributes:
         segmenter: trained on all labelled images, with the start, the stop and the threshold that
-            all folds together choose, and with what `promised` makes of them.
+            the folds of its start choose, and with what `promised` makes of all.
         history: of the folds' training, with columns fold, start (its name), step, loss, its parts,
             and val: the mean IoU of the classes on the fold left out, at its best threshold.
         objects: one row per labelled object that counts: image, class, pixels, and whether it was
@@ -182,15 +188,19 @@ class Folds:
     Attributes:
         images: the labelled images.
         maps: for each fold, by number of steps, of the fold's images.
+        starts: name of the start of each fold's model.
         threshold_of: chooses the threshold; without it the classes' IoU does.
     """
 
     images: OwnImages
     maps: list[dict[int, Maps]]
+    starts: list[str]
     threshold_of: ThresholdRule | None = None
 
-    def choose(self, folds: Sequence[int]) -> tuple[int, float]:
-        """Steps and threshold that some folds (by number, from 0) choose."""
+    def choose(self, folds: Sequence[int], start: str) -> tuple[int, float]:
+        """Steps and threshold that some folds (by number, from 0) choose for a start: those that
+        went on from it if there are any, since the scores of another may lie elsewhere."""
+        folds = [k for k in folds if self.starts[k] == start] or folds
         steps = {
             n: {id: m for k in folds for id, m in self.maps[k][n].items()}
             for n in self.maps[folds[0]]
@@ -206,8 +216,8 @@ class Folds:
     def measured(self) -> tuple[Maps, dict[str, float]]:
         """Maps and threshold of every image, by what the folds without it chose."""
         maps, thresholds = {}, {}
-        for k, by_step in enumerate(self.maps):
-            step, threshold = self.choose([j for j in range(len(self.maps)) if j != k])
+        for k, (by_step, start) in enumerate(zip(self.maps, self.starts, strict=True)):
+            step, threshold = self.choose([j for j in range(len(self.maps)) if j != k], start)
             maps |= by_step[step]
             thresholds |= dict.fromkeys(by_step[step], threshold)
         return maps, thresholds
@@ -337,17 +347,17 @@ def tune(
         ],
         ignore_index=True,
     )
-    results = Folds(images, [maps for *_, maps in trained], threshold_of)
+    results = Folds(images, [maps for *_, maps in trained], chosen, threshold_of)
     maps, thresholds = results.measured()
     objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
     promises = {"objects": promised(images, scores_of(maps))}
-    stop, threshold = results.choose(range(folds))
+    name = best(range(folds))
+    stop, threshold = results.choose(range(folds), name)
     summary = {"threshold": threshold, "images": len(maps), "folds": folds}
     summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
     summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
 
     # What is kept goes on from the folds' mean, as far as they shared its start.
-    name = best(range(folds))
     before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
     before = mean_weights(before or [raced[k, name] for k in range(folds)])
     few, most = clock.steps(1.0, images=len(images.ids))

@@ -13,6 +13,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+
+import numpy as np
 
 from scrapseg.app.finetune import ThresholdRule, TooFewLabels, at_recall, deal
 from scrapseg.data.base import DataError
@@ -35,12 +38,14 @@ class Plan:
     Attributes:
         adapt, train: minutes of adaptation and of training on the labels; 0 leaves it out.
         threshold_of: chooses the threshold on labelled images; None where nobody asked for another.
+        compared: ids of the images to look at with the model as it was before, too.
         notes: what was decided, what that assumes and how long it takes, in sentences.
     """
 
     adapt: float
     train: float
     threshold_of: ThresholdRule | None
+    compared: list[str]
     notes: list[str]
 
 
@@ -53,6 +58,7 @@ def plan(
     minutes: float = 5.0,
     threshold: float | None = None,
     recall: float | None = None,
+    made: str | Path | None = None,
 ) -> Plan:
     """Decide what is done with a folder.
 
@@ -62,6 +68,7 @@ def plan(
         minutes: for everything. Where looking at the images takes more than half of them, learning
             keeps the other half and all takes longer.
         threshold: set by hand. recall: share of labelled objects that is to be found.
+        made: folder that an interrupted run may have made, which is gone on with.
 
     Raises:
         DataError, SegmenterError: the options do not go together.
@@ -99,18 +106,34 @@ def plan(
         )
     notes.append(f"Threshold: {said}.")
 
-    start.predict(folder.photo(next(iter(folder.files))))  # the first takes longer
-    began = time.perf_counter()
-    start.predict(folder.photo(next(iter(folder.files))))
-    each = 1.5 * (time.perf_counter() - began) / 60  # what was found is written down as well
+    ids, learns = list(folder.files), adapts or trains
+    compared = ids[:: -(-len(ids) // COMPARED)] if learns else []
+    learned = made is not None and (Path(made) / "model/model.yaml").is_file()
+    left = [i for i in ids if not (learned and (Path(made) / f"records/{i}.json").is_file())]
+    each = 1.5 * seconds(start, folder) / 60  # what was found is written down as well
     # What was trained looks at the mirror image, too.
-    looking = each * ((1 + trains) * len(folder.files) + COMPARED) + REST
-    learning = max(minutes - looking, minutes / 2) if adapts or trains else 0.0
+    looking = each * ((1 + trains) * len({*left, *compared}) + len(compared)) + REST
+    learning = max(minutes - looking, minutes / 2) if learns else 0.0
     adaptation = learning * adapts * (ADAPTATION if trains else 1)
     parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}
+    if learned:
+        done = "learning is done already, " if learns else ""
+        notes.append(f"An interrupted run goes on: {done}{len(left)} of {len(ids)} images left.")
+        parts = {"images": looking}
     shares = ", ".join(f"{name} {value:.1f}" for name, value in parts.items() if value)
-    notes.append(f"About {learning + looking:.1f} minutes: {shares}.")
-    return Plan(adaptation, learning - adaptation, rule, notes)
+    notes.append(f"About {sum(parts.values()):.1f} minutes: {shares}.")
+    return Plan(adaptation, learning - adaptation, rule, compared, notes)
+
+
+def seconds(start: Segmenter, folder: OwnFolder) -> float:
+    """How long a model looks at an image: the median of three, since one may be held up, but no
+    more of them than ten seconds allow."""
+    ids, clock = list(folder.files), [time.perf_counter()]
+    for k in range(4):
+        if k < 2 or clock[-1] - clock[0] < 10:
+            start.predict(folder.photo(ids[k * len(ids) // 4]))
+            clock.append(time.perf_counter())
+    return float(np.median(np.diff(clock[1:])))  # the first of all takes longer
 
 
 def check_fit(known: Sequence[ScrapClass], wanted: Sequence[ScrapClass]) -> None:

@@ -27,7 +27,7 @@ from scrapseg.data.base import DataError, read_image
 from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.files import REPOSITORY, WriteFailed, atomic_write
-from scrapseg.metrics.mass import STEEL_KG_PER_M2, MassModel, materials
+from scrapseg.metrics.mass import CONTENT, STEEL_KG_PER_M2, MassModel, materials
 from scrapseg.models.segmenter import Prediction, Segmenter, load
 
 #: Longer side of the overlays in pixels, and their frames a second where the source has no rate.
@@ -125,8 +125,8 @@ class Tally:
 
     @property
     def copper_share(self) -> float | None:
-        """Of the mass of all that passed, 0..1; None where masses are unknown."""
-        if not self.density or not self._kg.any():
+        """Of the mass of all that passed, 0..1; None where no class is known to hold copper."""
+        if CONTENT["copper"].keys().isdisjoint(self.density) or not self._kg.any():
             return None
         return round(float(materials(self._kg[None])["copper"][0] / self._kg.sum()), 6)
 

@@ -24,11 +24,13 @@ from tqdm import tqdm
 from scrapseg.data import base
 from scrapseg.data.base import MIN_PIXELS, Sample, SamplesById, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, looks_normal, read_classes
-from scrapseg.data.errors import BrokenImage, DataError, LabelFileError, MissingFile
+from scrapseg.data.errors import BrokenImage, DataError, LabelFileError
 from scrapseg.data.labels import OF_NORMAL, Notes
-from scrapseg.data.layouts import Masks, find_images, find_labels, list_files
+from scrapseg.data.layouts import Masks, find_labels
+from scrapseg.data.listing import class_list, find_images, list_files
 
 SMALLEST_SIDE = 32
+ANEW = "save it anew"  # what to do with a broken image
 #: Images with one side so many times the other are looked at with very few pixels across.
 STRIP = 8
 
@@ -100,7 +102,7 @@ class OwnFolder:
 
     Attributes:
         root: the folder. classes: the class list. kind: of labels, such as "COCO json", or None.
-        files: image path of each id, in order of names.
+        files: image path of each id, in order of names; of those that can be read.
         labelled: for each labelled id a function that gives label and instances (H, W).
         free: the labelled ids without an impurity.
         bits: of the camera, where images have more than 8.
@@ -141,6 +143,9 @@ def open_folder(
 ) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
+    An image that cannot be decoded, or has several pages or too few pixels, is passed over, with
+    its label, and named in the notes.
+
     Args:
         classes: a class list; by default `classes.yaml` in the folder.
         default: the classes where there is neither, the benchmark's nine.
@@ -153,26 +158,24 @@ def open_folder(
     root = Path(root)
     if empty not in ("clean", "unlabelled"):
         raise DataError(f"EMPTY is {empty!r}; it may be clean or unlabelled")
-    if root.is_file():
-        raise DataError(f"{root}: is a file; name the folder that holds the images")
-    if not root.is_dir():
-        raise MissingFile(f"{root}: no such folder; name one that holds images")
     paths, notes = list_files(root), Notes()
-    listed = [p for p in paths if p.name.casefold() in ("classes.yaml", "classes.yml")]
-    if len(listed) > 1 and not classes:
-        raise DataError(f"{listed[1]}: a class list beside {listed[0]}; keep one")
-    listed = [Path(classes)] if classes else listed
-    known = read_classes(listed[0]) if listed else list(default)
+    listed = class_list(paths, classes)
+    known = read_classes(listed) if listed else list(default)
     foreign = [c.name for c in known if not any(word.isascii() for word in c.words)]
     notes["classes without English words, so found by labels alone; add some to the list"] += (
         foreign
     )
     files = find_images(root, paths, notes)
-    depths = {id: base.camera_bits(path, "save it anew") for id, path in files.items()}
-    deep = [id for id, depth in depths.items() if depth > 8]
-    notes[f"images of over 8 bits, read as a camera's {(bits := max(depths.values()))}"] += deep
-    bar = tqdm(files.items(), desc="check", unit="image", delay=2, leave=False)
-    sizes = {id: read_photo(path, bits).shape[:2] for id, path in bar}
+    depths, sizes, broken = {}, {}, []
+    for id, path in tqdm(files.items(), desc="check", unit="image", delay=2, leave=False):
+        try:
+            depths[id], sizes[id] = base.camera_bits(path, ANEW), read_photo(path).shape[:2]
+        except BrokenImage as error:
+            broken.append(f"{error}")
+    if not sizes:
+        raise BrokenImage(f"{root}: none of its {len(files)} images can be read; {broken[0]}")
+    deep, bits = [id for id in depths if depths[id] > 8], max(depths.values())
+    notes[f"images of over 8 bits, read as a camera's {bits}"] += deep
     for id, size in sizes.items():
         if max(size) > STRIP * min(size):
             notes[f"long strips; SIDE={max(size)} looks at them in full"].append(id)
@@ -192,7 +195,9 @@ def open_folder(
         labelled, free = {id: m for id, m in labelled.items() if id not in free}, []
     notes["labelled as free of impurities (EMPTY=unlabelled if not worked on yet)"] += free
     seen = [f"{known[k].slug} {n}" for k, n in sorted(held.items())]
-    lines = [*notes.lines(), *([f"images that show {', '.join(seen)}"] if seen else [])]
+    lines = [f"passed over: {line}" for line in broken] + notes.lines()
+    lines += [f"images that show {', '.join(seen)}"] if seen else []
+    files = {id: files[id] for id in sizes}
     return OwnFolder(root, known, kind, files, labelled, free, bits, lines)
 
 
@@ -205,7 +210,7 @@ def read_photo(path: str | Path, bits: int | None = None) -> np.ndarray:
     Raises:
         MissingFile, BrokenImage: see `base.read_image`; or it is too small.
     """
-    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy="save it anew")
+    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy=ANEW)
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise BrokenImage(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
     return image

@@ -29,7 +29,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from scrapseg.data.classes import IGNORED
-from scrapseg.data.errors import LabelFileError, SizeMismatch
+from scrapseg.data.errors import LabelFileError, SizeMismatch, UnknownLabel
 from scrapseg.files import OneLine, small_text
 
 #: Polygons may leave the image by this share of its sides, where nothing says its size; tools
@@ -96,6 +96,27 @@ def understood(where: str | Path, fault: str, remedy: str = "export it anew") ->
     except (*_OF_PYTHON, *_OF_LIBRARIES) as error:
         said = f"{error} is missing" if isinstance(error, KeyError) else str(error) or repr(error)
         raise LabelFileError(f"{where}: {fault} ({' '.join(said.split())}); {remedy}") from None
+
+
+def find_all(find: Callable[[str, str], int], named: Mapping[Any, tuple[str, str]]) -> dict:
+    """Class index of each name with the place where it stands; the keys may be anything.
+
+    Args:
+        find: from `classes.class_finder`.
+
+    Raises:
+        UnknownLabel: all names of no class, in one line, and the place of the first.
+    """
+    found, unknown = {}, {}
+    for key, (name, where) in named.items():
+        try:
+            found[key] = find(name, where)
+        except UnknownLabel as error:
+            unknown.setdefault(name, str(error))
+    if unknown:
+        told = [*unknown.values()][:1] + [repr(name) for name in unknown][1:]
+        raise UnknownLabel(", and ".join(told))
+    return found
 
 
 def check_size(

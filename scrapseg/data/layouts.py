@@ -1,4 +1,4 @@
-"""Where images and labels lie in a folder as people and tools have it.
+"""Where labels lie in a folder as people and tools have it; where images do is in `listing`.
 
 Images may lie in subfolders; where one is called `images`, as in tools' exports, only what lies in
 such ones counts. Labels are of one kind: masks of the images' names in a folder called so (`masks`,
@@ -10,7 +10,6 @@ free of impurities.
 
 from __future__ import annotations
 
-import os
 import re
 import unicodedata
 from collections import defaultdict
@@ -22,105 +21,31 @@ from typing import Any
 from urllib.parse import unquote
 
 import numpy as np
-from PIL import Image
 from skimage.measure import label as connected
 
-from scrapseg.data import base
+from scrapseg.data import base, listing
 from scrapseg.data import labels as formats
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
 from scrapseg.data.errors import DataError, LabelFileError, MissingFile
 from scrapseg.data.labels import ImageLabels, Notes
+from scrapseg.data.listing import IMAGE_ENDINGS, LABEL_FOLDER, OTHER_ENDINGS, SUFFIX
 from scrapseg.data.masks import read_coding, read_table
 
-IMAGE_ENDINGS = {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".tif", ".tiff", ".webp"}
-IMAGE_ENDINGS |= {".jp2", ".ppm", ".pgm", ".pnm"}
-#: Pictures and films that are there for a reason but cannot be read.
-OTHER_ENDINGS = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".zip"}
-OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", *Image.registered_extensions()} - IMAGE_ENDINGS
 #: Pictures that hold a mask's values as they were.
 MASK_ENDINGS = {".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm"}
 #: Files in which some tools keep labels and which are not understood.
 UNREAD_ENDINGS = {".csv", ".jsonl", ".ndjson", ".npy", ".npz", ".mat", ".pkl", ".tfrecord", ".h5"}
-_LABELS = r"(mask|label|annotation|ground[ _-]?truth|gt|seg|segmentation)(s|[ _-]?ids)?"
-IMAGE_FOLDER = re.compile(r"(jpeg)?(images?|imgs?)")
-LABEL_FOLDER = re.compile(rf"(.*[ _-])?{_LABELS}([ _-].*)?|segmentation(class|object).*|ann")
 #: Masks of single objects, and pictures of masks to look at.
 OBJECT_FOLDER = re.compile("segmentationobject.*|.*visuali[sz]ation")
-#: What tools put behind an image's name in the names of its labels.
-_SUFFIX = re.compile(rf"[ ._-]{_LABELS}$", re.IGNORECASE)
 _LABEL_WORD = re.compile("label|annot|mask|via_", re.IGNORECASE)
 #: Text files that lie beside YOLO labels and are none.
 _NO_YOLO = re.compile(r"(classes|class_names|labels?|labelmap|notes|readme.*|licen[cs]e)\.txt")
-#: Folders that systems leave behind, and those of lists of files.
-_LEFT_BEHIND = (".", "__MACOSX", "@eaDir", "ImageSets")
 #: Kinds of labels, as messages name them.
 MASKS, YOLO, COCO, LABELME, CVAT = (
     "PNG masks", "YOLO polygons", "COCO json", "labelme json", "CVAT XML"
 )  # fmt: skip
 #: Label and instances (H, W) of an image.
 Masks = tuple[np.ndarray, np.ndarray]
-
-
-# --- images -----------------------------------------------------------------------------------
-
-
-def list_files(root: Path) -> list[Path]:
-    """All files of a folder and its subfolders but what systems leave behind, in order of names.
-
-    Raises:
-        DataError: a link leads to a folder that is there already, or there is a pipe, or a device.
-    """
-    found, seen = [], {}
-    for folder, inside, names in os.walk(root, followlinks=True):
-        inside[:] = sorted(d for d in inside if not d.startswith(_LEFT_BEHIND))
-        if (first := seen.setdefault(os.path.realpath(folder), folder)) != folder:
-            raise DataError(f"{folder}: is the same folder as {first}; take the link away")
-        found += [Path(folder) / name for name in sorted(names) if not name.startswith(".")]
-    if odd := [path for path in found if path.exists() and not path.is_file()]:
-        raise DataError(f"{odd[0]}: is a pipe, a socket or a device; move it away")
-    return found
-
-
-def _within(path: Path, root: Path, kind: re.Pattern[str]) -> bool:
-    """Whether a file lies in a folder, below `root`, whose name is of a kind."""
-    return any(kind.fullmatch(part.casefold()) for part in path.relative_to(root).parts[:-1])
-
-
-def find_images(root: Path, paths: Sequence[Path], notes: Notes) -> dict[str, Path]:
-    """Images among a folder's files, by name without ending.
-
-    Raises:
-        DataError: none, two of one name, or some that cannot be read.
-    """
-    pictures = [p for p in paths if p.suffix.casefold() in IMAGE_ENDINGS | OTHER_ENDINGS]
-    pictures = [p for p in pictures if not _within(p, root, LABEL_FOLDER)]
-    stems = {p.stem for p in pictures}
-    pictures = [p for p in pictures if not is_mask_of(p.stem, stems)]
-    if chosen := [p for p in pictures if _within(p, root, IMAGE_FOLDER)]:
-        apart = [str(p) for p in pictures if p not in set(chosen)]
-        notes["pictures outside of images/, passed over"] += apart
-    files: dict[str, Path] = {}
-    for path in chosen or pictures:
-        if path.suffix.casefold() in OTHER_ENDINGS:
-            raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
-        if before := files.get(path.stem):
-            raise DataError(
-                f"{path}: {before.relative_to(root)} has the same name but for folder and ending; "
-                "rename one, or do masks lie beside the images? They belong in masks/"
-            )
-        files[path.stem] = path
-    if not files:
-        kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
-        raise DataError(f"{root}: holds no images ({kinds})")
-    return dict(sorted(files.items()))
-
-
-def is_mask_of(stem: str, stems: set[str]) -> bool:
-    """Whether a name is another one with what tools put behind it for a mask."""
-    return _SUFFIX.sub("", stem) in stems - {stem}
-
-
-# --- labels -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -177,6 +102,10 @@ def find_labels(
 ) -> tuple[str | None, dict[str, Callable[..., Masks]]]:
     """The kind of labels in a folder, and for each labelled id what makes its masks.
 
+    Args:
+        files: of all images. sizes: (H, W) of those that can be read; labels of others are left
+            out.
+
     Raises:
         DataError: two kinds, labels of no image, or a file that cannot be understood.
     """
@@ -214,7 +143,14 @@ def find_labels(
             f"{missing[0]}; are names changed? The mask of a.jpg is a.png or a_mask.png"
         )
     notes["labels of images that are not there, left out"] += missing
-    paint = partial(formats.paint, find=class_finder(classes))
+    left = [f"{_source(by_id.pop(id))}: of {id}" for id in sorted(by_id.keys() - sizes.keys())]
+    notes["labels of images that cannot be read, left out"] += left
+    if not by_id:
+        return None, {}
+    find = class_finder(classes)
+    shapes = (s for v in by_id.values() if isinstance(v, ImageLabels) for s in v.shapes)
+    formats.find_all(find, {k: (s.name, s.where) for k, s in enumerate(shapes)})
+    paint = partial(formats.paint, find=find)
     if kind == MASKS:
         masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
         for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded
@@ -275,7 +211,7 @@ def image_finder(files: dict[str, Path]) -> Callable[[str, Any], str | None]:
         names = [name, unquote(asked), unquote(name.partition("?")[0])]
         stems = [name, *(Path(n).stem for n in names)]
         stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
-        stems += [_SUFFIX.sub("", s) for s in stems]
+        stems += [SUFFIX.sub("", s) for s in stems]
         stems += [Path(s).stem for s in stems if Path(s).suffix.casefold() in IMAGE_ENDINGS]
         stems += [re.sub("^[0-9a-f]{8}-", "", s) for s in stems]  # of Label Studio's uploads
         for stem in stems:
@@ -312,12 +248,13 @@ def label_files(
     taken, stems, found = set(files.values()), set(files), []
     for path in (p for p in paths if p not in taken and p.name != "_classes.csv"):
         ending, kind, content = path.suffix.casefold(), None, None
-        in_labels, beside = _within(path, root, LABEL_FOLDER), is_mask_of(path.stem, stems)
+        in_labels = listing.within(path, root, LABEL_FOLDER)
+        beside = listing.is_mask_of(path.stem, stems)
         image = find_image(path.name, path)
         if ending in IMAGE_ENDINGS | OTHER_ENDINGS:
-            if _within(path, root, OBJECT_FOLDER):
+            if listing.within(path, root, OBJECT_FOLDER):
                 notes["pictures of single objects, passed over"].append(str(path))
-            if not (in_labels or beside) or _within(path, root, OBJECT_FOLDER):
+            if not (in_labels or beside) or listing.within(path, root, OBJECT_FOLDER):
                 continue
             if ending not in MASK_ENDINGS:
                 raise LabelFileError(

@@ -17,7 +17,7 @@ from PIL import Image
 from scrapseg.data.base import open_image
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
 from scrapseg.data.errors import BrokenImage, LabelFileError, UnknownLabel
-from scrapseg.data.labels import Notes, read_lines, read_text, understood
+from scrapseg.data.labels import Notes, find_all, read_lines, read_text, understood
 
 #: Added to a colour's number, so that it is not taken for a value.
 COLOUR = 1 << 24
@@ -140,7 +140,8 @@ def read_coding(
         )
     # Colours that are no class's but grey are numbers in three channels.
     coloured = coloured if coloured <= colours else set()
-    coding = {c: find(table[c], str(first[c])) if c in table else own[c] for c in coloured}
+    told = find_all(find, {c: (table[c], str(first[c])) for c in coloured if c in table})
+    coding = {c: own[c] for c in coloured if c not in table} | told
     numbers = {code: code & 255 if code >= COLOUR else code for code in pixels.keys() - coloured}
     numbers = {code: IGNORED if value == 65535 else value for code, value in numbers.items()}
     values: Counter[int] = Counter()
@@ -172,7 +173,7 @@ def _classes_of(
     n, listed = len(classes), ", ".join(c.slug for c in classes)
     if any(code < COLOUR for code in table):
         find = class_finder(classes)
-        told = {v: find(table[v], str(at[v])) for v in values if v in table}
+        told = find_all(find, {v: (table[v], str(at[v])) for v in values if v in table})
         if told.get(0, 0) != 0:
             raise LabelFileError(
                 f"{at[0]}: value 0 is {table[0]}, by the list of classes beside the masks, and not "

@@ -73,7 +73,7 @@ def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
 def test_nothing_is_made_outside_a_checkout_or_without_the_model(images, tmp_path, monkeypatch):
     with pytest.raises(SegmenterError, match="no such model"):
         app.apply(images, tmp_path / "out", model=tmp_path / "none.safetensors")
-    monkeypatch.setattr(app, "NOTEBOOK", tmp_path / "notebooks/07.py")
+    monkeypatch.setattr("scrapseg.app.asked.NOTEBOOK", tmp_path / "notebooks/07.py")
     with pytest.raises(MissingFile, match="checkout of the repository"):
         app.apply(images, tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -183,7 +183,13 @@ def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(images, tmp_
         (out.parent / "report.html").write_text("")
 
     monkeypatch.setattr(app.notebook, "execute", execute)
-    monkeypatch.setattr(app, "plan", lambda *_, **__: SimpleNamespace(notes=[]))
+    gone_on = []
+
+    def plan(*_, made, **__):
+        gone_on.append(made)
+        return SimpleNamespace(notes=[])
+
+    monkeypatch.setattr(app, "plan", plan)
     start = starting_model()
     monkeypatch.setattr(app, "starting_model", lambda: start)
 
@@ -197,6 +203,7 @@ def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(images, tmp_
         assert folder() == "out-2"
     assert folder(threshold=0.4) == "out-3"  # with other settings
     assert folder() == "out" and folder() == "out-4"  # has its report now
+    assert gone_on[-2:] == [tmp_path / "out", None]
     ends["well"] = False
     with pytest.raises(notebook.NotebookError):
         folder()  # in out-5

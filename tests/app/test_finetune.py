@@ -88,7 +88,7 @@ class Training:
         return models[best], history
 
 
-def tuned(monkeypatch, folder, by_step, starts=("only",), minutes=10.0):
+def tuned(monkeypatch, folder, by_step, starts=("only",), minutes=10.0, **options):
     """`tune` with trainings that go as scripted."""
     training = Training(folder, by_step)
     monkeypatch.setattr(finetune, "train_on", training.train_on)
@@ -96,7 +96,7 @@ def tuned(monkeypatch, folder, by_step, starts=("only",), minutes=10.0):
     monkeypatch.setattr(finetune, "deal", lambda *_: [["10", "20"], ["30", "40"]])
     given = {name: training.start(name) for name in starts}
     return finetune.tune(
-        given, folder, TrainConfig(), minutes=minutes, now=lambda: training.seconds
+        given, folder, TrainConfig(), minutes=minutes, now=lambda: training.seconds, **options
     ), training
 
 
@@ -144,6 +144,49 @@ def test_the_start_is_not_chosen_on_the_images_that_are_measured(monkeypatch, fo
     *_, first, second, kept = training.calls
     assert (first[0], first[2]) == (["30", "40"], "b") and second[2] == "a" and kept[2] == "b"
     assert result.summary["found"] == 0 and "from b" in result.segmenter.origin
+
+
+HALF = (0.9, 0.01)
+
+
+@pytest.mark.parametrize(
+    ("starts", "from_", "chosen_on"),
+    [
+        # One start for both folds; the second's where the folds differ; a third, which none has.
+        ({"a": [GOOD, HALF, GOOD, HALF]}, "a", [10, 20, 30, 40]),
+        ({"a": [GOOD, HALF, BAD, BAD], "b": [BAD, BAD, GOOD, GOOD]}, "b", [10, 20]),
+        (
+            {"a": [GOOD, HALF, BAD, BAD], "b": [BAD, BAD, GOOD, HALF], "c": [HALF] * 4},
+            "c",
+            [10, 20, 30, 40],
+        ),
+    ],
+)
+def test_the_kept_threshold_is_chosen_on_predictions_of_the_kept_start(
+    monkeypatch, folder, starts, from_, chosen_on
+):
+    script = {n: dict(zip((10, 20, 30, 40), s, strict=True)) for n, s in starts.items()}
+    asked = []
+
+    def threshold_of(images, scores):
+        asked.append(sorted(map(int, scores)))
+        return 0.5
+
+    _, training = tuned(
+        monkeypatch, folder, {1.0: script}, tuple(starts), threshold_of=threshold_of
+    )
+    assert training.calls[-1][2] == from_
+    assert asked == [[30, 40], [10, 20], chosen_on]  # each fold by the other, and what is kept
+
+
+def test_a_fold_is_measured_with_what_others_of_its_start_chose(folder):
+    maps = [{5: {id: (np.zeros((SIDE, SIDE)), np.ones((SIDE, SIDE), np.uint8))}} for id in "abc"]
+    images = folder.images(["10"])
+    images.sample = lambda id: folder.images(["10"]).sample("10")
+    asked = []
+    rule = lambda _, scores: asked.append(sorted(scores)) or 0.5  # noqa: E731
+    finetune.Folds(images, maps, ["x", "y", "x"], rule).measured()
+    assert asked == [["c"], ["a", "c"], ["a"]]
 
 
 def test_a_kept_model_that_misses_what_it_was_trained_on_is_doubted(monkeypatch, folder):

@@ -172,6 +172,7 @@ def report_of(applied, tuned: bool = True) -> Path:
 def test_report_without_labels_claims_nothing(applied):
     text = report_of(applied, tuned=False).read_text()
     assert "nothing here is measured" in text and "missed" not in text
+    assert "false alarms" not in text
     assert "my &lt;scrap&gt;" in text
 
 
@@ -191,6 +192,10 @@ def test_report_opens_in_a_browser(applied, tmp_path):
               return all.map(i => i.naturalWidth); }"""
         )
         assert len(seen) == 1 + 2 + 10 and min(seen) > 0 and not failed
+        tiles = tab.locator(".tile").all_inner_texts()
+        missed = next(k for k, text in enumerate(tiles) if "missed" in text)
+        alarms = f"{applied[1].summary['false_alarms']:.1f}"
+        assert tiles[missed + 1].split()[:3] == [alarms, "false", "alarms"]
         wide = tab.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
         tab.screenshot(path=tmp_path / "report.png")
         tab.locator("figure a").first.click()

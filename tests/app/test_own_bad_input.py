@@ -78,29 +78,16 @@ BAD = {
     "no such folder": (lambda r: "elsewhere", "no such folder"),
     "a file for a folder": (lambda r: "a.jpg", "is a file"),
     "no images": (lambda r: [(r / n).unlink() for n in ("a.jpg", "b.jpg")] and None, "no images"),
-    "an image cut short": (
-        lambda r: (r / "a.jpg").write_bytes((r / "a.jpg").read_bytes()[:900]) and None,
-        "a.jpg: cannot be decoded",
+    "broken images alone": (
+        lambda r: write(r / "a.jpg", "hello") or write(r / "b.jpg", ""),
+        "none of its 2 images can be read; ",
     ),
-    "text that is called an image": (lambda r: write(r / "a.jpg", "hello"), "a.jpg: cannot be dec"),
-    "an empty image file": (lambda r: write(r / "a.jpg", ""), "a.jpg: cannot be decoded"),
     "two images of one name": (lambda r: photo(r / "a.png"), "a.png: a.jpg has the same name"),
     "two images of one name in subfolders": (
         lambda r: [(r / d).mkdir() or photo(r / d / "c.jpg") for d in ("mon", "tue")] and None,
         "tue/c.jpg: mon/c.jpg has the same name",
     ),
-    "a picture of two pages": (
-        lambda r: Image.new("L", (W, H)).save(
-            r / "c.tif", save_all=True, append_images=[Image.new("L", (W, H), 9)]
-        ),
-        "c.tif: holds 2 pages",
-    ),
     "a format that cannot be read": (lambda r: write(r / "c.HEIC", "x"), "c.HEIC: cannot be read"),
-    "32 bits a channel": (
-        lambda r: Image.fromarray(np.zeros((H, W), np.float32)).save(r / "c.tif"),
-        "c.tif: has more than 8 bits a channel, float32",
-    ),
-    "an image of a few pixels": (lambda r: photo(r / "c.jpg", (9, 9)), "c.jpg: 9 x 9 pixels"),
     # the class list
     "classes.yaml is no YAML": (lambda r: write(r / "classes.yaml", "a: [1"), "not YAML"),
     "classes.yaml is a list": (lambda r: write(r / "classes.yaml", "- a\n- b"), "not a list of cl"),

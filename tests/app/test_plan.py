@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from scrapseg.app.finetune import at_recall
-from scrapseg.app.plan import plan
+from scrapseg.app.plan import plan, seconds
 from scrapseg.data.base import DataError
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.folder import OwnFolder, open_folder
@@ -63,11 +64,35 @@ def test_with_labels_both_share_the_minutes(tmp_path):
 
 
 def test_many_images_leave_learning_its_half_and_the_time_says_so(tmp_path, monkeypatch):
-    clock = iter([0.0, 40.0])  # a minute an image, with what is written
+    clock = itertools.count(0.0, 40.0)  # a minute an image, with what is written
     monkeypatch.setattr("scrapseg.app.plan.time.perf_counter", lambda: next(clock))
     planned = plan(folder_of(tmp_path), START, minutes=4)
     assert planned.adapt == 2
-    assert "About 20.5 minutes" in planned.notes[-1]  # 6 images, 12 compared ones, 2 and the rest
+    assert "About 14.5 minutes" in planned.notes[-1]  # 6 images, all compared, 2 and the rest
+    alone = plan(folder_of(tmp_path / "b"), START, minutes=4, adapt=False)
+    assert "About 6.5 minutes" in alone.notes[-1] and not alone.compared
+
+
+def test_an_image_that_is_held_up_does_not_spoil_the_estimate(tmp_path, monkeypatch):
+    clock = iter([0.0, 3.0, 3.4, 9.4, 9.8])  # 0.4 seconds an image but for the first and the third
+    monkeypatch.setattr("scrapseg.app.plan.time.perf_counter", lambda: next(clock))
+    assert seconds(START, folder_of(tmp_path)) == pytest.approx(0.4)
+
+
+def test_what_an_interrupted_run_has_done_is_not_planned_again(tmp_path):
+    folder, made = folder_of(tmp_path / "mine", images=6), tmp_path / "out"
+    (made / "model").mkdir(parents=True)
+    (made / "records").mkdir()
+    whole = plan(folder, START, made=made)
+    assert "left" not in " ".join(whole.notes) and "About 5.0 minutes" in whole.notes[-1]
+    (made / "model/model.yaml").touch()  # it is written when all is learned
+    for k in range(4):
+        (made / f"records/{k}.json").touch()
+    resumed = plan(folder, START, made=made)
+    assert "learning is done" in resumed.notes[-2] and "2 of 6 images" in resumed.notes[-2]
+    assert "About 0.5 minutes" in resumed.notes[-1] and resumed.adapt > 0
+    unlearned = plan(folder, START, made=made, adapt=False)
+    assert "learning" not in unlearned.notes[-2] and "2 of 6 images" in unlearned.notes[-2]
 
 
 @pytest.mark.parametrize(

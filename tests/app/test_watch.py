@@ -21,9 +21,9 @@ from scrapseg.__main__ import app as command
 from scrapseg.app import frames
 from scrapseg.app.frames import At, Frame
 from scrapseg.app.track import Track, Tracker
-from scrapseg.app.watch import watch
+from scrapseg.app.watch import Tally, watch
 from scrapseg.data.base import DataError
-from scrapseg.data.classes import CLASSES
+from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass, by_slug
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.files import REPOSITORY
 from scrapseg.models import segmenter
@@ -77,6 +77,18 @@ def test_each_object_is_counted_once_with_its_class(belt, film, tmp_path, capsys
     assert summary == json.loads((made / "summary.json").read_text())
     assert (summary["frames"], summary["dropped"], summary["cuts"]) == (views, 0, 0)
     assert sum(summary["objects"].values()) == len(events)
+
+
+@pytest.mark.parametrize(
+    ("slugs", "share"),
+    [(SLUGS, 0.0), (["steel", "cable"], 0.0), (["steel", "wood"], None), (["steel"], None)],
+)
+def test_without_a_class_that_holds_copper_its_share_is_not_known(slugs, share):
+    own = ScrapClass(9, "copper", "copper", ("copper",), (1, 2, 3))  # of no known mass
+    tally = Tally([*map(by_slug, slugs), own], 1)
+    assert tally.copper_share is None  # nothing has passed
+    tally.steel(np.zeros((9, 9), np.uint8), 1.0)
+    assert tally.copper_share == share
 
 
 def test_pictures_of_a_folder_count_as_a_film_does(belt, tmp_path, capsys):

@@ -78,6 +78,68 @@ def test_other_files_do_not_hinder(root):
     assert folder.kind is None and "passed over: 1, such as" in str(folder)
 
 
+@pytest.mark.parametrize("labelled", [False, True])
+def test_an_image_that_cannot_be_read_is_passed_over_and_named(root, labelled):
+    whole = (root / "images/a.jpg").read_bytes()
+    Image.fromarray(np.full(SIZE, 4000, np.uint16)).save(root / "images/deep.png")
+    broken = {"short.jpg": whole[: len(whole) // 2], "text.jpg": b"hello", "empty.png": b""}
+    broken["deep.png"] = (root / "images/deep.png").read_bytes()[:-30]
+    for name, content in broken.items():
+        (root / "images" / name).write_bytes(content)
+    page = Image.new("L", SIZE)
+    page.save(root / "images/pages.tif", save_all=True, append_images=[Image.new("L", SIZE, 9)])
+    Image.fromarray(np.zeros(SIZE, np.float32)).save(root / "images/float.tif")
+    page.resize((9, 9)).save(root / "images/tiny.png")
+    said = dict.fromkeys(broken, "cannot be decoded")
+    said["deep.png"] = "more than 8 bits a channel, that cannot be decoded"
+    said |= {"pages.tif": "2 pages", "float.tif": "float32", "tiny.png": "9 x 9 pixels"}
+    save(root / "masks/a.png", square(1))
+    if labelled:
+        save(root / "masks/short.png", square(1)[:20])  # nobody knows whether that is its size
+    folder = open_folder(root)
+    assert list(folder.files) == ["a", "b"] and list(folder.labelled) == ["a"]
+    for name, fault in said.items():
+        assert sum(f"{name}: " in note and fault in note for note in folder.notes) == 1
+    assert labelled == any("masks/short.png" in note for note in folder.notes)
+    assert all("\n" not in note for note in folder.notes) and len(folder.images()) == 2
+    (root / "masks/a.png").unlink()
+    assert not open_folder(root).labelled
+    for name in "ab":
+        (root / "images" / f"{name}.jpg").write_text("hello")
+    with pytest.raises(DataError, match=r"none of its 9 images can be read"):
+        open_folder(root)
+
+
+def test_a_label_of_a_whole_image_is_an_error_beside_a_broken_one(root):
+    (root / "images/short.jpg").write_text("hello")
+    save(root / "masks/a.png", square(1)[:20])
+    with pytest.raises(DataError, match=r"masks/a\.png: is 70 x 20 pixels"):
+        open_folder(root)
+    save(root / "masks/a.png", square(77))
+    with pytest.raises(DataError, match=r"masks/a\.png: values \[77\]"):
+        open_folder(root)
+
+
+def test_all_classes_that_the_list_lacks_are_told_at_once(root):
+    (root / "classes.yaml").write_text("steel:\ncable:\n")
+    for image, names in {"a": ("cable", "gold", "zinc"), "b": ("gold", "tin")}.items():
+        shapes = [{"label": n, "points": [*SMALL], "shape_type": "polygon"} for n in names]
+        size = {"imagePath": f"{image}.jpg", "imageHeight": SIZE[0], "imageWidth": SIZE[1]}
+        (root / f"{image}.json").write_text(json.dumps(size | {"shapes": shapes}))
+    with pytest.raises(DataError) as caught:
+        open_folder(root)
+    said = str(caught.value)
+    assert all(said.count(f"'{name}'") == 1 for name in ("gold", "zinc", "tin"))
+    assert "a.json" in said and "none of steel, cable" in said and "\n" not in said
+    for image in "ab":
+        (root / f"{image}.json").unlink()
+    (root / "_classes.csv").write_text("Pixel Value, Class\n0, steel\n1, gold\n2, zinc\n")
+    save(root / "masks/a.png", square(1))
+    save(root / "masks/b.png", square(2))
+    with pytest.raises(DataError, match=r"a\.png: class ' ?gold'.*' ?zinc'"):
+        open_folder(root)
+
+
 def test_one_name_from_two_tasks_is_no_label_of_one_image(root):
     size = {"height": SIZE[0], "width": SIZE[1]}
     images = [{"id": k, "file_name": f"{day}/a.jpg"} | size for k, day in enumerate(("mon", "tue"))]
