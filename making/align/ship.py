@@ -1,17 +1,12 @@
 """Make the model that comes along: trained on renders, ready to be adapted to photographs.
 
     python -m making.align ship
-    python -m making.align promise      # its calibration alone, the weights stay as they are
-    python -m making.align yard         # what adaptation begins with, taught more pieces
 
 It is not the benchmark's. That one starts from the aligned tower and trains all of it at the rates
-that are best on ScrapSim. This one starts from ImageNet's weights, which know photographs, and its
-tower learns forty times more slowly than what reads it, so that it still knows them when it is
-adapted. The threshold is chosen on val, and so are those that promise how much is missed at most
-(`scrapseg.metrics.risk`); test is looked at once, for the card.
-
-Adaptation has minutes, and a thousand pieces rendered alone are more than it can learn in them. So
-it begins with a model that has learned them beforehand, on ScrapSim's images of steel.
+that are best on ScrapSim; on photographs it then finds less than one that starts from ImageNet's
+weights and changes them little (`making.studies adaptation`). So the tower learns forty times more
+slowly here than what reads it. The threshold is chosen on val; test is looked at once, for the
+card.
 """
 
 from __future__ import annotations
@@ -20,22 +15,17 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from scrapseg import metrics
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import source_state
-from scrapseg.files import shipped
-from scrapseg.metrics import risk
 from scrapseg.models.pocket import pocket_model
 from scrapseg.models.prompts import class_embeddings
-from scrapseg.models.segmenter import SHIPPED, Segmenter, load
-from scrapseg.train.adapt import AdaptConfig, adapt_model, library
+from scrapseg.models.segmenter import SHIPPED, Segmenter
+from scrapseg.train.adapt import AdaptConfig, adapt_model
 
-TAUGHT = shipped("yard.safetensors")
 CONFIG = AdaptConfig(steps=700, lr=4e-3, encoder_lr=1e-4)
-YARD = AdaptConfig(steps=2400, lr=2e-3, encoder_lr=3e-4)
 
 
 def imagenet() -> Segmenter:
@@ -52,54 +42,20 @@ def ship(data_dir: Path, target: Path = SHIPPED, config: AdaptConfig = CONFIG) -
         DataError: ScrapSim is not there.
     """
     commit = source_state()["commit"][:7]
-    segmenter = adapt_model(imagenet(), [], [], ScrapSim(data_dir, "train"), config)
-    origin = (
-        f"trained on ScrapSim's training scenes ({config.steps} steps from "
-        f"ImageNet's weights, commit {commit}), to be adapted to photographs"
-    )
-    return finished(replace(segmenter, origin=origin), data_dir, target)
-
-
-def yard(data_dir: Path, target: Path = TAUGHT, config: AdaptConfig = YARD) -> Segmenter:
-    """Teach the model that comes along the pieces rendered alone, and save it as `ship` does.
-
-    Raises:
-        DataError: ScrapSim or the pieces are not there.
-    """
-    commit, train = source_state()["commit"][:7], ScrapSim(data_dir, "train")
-    steel = [train.sample(i).image for i in train.ids if not train.meta[i]["instances"]]
-    none = [torch.zeros(image.shape[:2], dtype=torch.uint8) for image in steel]
-    start = load(SHIPPED)
-    segmenter = adapt_model(start, steel, none, train, config, library()[0])
-    origin = (
-        f"taught rendered pieces on ScrapSim's images of steel ({config.steps} steps, commit "
-        f"{commit}), from: {start.origin}"
-    )
-    return finished(replace(segmenter, origin=origin), data_dir, target)
-
-
-def finished(segmenter: Segmenter, data_dir: Path, target: Path) -> Segmenter:
-    """Choose the threshold on val, look at test, save in half precision, calibrate."""
-    scores, truths, _ = predicted(segmenter, ScrapSim(data_dir, "val"))
+    train, val, test = (ScrapSim(data_dir, split) for split in ("train", "val", "test"))
+    segmenter = adapt_model(imagenet(), [], [], train, config)
+    scores, truths, _ = predicted(segmenter, val)
     segmenter = replace(segmenter, threshold=metrics.best_threshold(scores, truths))
-    scores, truths, table = predicted(segmenter, ScrapSim(data_dir, "test"))
+    scores, truths, table = predicted(segmenter, test)
     ap = metrics.average_precision(metrics.rank(scores, truths))
     miou = metrics.class_metrics(table)["miou_impurity"]
-    measured = f"; on ScrapSim's test images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
-    replace(segmenter, origin=segmenter.origin + measured).save(target, half=True)
-    return calibrate(data_dir, target)
-
-
-def calibrate(data_dir: Path, target: Path = SHIPPED) -> Segmenter:
-    """Write into a saved model's card what it promises of scenes like ScrapSim's, from val.
-
-    As it is loaded: half precision moves scores a little.
-    """
-    segmenter, val = load(target), ScrapSim(data_dir, "val")
-    losses = risk.all_losses((s, segmenter.predict(s.image).score) for s in val)
-    promises = {of: risk.promise(some, "ScrapSim's val") for of, (_, some) in losses.items()}
-    segmenter = replace(segmenter, promises=promises)
-    segmenter.save_card(target)
+    origin = (
+        f"trained on ScrapSim's training scenes ({config.steps} steps from "
+        f"ImageNet's weights, commit {commit}), to be adapted to photographs; on ScrapSim's test "
+        f"images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
+    )
+    segmenter = replace(segmenter, origin=origin)
+    segmenter.save(target, half=True)
     return segmenter
 
 

@@ -27,7 +27,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from making.align.ship import TAUGHT, imagenet
+from making.align.ship import imagenet
 from scrapseg import metrics
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES
@@ -57,11 +57,6 @@ COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 def aligned() -> Segmenter:
     """The pocket model that knows classes by their words."""
     return starting_model(shipped=False)
-
-
-def taught() -> Segmenter:
-    """The model that has learned the rendered pieces beforehand."""
-    return load(TAUGHT)
 
 
 def held() -> Segmenter:
@@ -138,23 +133,30 @@ ARMS = {
         most=240,
     ),
     "held-long-finless": Arm(
-        "all, 600 steps, slow, finless, its first third held",
+        "all, 600 steps, slow, finless, first third held (held)",
         held,
         {"encoder_lr": 3e-4, "steps": 600},
         library=True,
         most=240,
     ),
     "held-2400-finless": Arm(
-        "all, 2400 steps, slow, finless, its first third held",
+        "all, 2400 steps, slow, finless, held",
         held,
         {"encoder_lr": 3e-4, "steps": 2400},
         library=True,
         most=240,
     ),
-    "yard-finless": Arm(
-        "as make apply does, 600 steps",
-        lambda: held_back(taught()),
-        {"encoder_lr": 3e-4, "steps": 600},
+    "held-long-dirt": Arm(
+        "all, 600 steps, slow, finless, held, under dirt",
+        held,
+        {"encoder_lr": 3e-4, "steps": 600, "dirt": 0.8},
+        library=True,
+        most=240,
+    ),
+    "held-long-dust": Arm(
+        "all, 600 steps, slow, finless, held, under half as much dirt",
+        held,
+        {"encoder_lr": 3e-4, "steps": 600, "dirt": 0.4},
         library=True,
         most=240,
     ),

@@ -26,27 +26,6 @@ def test_what_is_shipped_is_trained_and_measured(tiny_scrapsim, tmp_path):
         )
 
 
-def test_the_yard_model_is_the_shipped_one_taught_pieces_on_steel(
-    tiny_scrapsim, tmp_path, monkeypatch
-):
-    seen = {}
-
-    def adapt_model(start, images, labels, scrapsim, config, pieces):
-        seen.update(images=images, labels=labels, pieces=pieces)
-        return start
-
-    monkeypatch.setattr(ship, "adapt_model", adapt_model)
-    made = ship.yard(tiny_scrapsim, tmp_path / "yard.safetensors")
-    train = ScrapSim(tiny_scrapsim, "train")
-    steel = [s.image for s in train if not s.label.any()]
-    assert 0 < len(steel) == len(seen["images"]) < len(train)
-    assert all(np.array_equal(a, b) for a, b in zip(steel, seen["images"], strict=True))
-    assert not any(label.any() for label in seen["labels"])
-    assert len(seen["pieces"]) == len(ship.library()[0])
-    assert made.origin.startswith("taught rendered pieces") and load(SHIPPED).origin in made.origin
-    assert made.promises["objects"]["scenes"] > 0
-
-
 def test_the_shipped_model_finds_impurities_it_was_not_trained_on():
     model = load(SHIPPED)
     val = ScrapSim(REPOSITORY / "data" / "scrapsim", "val", limit=6)
