@@ -2,6 +2,8 @@
 
 python -m making.align train --studio data/studio --steps 2000    # pocket-aligned.safetensors
 python -m making.align ship                                       # scrapsim.safetensors
+python -m making.align promise                                    # what its card promises
+python -m making.align graph                                      # graph.onnx
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ from pathlib import Path
 from making.align import AlignError
 from making.align.align import AlignConfig
 from making.align.collage import CollageConfig
+from making.align.graph import make_graph
 from making.align.run import run
-from making.align.ship import ship
+from making.align.ship import calibrate, ship
 from scrapseg.data.base import DataError
 from scrapseg.files import REPOSITORY
 from scrapseg.models.pocket import ALIGNED
+from scrapseg.models.segmenter import SHIPPED, load
 from scrapseg.models.weights import WeightsError
 from scrapseg.train.loop import TrainingDiverged
 
@@ -44,10 +48,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="score the result zero-shot on the val split of this set",
     )
     commands.add_parser("ship", help="make the model that comes along, ready to be adapted")
+    commands.add_parser("promise", help="calibrate that model anew, its weights as they are")
+    commands.add_parser("graph", help="export the graph that predictions on a CPU go by")
     given = parser.parse_args(arguments)
     try:
         if given.command == "ship":
             print(ship(REPOSITORY / "data" / "scrapsim").origin)
+            return 0
+        if given.command == "promise":
+            print(calibrate(REPOSITORY / "data" / "scrapsim").promises)
+            return 0
+        if given.command == "graph":
+            print(make_graph(load(SHIPPED).model))
             return 0
         collage = CollageConfig(size=given.size)
         config = AlignConfig(
