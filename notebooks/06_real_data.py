@@ -367,8 +367,10 @@ def told(name, rival):
 lines = [] if frame is not None else ["Not measured yet."]
 if arms is not None:
     ends = arms.pivot_table("value", "label", "metric").loc[order]
-    first, best = ends.iloc[0], ends.loc[ends["composite/ap"].idxmax()]
-    lines += [f"- **Without a label**, from renders alone and adapted ({best.name}):"]
+    first, best = (
+        ends.loc[arms.loc[arms["arm"] == a, "label"].iloc[0]] for a in ("renders", "shipped")
+    )
+    lines += ["- **Without a label**, from renders alone and adapted as `make apply` does:"]
     for metric in ("composite/ap", "yard/auroc/mean", "yard/false_objects", "scrapsim/ap"):
         lines[-1] += f" {metric} {first[metric]:.3f} and {best[metric]:.3f};"
 for name in sets if frame is not None else ():

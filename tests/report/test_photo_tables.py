@@ -38,7 +38,7 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
             stats.write(folder, one.name(), {"": image_stats(like)})
     records.collect(folder)
     scene_tables.build_all(folder)
-    arms = pd.DataFrame({"arm": ["renders", "all"], "label": ["renders only", "adapted"]})
+    arms = pd.DataFrame({"arm": ["renders", "shipped"], "label": ["renders only", "adapted"]})
     measures = pd.DataFrame({"metric": [*readme.ADAPTED, *PARTS], "value": 0.25})
     arms = arms.merge(measures, how="cross").assign(seed=0, split="test")
     records.save_table(arms, folder, "adaptation")
