@@ -12,9 +12,8 @@ from fake_results import FIGURES, image_stats, record, write_results
 from scrapseg.experiments import records, stats
 from scrapseg.report import paper, readme, scene_tables, tables, verify
 
-PARTS = [f"composite/ap/{c}" for c in ("motor", "cable", "rubber", "wood")] + [
-    "yard/auroc/meatballs"
-]
+PARTS = [f"composite/ap/{c}" for c in ("motor", "cable", "rubber", "wood")]
+PARTS += [f"yard/auroc/{c}" for c in ("motors", "copper-stators", "meatballs")]
 SOURCE = Path(__file__).resolve().parents[2] / "paper/paper.typ"
 
 
