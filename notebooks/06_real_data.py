@@ -110,6 +110,12 @@ if arms is not None:
     fig.tight_layout()
 
 # %% [markdown]
+# What carries over, then? Rendered pieces that look like what yards have (motors without fins above all), a tower that
+# learns slowly and, most of all, steps: with four times as many the composites and ScrapSim gain, for the pieces are
+# far from learned in a few hundred. Covering the pieces with the photographs' own texture tells images of motors and
+# stators from images of steel best, and costs pixels. Self-training does not help.
+
+# %% [markdown]
 # ## The photographs with labels
 #
 # | set | what | split by | classes | source |
