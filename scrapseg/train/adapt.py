@@ -286,8 +286,9 @@ def adapt(
     base = held_back(base)
     step_s = measured(Budget(0, 0, 0, 0), base.model, config, "cpu").step_s
     spent = time.perf_counter() - clock
-    # Loading takes a quarter of a step's time besides; the threshold costs what `labels` did.
-    steps = int((60 * minutes - 2 * spent) / (1.25 * step_s))
+    # Cutting, pasting and loading take half of a step's time besides; the threshold costs what
+    # `labels` did.
+    steps = int((60 * minutes - 2 * spent) / (1.5 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
     adapted = adapt_model(base, images, labels, scrapsim, config, pieces)
     adapted = adapted.with_classes(start.classes).compiled()
