@@ -71,6 +71,9 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 #
 # The model knows renders alone. *Adapted* means: trained on with unlabelled photographs of steel, on which
 # rendered pieces are laid (`scrapseg.train.adapt`); no label of a photograph is used.
+#
+# An arm changes one thing of the first settings (*all*), or several by their names; *shipped* is what `make apply` does,
+# chosen by the composites of val: *slow* and *finless* with the first third of the encoder held fixed.
 
 # %%
 path = Path("../results/real/tables/adaptation.csv")
