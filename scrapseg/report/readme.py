@@ -180,7 +180,8 @@ def adaptation(results_dir: Path) -> str:
     if table.empty:
         return NOT_YET
     several = table.groupby("arm")["seed"].transform("nunique") > 1
-    table = table[(table["split"] == "test") & (several | table["arm"].isin(("renders", "shipped")))]
+    shown = several | table["arm"].isin(("renders", "shipped"))
+    table = table[(table["split"] == "test") & shown]
     mean = table.pivot_table("value", "label", "metric").loc[table["label"].unique(), list(ADAPTED)]
     seeds = table.groupby("label")["seed"].nunique()
     rows = [["model", "seeds", *ADAPTED.values()]]
