@@ -81,8 +81,10 @@ def plan(
     except TooFewLabels as error:
         why = error if folder.labelled else "No labels"
         trains, notes = False, [f"{why}: nothing is learned from labels, and nothing is measured."]
-    if recall is not None and (threshold is not None or not trains):
-        raise DataError(f"RECALL={recall:g} takes labels, and no THRESHOLD beside it. {notes[0]}")
+    if recall is not None and threshold is not None:
+        raise DataError(f"RECALL={recall:g} takes no THRESHOLD beside it; leave one out")
+    if recall is not None and not trains:
+        raise DataError(f"RECALL={recall:g} takes labels. {notes[0]}")
 
     normal = folder.classes[0]
     said = " ".join([normal.name, *normal.words]).casefold()
@@ -95,6 +97,11 @@ def plan(
         else "No adaptation to the images: it is left out if asked, for a model of one's own, and "
         f"where the normal class ({normal.name}) is not steel; ADAPT=yes does it all the same."
     )
+    if not (adapts or trains or own):
+        notes.append(
+            "The model has seen rendered scrap alone: on photographs most of what it marks is "
+            "nothing. Adapt it, or label a few images, before you believe it."
+        )
 
     rule, said = None, "chosen on the labelled images" if trains else "the model's own"
     if threshold is not None:

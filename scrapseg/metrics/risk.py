@@ -136,7 +136,9 @@ def promise(losses: NDArray, on: str) -> dict[str, Any]:
 def in_words(made: dict[str, Any] | None) -> str:
     """What a `promise` about objects, whose scenes are single images, says to who labelled them;
     without one, what it takes."""
-    made = made or {"scenes": 0, "thresholds": {}}
+    if made is None:
+        needed = ", ".join(f"{scenes_needed(a)} for {100 * a:g} %" for a in SAID)
+        return f"What is missed at most can be promised from labelled images: it takes {needed}."
     kept, n = made["thresholds"], made["scenes"]
     given = [f"{100 * a:g} % from a score of {kept[a]:.2g} on" for a in SAID if a in kept]
     vain = [f"{100 * a:g} %" for a in SAID if scenes_needed(a) <= n and a not in kept]

@@ -133,10 +133,15 @@ def test_a_model_brings_its_classes_where_the_folder_names_none(tmp_path):
 
 
 def test_recall_takes_labels_and_no_threshold_beside_it(tmp_path):
-    with pytest.raises(DataError, match=r"RECALL=0.9 takes labels.*No labels"):
+    with pytest.raises(DataError, match=r"RECALL=0.9 takes labels\. No labels"):
         plan(folder_of(tmp_path), START, recall=0.9)
+    without = plan(folder_of(tmp_path / "a"), START, adapt=False).notes
+    assert any("rendered scrap alone" in note for note in without)
+    assert not any(
+        "rendered scrap alone" in n for n in plan(folder_of(tmp_path / "c"), START).notes
+    )
     labelled = folder_of(tmp_path / "b", labels=4)
-    with pytest.raises(DataError, match="no THRESHOLD beside it"):
+    with pytest.raises(DataError, match="takes no THRESHOLD beside it"):
         plan(labelled, START, recall=0.9, threshold=0.5)
     assert "finds 90 % of labelled objects" in " ".join(plan(labelled, START, recall=0.9).notes)
     by_hand = plan(labelled, START, threshold=0.25)
