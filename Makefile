@@ -72,7 +72,7 @@ render: $(RENDER)/.ready ## render ScrapSim with Blender anew, to data/scrapsim-
 render-studio: $(RENDER)/.ready ## render the 6,000 captioned images of data/studio, likewise (an hour; needed only to align the model anew)
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth studio --out data/studio
 
-render-pieces: $(RENDER)/.ready ## render the pieces of data/pieces that are not there, likewise (two hours)
+render-pieces: $(RENDER)/.ready ## render the pieces of data/pieces that are not there, likewise (half an hour)
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth pieces --out data/pieces
 
 tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)

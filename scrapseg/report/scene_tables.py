@@ -84,23 +84,11 @@ def photographs(results_dir: Path | str) -> pd.DataFrame:
     parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in sets or [""]]
     table = pd.concat(parts, ignore_index=True)
     table["label"] = table["method"].map(label_there)
-    known = {
-        d: stats.read(results_dir, frame.loc[frame["dataset"] == d, "run"].iloc[0]) for d in sets
-    }
-    table["scenes"] = table["dataset"].map({d: len(s.ids) for d, s in known.items()})
-    columns = [
-        "dataset",
-        "method",
-        "label",
-        "shots",
-        "seeds",
-        "scenes",
-        "metric",
-        "value",
-        "lo",
-        "hi",
-    ]
-    return table[columns]
+    first = frame.drop_duplicates("dataset").set_index("dataset")["run"]
+    scenes = {d: len(stats.read(results_dir, first[d]).ids) for d in sets}
+    table["scenes"] = table["dataset"].map(scenes)
+    columns = ["dataset", "method", "label", "shots", "seeds", "scenes", "metric"]
+    return table[[*columns, "value", "lo", "hi"]]
 
 
 def photo_paired(results_dir: Path | str) -> pd.DataFrame:
