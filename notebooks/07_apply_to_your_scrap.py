@@ -190,14 +190,17 @@ Markdown("\n".join(f"- {plain(note)}" for note in planned.notes))
 out = Path(out_dir or new_folder(Path(results_dir) / f"cache/applied-{folder.root.name}"))
 kept = out / "model/model.safetensors"
 interrupted = kept.with_suffix(".yaml").is_file()  # a run had learned; it is what is written last
+unfinished = out / "unfinished"  # of learning
 before, starts = start.with_classes(folder.classes), {}
 if planned.adapt and not interrupted:
     photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
     look = start.side if side or planned.train else adaptation.SIDE
     options = {"minutes": planned.adapt, "seed": seed, "side": min(look, WHOLE_SIDE)}
-    options["bits"] = folder.bits
-    adapted = adaptation.adapt(before, photos, scenes, **options)
-    starts["adapted"] = replace(adapted, side=look)
+    options |= {"bits": folder.bits, "state": unfinished / "adapting.ckpt"}
+    if not unfinished.joinpath("adapted.yaml").is_file():
+        adapted = adaptation.adapt(before, photos, scenes, **options)
+        adapted.save(unfinished / "adapted.safetensors")
+    starts["adapted"] = replace(load(unfinished / "adapted.safetensors"), side=look)
 starts["own" if model_file else "scrapsim"] = before
 segmenter = load(kept) if interrupted else next(iter(starts.values()))
 if threshold is not None:
@@ -233,6 +236,7 @@ if tuned:
     display(curve)
 if not interrupted:
     segmenter = load(segmenter.save(kept))
+shutil.rmtree(unfinished, ignore_errors=True)
 
 # %% [markdown]
 # ## What is missed

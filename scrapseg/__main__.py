@@ -226,7 +226,7 @@ def apply(
     from scrapseg.app.asked import check
 
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
-    check(data, classes, side=side, **options)
+    check(data, classes, model, empty, side=side, **options)
     from scrapseg.app.apply import apply
 
     made = apply(data, out, classes, side, empty=empty, model=model, **options)

@@ -34,6 +34,9 @@ def test_what_cannot_be_applied_is_told_in_a_line_before_anything_heavy_is_loade
     bad |= {"listed": "'bluish' is no colour", "mine --classes none.yaml": "no such file"}
     bad |= {"mine --threshold 2": "THRESHOLD is 2", "mine --recall -0.1": "RECALL is -0.1"}
     bad |= {"mine --minutes 0": "MINUTES is 0", "mine --minutes inf": "MINUTES is inf"}
+    bad |= {"mine --empty no": "it may be clean or unlabelled"}
+    bad |= {"mine --model mine": "holds no model (.safetensors); one made here"}
+    bad |= {"mine --model none.safetensors": "no such model"}
     bad |= {"mine --side -5": "SIDE is -5", "mine --threshold nan": "THRESHOLD is nan"}
     code = f"""
 import sys

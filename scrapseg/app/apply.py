@@ -60,7 +60,7 @@ def apply(
         MissingFile: this is not a checkout.
         NotebookError: the notebook failed; its log is named.
     """
-    check(data, classes, side=side, minutes=minutes, **options)
+    check(data, classes, model, empty, side=side, minutes=minutes, **options)
     start = load(model) if model else starting_model()
     start = replace(start, side=side or start.side)
     folder = open_folder(data, classes, start.classes, empty=empty)
@@ -86,6 +86,8 @@ def apply(
     planned = plan(folder, start, own=bool(model), minutes=minutes, made=made, **options)
     print(*planned.notes, sep="\n")
     made = made or new_folder(wanted)
+    if made != wanted and not held:
+        print(f"{wanted} is there already; this goes to {made.name}.")
     log = made / "run.log"
     with held or lock(made / ".lock"):
         atomic_write(made / "settings.json", settings)
@@ -94,6 +96,9 @@ def apply(
             notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
         except notebook.NotebookError as error:
             raise notebook.NotebookError(f"{error}; see {log}") from None
+        except KeyboardInterrupt:
+            print(f"Stopped. {made} holds what is done; the same command goes on there.")
+            raise
     return made / "report.html"
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from scrapseg.data.classes import read_classes
 from scrapseg.data.errors import DataError, MissingFile
-from scrapseg.data.listing import class_list, find_images, list_files
+from scrapseg.data.listing import check_empty, class_list, find_images, list_files, model_file
 from scrapseg.files import REPOSITORY
 
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
@@ -15,8 +15,14 @@ NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
 NUMBERS = {"threshold": (0, 1), "recall": (0, 1), "minutes": (0.1, 1e4), "side": (32, 1e5)}
 
 
-def check(data: str | Path, classes: str | Path | None = None, **options: float | None) -> None:
-    """See whether there are a folder with images and a class list, and numbers that can be.
+def check(
+    data: str | Path,
+    classes: str | Path | None = None,
+    model: str | Path | None = None,
+    empty: str = "clean",
+    **options: float | None,
+) -> None:
+    """See whether there are a folder with images, a class list, a model, and numbers that can be.
 
     Raises:
         MissingFile: this is not a checkout, or there is no such folder or class list.
@@ -30,7 +36,10 @@ def check(data: str | Path, classes: str | Path | None = None, **options: float 
     for name, (least, most) in NUMBERS.items():
         if (value := options.get(name)) is not None and not least <= value <= most:
             raise DataError(f"{name.upper()} is {value:g}; it may be {least:g} to {most:,.0f}")
+    check_empty(empty)
     paths = list_files(root := Path(data))
     find_images(root, paths, defaultdict(list))
     if listed := class_list(paths, classes):
         read_classes(listed)
+    if model:
+        model_file(model)

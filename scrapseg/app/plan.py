@@ -107,10 +107,8 @@ def plan(
     if threshold is not None:
         rule, said = (lambda _, __: threshold), f"{threshold:g}, set by hand"
     elif recall is not None:
-        rule, said = (
-            partial(at_recall, recall=recall),
-            f"finds {100 * recall:g} % of labelled objects",
-        )
+        rule = partial(at_recall, recall=recall)
+        said = f"finds {100 * recall:g} % of labelled objects"
     notes.append(f"Threshold: {said}.")
 
     ids, learns = list(folder.files), adapts or trains

@@ -235,11 +235,7 @@ class SuperSimpleNet(TrainedOneClass):
     """
 
     def __init__(
-        self,
-        layers: Sequence[str] = ("blocks.2", "blocks.4"),
-        *,
-        noise: float = 0.015,
-        **common,
+        self, layers: Sequence[str] = ("blocks.2", "blocks.4"), *, noise: float = 0.015, **common
     ) -> None:
         super().__init__(layers, **common)
         self.noise = noise

@@ -48,18 +48,9 @@ IGNORE_NAMES = ("ignore", "ignored", "void", "unlabeled", "unlabelled", "don't c
 BACKGROUND_NAMES = ("background", "bg")
 #: Words by which a class is known as a normal one; any other may be, if nothing is labelled by it.
 NORMAL_WORDS = {"steel", "iron", "ferrous", "scrap", "background", "normal", "ok", "good", "clean"}
-NORMAL_WORDS |= {
-    "nothing",
-    "none",
-    "empty",
-    "belt",
-    "conveyor",
-    "ground",
-    "floor",
-    "stahl",
-    "eisen",
-}
-NORMAL_WORDS |= {"schrott", "acier", "fer", "acero", "hierro", "acciaio", "ferro", "废钢", "钢"}
+NORMAL_WORDS |= {"nothing", "none", "empty", "belt", "conveyor", "ground", "floor", "stahl"}
+NORMAL_WORDS |= {"eisen", "schrott", "acier", "fer", "acero", "hierro", "acciaio", "ferro"}
+NORMAL_WORDS |= {"废钢", "钢"}
 #: Code points that no encoding writes, and the end of a string in C.
 _NO_TEXT = re.compile("[\ud800-\udfff\0]")
 _KEYS = {"name", "words", "colour", "color", "kind", "why"}
@@ -112,7 +103,7 @@ def read_classes(path: str | Path) -> list[ScrapClass]:
         if isinstance(part, yaml.MappingNode):  # of two equal keys YAML keeps one
             names = Counter(str(key.value) for key, _ in part.value)
             if twice := [name for name, n in names.items() if n > 1]:
-                raise DataError(f"{path}, {twice[0]!r}: the name is empty or used twice")
+                raise DataError(f"{path}, {twice[0]!r}: stands there twice; rename or drop one")
     if isinstance(content, dict) and isinstance(content.get("classes"), dict | list):
         content = content["classes"]  # the file beside a saved model
     return classes_from(content, path)
@@ -136,17 +127,16 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             raise DataError(f"{where}: not of words and colour; {_EXAMPLE}")
         words = entry.get("words", [name.replace("_", " ")])
         words = [words] if isinstance(words, str) else words
-        shown, kind, why = (
-            entry.get("name") or name,
-            entry.get("kind") or None,
-            entry.get("why") or "",
-        )
+        shown, why = entry.get("name") or name, entry.get("why") or ""
+        kind = entry.get("kind") or None
         texts = [*words, shown, kind or "", why] if isinstance(words, list) and words else [None]
         if not all(isinstance(v, str) and not _NO_TEXT.search(v) for v in texts):
             raise DataError(f"{where}: words is no list of words, or name no text; {_EXAMPLE}")
         slug = re.sub(r"\W+", "_", name.casefold()).strip("_")
-        if not slug or slug in {c.slug for c in classes}:
-            raise DataError(f"{where}: the name is empty or used twice")
+        if not slug:
+            raise DataError(f"{where}: the name has no letter or digit; give it one")
+        if slug in {c.slug for c in classes}:
+            raise DataError(f"{where}: is {slug!r} for files, as one before it is; rename one")
         given = entry.get("colour", entry.get("color"))
         colours.append(given if given is None else _colour(given, where))
         if given is not None and (first := colours.index(colours[-1])) < index:

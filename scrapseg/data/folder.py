@@ -24,10 +24,10 @@ from tqdm import tqdm
 from scrapseg.data import base
 from scrapseg.data.base import MIN_PIXELS, Sample, SamplesById, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, looks_normal, read_classes
-from scrapseg.data.errors import BrokenImage, DataError, LabelFileError
+from scrapseg.data.errors import BrokenImage, LabelFileError
 from scrapseg.data.labels import OF_NORMAL, Notes
 from scrapseg.data.layouts import Masks, find_labels
-from scrapseg.data.listing import class_list, find_images, list_files
+from scrapseg.data.listing import check_empty, class_list, find_images, list_files
 
 SMALLEST_SIDE = 32
 ANEW = "save it anew"  # what to do with a broken image
@@ -122,7 +122,8 @@ class OwnFolder:
         seen = f"{len(self.labelled)} of them labelled ({self.kind})" if self.kind else "no labels"
         seen += f", {len(self.free)} of those as free of impurities" if self.free else ""
         classes = f"{len(self.classes)} classes with {self.classes[0].name} the normal one"
-        first = f"{self.root}: {len(self.files)} images, {seen}, {classes}"
+        number = f"{len(self.files)} image{'s' * (len(self.files) > 1)}"
+        first = f"{self.root}: {number}, {seen}, {classes}"
         return "\n  note: ".join([first, *self.notes])
 
     def photo(self, id: str) -> np.ndarray:
@@ -156,8 +157,7 @@ def open_folder(
         DataError: something is wrong; the message is one line: file, fault, remedy.
     """
     root = Path(root)
-    if empty not in ("clean", "unlabelled"):
-        raise DataError(f"EMPTY is {empty!r}; it may be clean or unlabelled")
+    check_empty(empty)
     paths, notes = list_files(root), Notes()
     listed = class_list(paths, classes)
     known = read_classes(listed) if listed else list(default)
@@ -166,14 +166,18 @@ def open_folder(
         foreign
     )
     files = find_images(root, paths, notes)
-    depths, sizes, broken = {}, {}, []
+    depths, sizes, broken, seen = {}, {}, [], {}
     for id, path in tqdm(files.items(), desc="check", unit="image", delay=2, leave=False):
         try:
             depths[id], sizes[id] = base.camera_bits(path, ANEW), read_photo(path).shape[:2]
         except BrokenImage as error:
             broken.append(f"{error}")
+            continue
+        first = seen.setdefault(hashlib.sha256(path.read_bytes()).digest(), id)
+        notes["copies of another image, which is so counted twice"] += [id] * (first != id)
     if not sizes:
-        raise BrokenImage(f"{root}: none of its {len(files)} images can be read; {broken[0]}")
+        some = "; ".join(broken[:3])
+        raise BrokenImage(f"{root}: none of its {len(files)} images can be read; {some}")
     deep, bits = [id for id in depths if depths[id] > 8], max(depths.values())
     notes[f"images of over 8 bits, read as a camera's {bits}"] += deep
     for id, size in sizes.items():
@@ -194,9 +198,9 @@ def open_folder(
     if empty == "unlabelled":
         labelled, free = {id: m for id, m in labelled.items() if id not in free}, []
     notes["labelled as free of impurities (EMPTY=unlabelled if not worked on yet)"] += free
-    seen = [f"{known[k].slug} {n}" for k, n in sorted(held.items())]
+    shown = [f"{known[k].slug} {n}" for k, n in sorted(held.items())]
     lines = [f"passed over: {line}" for line in broken] + notes.lines()
-    lines += [f"images that show {', '.join(seen)}"] if seen else []
+    lines += [f"images that show {', '.join(shown)}"] if shown else []
     files = {id: files[id] for id in sizes}
     return OwnFolder(root, known, kind, files, labelled, free, bits, lines)
 

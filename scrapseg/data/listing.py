@@ -90,6 +90,31 @@ def is_mask_of(stem: str, stems: set[str]) -> bool:
     return SUFFIX.sub("", stem) in stems - {stem}
 
 
+def check_empty(empty: str) -> None:
+    """See that what labels mention without an object is `clean` or `unlabelled`, else DataError."""
+    if empty not in ("clean", "unlabelled"):
+        raise DataError(f"EMPTY is {empty!r}; it may be clean or unlabelled")
+
+
+def model_file(path: str | Path) -> Path:
+    """A saved model's `.safetensors` file: the one given, or the only one of a folder.
+
+    Raises:
+        MissingFile: there is none. DataError: there are several.
+    """
+    path = Path(path)
+    if path.is_dir():
+        inside = sorted(path.glob("*.safetensors"))
+        if not inside:
+            raise MissingFile(f"{path}: holds no model (.safetensors); one made here is in model/")
+        if len(inside) > 1:
+            raise DataError(f"{path}: holds {len(inside)} models (.safetensors); name a file")
+        return inside[0]
+    if not path.is_file():
+        raise MissingFile(f"{path}: no such model; name its .safetensors file or folder")
+    return path
+
+
 def class_list(paths: Sequence[Path], given: str | Path | None = None) -> Path | None:
     """The class list: the one given, else that among a folder's files, if there is one.
 

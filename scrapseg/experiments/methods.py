@@ -113,10 +113,7 @@ def method_label(slug: str) -> str:
 
 
 def rates(
-    slug: str,
-    lr: float | None = None,
-    encoder_lr: float | None = None,
-    dataset: str = "scrapsim",
+    slug: str, lr: float | None = None, encoder_lr: float | None = None, dataset: str = "scrapsim"
 ) -> dict[str, Any]:
     """Learning rates of a method that our loop trains: its own, or those given if it is ours.
 

@@ -31,6 +31,7 @@ from torch.nn import functional as F
 from scrapseg.data.base import DataError, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
 from scrapseg.data.folder import read_photo
+from scrapseg.data.listing import model_file
 from scrapseg.files import OneLine, atomic_write, shipped, small_text
 from scrapseg.metrics.risk import scenes_needed
 from scrapseg.models.export import with_embedding
@@ -303,16 +304,9 @@ def load(path: str | Path | None = None) -> Segmenter:
     Raises:
         SegmenterError: there is none, or it cannot be read; the message names the file.
     """
-    path = Path(path or SHIPPED)
-    if path.is_dir():
-        inside = sorted(path.glob("*.safetensors"))
-        if len(inside) != 1:
-            raise SegmenterError(f"{path}: holds {len(inside)} models (.safetensors); name a file")
-        path = inside[0]
-    if not path.is_file():
-        raise SegmenterError(f"{path}: no such model; name its .safetensors file or folder")
-    card, classes, listed = {}, list(CLASSES), path.with_suffix(".yaml")
+    card, classes = {}, list(CLASSES)
     try:
+        listed = (path := model_file(path or SHIPPED)).with_suffix(".yaml")
         model = ScrapSeg.load(path).float()  # half precision is for the disk alone
         if listed.is_file():
             card = yaml.safe_load(small_text(listed))

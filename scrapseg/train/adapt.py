@@ -45,6 +45,7 @@ from scrapseg.data.folder import read_photo
 from scrapseg.data.pieces import load_pieces
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights
+from scrapseg.files import atomic_write
 from scrapseg.metrics import best_threshold
 from scrapseg.models.predict import to_float
 from scrapseg.models.segmenter import Segmenter
@@ -146,10 +147,9 @@ class PasteOntoPhotos(PasteCutouts):
     def _part(self, size: Sequence[int]) -> Tensor:
         """A part (3, h, w) of a photograph, of this size or what there is of it."""
         photo = self.photos[int(torch.randint(len(self.photos), ()))]
-        h, w = (min(n, m) for n, m in zip(size, photo.shape[1:], strict=True))
-        y, x = (
-            int(torch.randint(m - n + 1, ())) for n, m in zip((h, w), photo.shape[1:], strict=True)
-        )
+        whole = photo.shape[1:]
+        h, w = (min(n, m) for n, m in zip(size, whole, strict=True))
+        y, x = (int(torch.randint(m - n + 1, ())) for n, m in zip((h, w), whole, strict=True))
         return photo[:, y : y + h, x : x + w]
 
     def _dirty(self, pixels: Tensor) -> Tensor:
@@ -258,6 +258,7 @@ def adapt(
     seed: int = 0,
     side: int | None = None,
     bits: int | None = None,
+    state: Path | None = None,
 ) -> Segmenter:
     """A segmenter adapted to photographs of mostly steel; `start` itself stays as it is.
 
@@ -267,6 +268,8 @@ def adapt(
         minutes: of wall time on this machine, in all: a few steps are timed first.
         side: longer side in pixels to look at the photographs with; `start`'s by default.
         bits: of the camera, see `folder.read_photo`.
+        state: file to keep the state of unfinished training in, with its number of steps beside
+            it: after an interrupt the same call goes on there.
 
     Returns:
         The adapted segmenter, with a threshold chosen on the photographs with rendered pieces
@@ -290,7 +293,11 @@ def adapt(
     # `labels` did.
     steps = int((60 * minutes - 2 * spent) / (1.5 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
-    adapted = adapt_model(base, images, labels, scrapsim, config, pieces)
+    if state and not state.is_file():
+        atomic_write(state.with_suffix(".steps"), str(config.steps))
+    if state:
+        config = replace(config, steps=int(state.with_suffix(".steps").read_text()))
+    adapted = adapt_model(base, images, labels, scrapsim, config, pieces, state)
     adapted = adapted.with_classes(start.classes).compiled()
     lowest = choose_threshold(adapted, images, labels, held_out, seed)
     return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
@@ -349,6 +356,7 @@ def adapt_model(
     scrapsim: LabelledImages,
     config: AdaptConfig,
     rendered: Sequence[Cutout] = (),
+    state: Path | None = None,
 ) -> Segmenter:
     """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes.
 
@@ -356,6 +364,7 @@ def adapt_model(
         images: uint8 (H, W, 3), as large as they are looked at; without any, it is trained on
             rendered scenes alone. labels: see `photo_labels`.
         rendered: pieces to paste into the photographs beside those of the scenes.
+        state: file to keep the state of unfinished training in; of one round alone.
     """
     adapted = replace(start, model=copy.deepcopy(start.model), promises={})
     model = adapted.model
@@ -364,10 +373,8 @@ def adapt_model(
     pieces = cutouts(scrapsim, scrapsim.ids)
     norm = model.mean, model.std
     scenes = train_transform(config.crop, *norm, pieces, config.paste)
-    data, shares = (
-        [SegDataset(scrapsim, transform=scenes)],
-        [balanced_weights(scrapsim, scrapsim.ids)],
-    )
+    data = [SegDataset(scrapsim, transform=scenes)]
+    shares = [balanced_weights(scrapsim, scrapsim.ids)]
     if photos:
         share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
         shares = [(1 - config.photos) * shares[0], share]
@@ -379,7 +386,8 @@ def adapt_model(
             transform = photo_transform(*norm, [*pieces, *rendered], photos, config)
             data = [data[0], Photos(photos, labels, transform)]
         part = replace(part, seed=config.seed + 1000 * number)
-        fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, part, label="adapt")
+        given = {"label": "adapt", "state_path": state}
+        fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, part, **given)
         model.eval()
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(adapted, origin=origin)

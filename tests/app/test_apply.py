@@ -7,6 +7,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -21,7 +22,7 @@ from scrapseg.app import apply as app
 from scrapseg.app.finetune import Tuned
 from scrapseg.app.outputs import Writer
 from scrapseg.data.base import MissingFile
-from scrapseg.models.segmenter import Segmenter, SegmenterError, replace, starting_model
+from scrapseg.models.segmenter import Segmenter, replace, starting_model
 from scrapseg.report import notebook
 
 
@@ -71,7 +72,7 @@ def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
 
 
 def test_nothing_is_made_outside_a_checkout_or_without_the_model(images, tmp_path, monkeypatch):
-    with pytest.raises(SegmenterError, match="no such model"):
+    with pytest.raises(MissingFile, match="no such model"):
         app.apply(images, tmp_path / "out", model=tmp_path / "none.safetensors")
     monkeypatch.setattr("scrapseg.app.asked.NOTEBOOK", tmp_path / "notebooks/07.py")
     with pytest.raises(MissingFile, match="checkout of the repository"):
@@ -106,7 +107,7 @@ def adapted(monkeypatch):
     """Adaptation that takes no time: a model with another origin; and what it was called with."""
     calls = []
 
-    def adapt(start: Segmenter, photos, scrapsim, *, minutes, seed=0, side=None, bits=8):
+    def adapt(start: Segmenter, photos, scrapsim, *, minutes, **_):
         calls.append((len(photos), scrapsim.split, minutes))
         return replace(start, origin="adapted", threshold=0.2)
 
@@ -174,7 +175,9 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
 # An interrupted run -------------------------------------------------------------------------------
 
 
-def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(images, tmp_path, monkeypatch):
+def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(
+    images, tmp_path, monkeypatch, capsys
+):
     ends = {"well": False}
 
     def execute(source, values, out, log):
@@ -203,10 +206,15 @@ def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(images, tmp_
         assert folder() == "out-2"
     assert folder(threshold=0.4) == "out-3"  # with other settings
     assert folder() == "out" and folder() == "out-4"  # has its report now
+    assert f"{tmp_path / 'out'} is there already; this goes to out-4." in capsys.readouterr().out
     assert gone_on[-2:] == [tmp_path / "out", None]
     ends["well"] = False
     with pytest.raises(notebook.NotebookError):
         folder()  # in out-5
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(app.notebook, "execute", Mock(side_effect=KeyboardInterrupt))
+        folder()
+    assert f"Stopped. {tmp_path / 'out-5'} holds what is done" in capsys.readouterr().out
     ends["well"] = True
     (images / "c.jpg").write_bytes((images / "a.jpg").read_bytes())
     assert folder() == "out-6"

@@ -100,7 +100,11 @@ BAD = {
         lambda r: write(r / "classes.yaml", "steel:\ncable: {wrods: [x]}"),
         "class 'cable': not of words and colour",
     ),
-    "a class twice": (lambda r: write(r / "classes.yaml", "steel:\nCable:\ncable:"), "used twice"),
+    "a class without a name": (lambda r: write(r / "classes.yaml", "steel:\n'!':"), "no letter"),
+    "a class twice": (
+        lambda r: write(r / "classes.yaml", "steel:\nCable:\ncable:"),
+        "as one before it",
+    ),
     "classes.yaml in another encoding": (
         lambda r: (r / "classes.yaml").write_bytes("stähl:\nküpfer:".encode("latin-1")) and None,
         "save it as UTF-8",

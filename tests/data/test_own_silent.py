@@ -110,6 +110,12 @@ def test_an_image_that_cannot_be_read_is_passed_over_and_named(root, labelled):
         open_folder(root)
 
 
+def test_a_copy_of_an_image_is_told(root):
+    save(root / "images/c.jpg", np.full((*SIZE, 3), 40, np.uint8))
+    (note,) = (n for n in open_folder(root).notes if n.startswith("copies of another image"))
+    assert note.endswith("1, such as b")  # of a
+
+
 def test_a_label_of_a_whole_image_is_an_error_beside_a_broken_one(root):
     (root / "images/short.jpg").write_text("hello")
     save(root / "masks/a.png", square(1)[:20])

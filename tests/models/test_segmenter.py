@@ -70,7 +70,7 @@ def test_the_shipped_model_is_taken_where_there_is_one(start, tmp_path, monkeypa
     ("spoil", "says"),
     [
         (lambda d: shutil.rmtree(d), "no such model"),
-        (lambda d: (d / "model.safetensors").unlink(), "holds 0 models"),
+        (lambda d: (d / "model.safetensors").unlink(), "holds no model"),
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "cannot read the saved model"),
         (lambda d: (d / "model.yaml").write_text("a: [1"), "model.yaml: cannot be read"),
         (lambda d: (d / "model.yaml").write_text("classes: {a: , b: }"), "9 class vectors for 2"),

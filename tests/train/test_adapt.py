@@ -14,8 +14,9 @@ from torchvision import tv_tensors
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.segmenter import Prediction, Segmenter, starting_model
-from scrapseg.train import adapt
+from scrapseg.train import adapt, loop
 from scrapseg.train.adapt import AdaptConfig, PasteOntoPhotos, adapt_model, photo_labels
+from scrapseg.train.budget import Budget
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout
 
@@ -108,6 +109,38 @@ def test_it_adapts_a_copy_and_keeps_classes(start, tiny_scrapsim: Path, tmp_path
     assert "3 photographs without labels" in adapted.origin and 0 < adapted.threshold <= 1
     changed = adapted.model.state_dict()
     assert any((changed[k] != before[k]).any() for k in before if k.endswith("weight"))
+
+
+def test_an_interrupt_costs_what_came_after_the_last_state(
+    start, tiny_scrapsim, tmp_path, monkeypatch
+):
+    """The next call takes as many steps as the first one had planned, whatever it would itself."""
+    photo = np.random.default_rng(0).integers(0, 256, (40, 64, 3), np.uint8)
+    Image.fromarray(photo).save(tmp_path / "a.png")
+    scenes, seen = ScrapSim(tiny_scrapsim, "train"), []
+    told, state = loop.training_loss, tmp_path / "work/adapting.ckpt"
+
+    def adapted(stop: int, steps: int, **options):
+        def loss(*arguments, **keywords):
+            seen.append(1)
+            if len(seen) == stop:
+                raise KeyboardInterrupt
+            return told(*arguments, **keywords)
+
+        seen.clear()
+        monkeypatch.setattr(loop, "training_loss", loss)
+        monkeypatch.setattr(adapt, "STEPS", (steps, steps))
+        return adapt.adapt(start, [tmp_path / "a.png"], scenes, minutes=0.01, **options)
+
+    monkeypatch.setattr(loop, "SAVE_EVERY", 2)
+    monkeypatch.setattr(adapt, "measured", lambda *_: Budget(0, 0, 0, 0, 1.0))
+    expected = adapted(0, 6).model.state_dict()
+    with pytest.raises(KeyboardInterrupt):
+        adapted(4, 6, state=state)
+    resumed = adapted(0, 99, state=state).model.state_dict()
+    assert len(seen) == 4 and not state.exists()
+    for name, value in expected.items():
+        torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
 
 
 def test_rounds_label_what_the_model_is_sure_of(start, tiny_scrapsim, monkeypatch):
