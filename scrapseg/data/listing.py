@@ -103,16 +103,14 @@ def model_file(path: str | Path) -> Path:
         MissingFile: there is none. DataError: there are several.
     """
     path = Path(path)
-    if path.is_dir():
-        inside = sorted(path.glob("*.safetensors"))
-        if not inside:
-            raise MissingFile(f"{path}: holds no model (.safetensors); one made here is in model/")
-        if len(inside) > 1:
-            raise DataError(f"{path}: holds {len(inside)} models (.safetensors); name a file")
-        return inside[0]
-    if not path.is_file():
+    found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
+    if not found:
+        raise MissingFile(f"{path}: holds no model (.safetensors); one made here is in model/")
+    if len(found) > 1:
+        raise DataError(f"{path}: holds {len(found)} models (.safetensors); name a file")
+    if not found[0].is_file():
         raise MissingFile(f"{path}: no such model; name its .safetensors file or folder")
-    return path
+    return found[0]
 
 
 def class_list(paths: Sequence[Path], given: str | Path | None = None) -> Path | None:

@@ -12,6 +12,7 @@ import ast
 import base64
 import io
 import json
+import logging
 import re
 import sys
 from collections.abc import Mapping
@@ -140,6 +141,8 @@ def execute(source: Path, values: Mapping[str, Any], out: Path, log: Path) -> Pa
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
+    for name in ("asyncio", "traitlets"):  # after Ctrl-C they tell of a kernel that died
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     log.parent.mkdir(parents=True, exist_ok=True)
     working = log.with_suffix(".ipynb")
     notebook = read(source)
@@ -170,8 +173,7 @@ def execute(source: Path, values: Mapping[str, Any], out: Path, log: Path) -> Pa
                 f"{source.stem}: cell {number} ({line}) failed with {reason}"
             ) from None
         except DeadKernelError:
-            why = "its Python process died (out of memory?)"
-            raise NotebookError(f"{source.stem}: {why}") from None
+            raise NotebookError(f"{source.stem}: its process died (out of memory?)") from None
         except BaseException:
             working.unlink(missing_ok=True)
             raise
