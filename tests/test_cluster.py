@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import signal
 import subprocess
@@ -56,9 +57,41 @@ def project(tmp_path: Path, tiny_scrapsim: Path) -> Path:
 
 def start(project: Path, *command: str) -> subprocess.Popen:
     settings = {"PYTHONPATH": str(project), "OMP_NUM_THREADS": "1"}
+    environment, own = os.environ | settings, {"start_new_session": True}
     return subprocess.Popen(
-        command, cwd=project, env=os.environ | settings, stderr=subprocess.PIPE, text=True
+        command, cwd=project, env=environment, stderr=subprocess.PIPE, text=True, **own
     )
+
+
+#: Stands in for SLURM's programs: takes note of what it is told, and gives a job a number.
+SLURM = """#!/bin/sh
+[ $(basename "$0") = sbatch ] && { echo "$*" >> "$(dirname "$0")/submitted"; echo 4711; }
+exit 0
+"""
+
+
+def test_slurm_is_told_what_the_readme_says(project, monkeypatch):
+    readme = (ROOT / "README.md").read_text()
+    (line,) = re.findall(r"^make (grid EXECUTOR=slurm .*default-resources.*)$", readme, re.M)
+    (says,) = re.findall(r"every job `sbatch (.*?)`", readme)
+    programs = project / "slurm"
+    programs.mkdir()
+    for name in ("sbatch", "sacct", "sacctmgr", "scontrol", "sinfo", "squeue"):
+        (programs / name).write_text(SLURM)
+        (programs / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
+    asked = shlex.split(line)
+    asked[-1] += " --until run"
+    grid = start(project, "make", "--old-file=.venv/.ready", "PROFILE=tiny", *asked)
+    end, submitted = time.monotonic() + 90, programs / "submitted"
+    while time.monotonic() < end and grid.poll() is None and not submitted.exists():
+        time.sleep(0.1)
+    os.killpg(grid.pid, signal.SIGKILL)
+    _, told = grid.communicate(timeout=60)
+    assert submitted.exists(), told
+    given = submitted.read_text().splitlines()[0]
+    assert all(f" {option} " in given for option in re.split(r" (?=-)", says)), given
+    assert "run:name=" in given
 
 
 def kill_one(project: Path) -> str:
