@@ -401,7 +401,7 @@ if promises is not None:
 # ## Bad pictures
 #
 # Dust on the lens, motion blur, glare, low light, JPEG: how much do they cost, and what does adaptation without labels
-# repair? Ours and the two rivals with the highest AP, one run each, of equal steps
+# repair? Ours and the two rivals of the highest AP that start from ImageNet, one run each, of equal steps
 # (`python -m making.studies corruptions`); each level of `making.corrupt.STRENGTHS` is in physical units. The model that
 # comes along is adapted to val images under all five at level 3, one seed. Adapting trains on, so the same with the
 # clean val images stands beside it.

@@ -67,7 +67,8 @@ def held() -> Segmenter:
 @dataclass(frozen=True)
 class Arm:
     """Label for readers; `start` makes the model; `changes` of `FIRST`, None trains nothing;
-    `library` pastes the pieces rendered alone, at most `most` of a class; seeds 0 up to `seeds`."""
+    `library` pastes the pieces rendered alone, at most `most` of a class; seeds 0 up to `seeds`;
+    photographs are adapted to and looked at with their longer side of `side` pixels."""
 
     label: str
     start: Callable[[], Segmenter] = load
@@ -76,6 +77,7 @@ class Arm:
     library: bool = False
     most: int = 120
     seeds: int = 1
+    side: int = SIDE
 
 
 #: What all arms have where nothing else is said.
@@ -100,9 +102,9 @@ SHIPPED = Arm(
 )
 
 
-def changed(label: str, **changes: Any) -> Arm:
+def changed(label: str, *, side: int = SIDE, **changes: Any) -> Arm:
     """The shipped arm, but for this, with one seed."""
-    return replace(SHIPPED, label=label, changes=SHIPPED.changes | changes, seeds=1)
+    return replace(SHIPPED, label=label, changes=SHIPPED.changes | changes, seeds=1, side=side)
 
 
 ARMS = {
@@ -153,6 +155,10 @@ ARMS = {
     "held-2400-finless": changed("shipped, 2400 steps", steps=2400),
     "held-long-dirt": changed("shipped, 600 steps, under dirt", dirt=0.8),
     "held-long-dust": changed("shipped, 600 steps, under half as much dirt", dirt=0.4),
+    "side-576": changed("shipped, photographs of 576 pixels", side=576),
+    "side-704": changed("shipped, photographs of 704 pixels", side=704),
+    "side-704-large": changed("shipped, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
+    "side-704-dust": changed("shipped, 704 pixels, half as much dirt", side=704, dirt=0.4),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),
     "imagenet": Arm("all, from ImageNet", imagenet),
@@ -165,8 +171,8 @@ ARMS = {
 
 def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmenter, dict]:
     """The segmenter of an arm, and the settings that made it."""
-    start = replace(arm.start(), side=SIDE)
-    images = read_photos(steel_photos(root, "val"), SIDE, seed)
+    start = replace(arm.start(), side=arm.side)
+    images = read_photos(steel_photos(root, "val"), arm.side, seed)
     if arm.statistics:
         return with_statistics_of(start, images), {}
     if arm.changes is None:
@@ -204,7 +210,7 @@ def measure(segmenter: Segmenter, root: Path, scrapsim: ScrapSim, split: str) ->
     """Composites, yard and ScrapSim of a split; names are <what>/<metric>."""
     composites = Composites(root, split)
     pairs = [(segmenter.probabilities(s.image)[0].numpy(), s.label) for s in composites]
-    truths = [shrunk(label, SIDE) for _, label in pairs]
+    truths = [shrunk(label, segmenter.side) for _, label in pairs]
     found = {"composite/ap": ap([1 - p[0] for p, _ in pairs], [t > 0 for t in truths])}
     for c in CLASSES:
         if c.slug in PIECE_SIDE:

@@ -3,7 +3,7 @@
     python -m making.studies corruptions --results results/full
 
 Five corruptions at five levels (`making.corrupt`) on ScrapSim's test images: ours and the two
-rivals with all labels that have the highest AP of the committed tables, `RIVALS`, one run each, of
+rivals of the highest AP that start as they come, from ImageNet, `RIVALS`, one run each, of
 as many steps. They are read from where a build of the profile laptop or full left them; what is not
 there is trained first, into `results/full/cache/corruptions`, and the committed records stay.
 
