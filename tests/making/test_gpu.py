@@ -21,11 +21,6 @@ from scrapseg.experiments.methods import rates
 from scrapseg.experiments.studies import RunSpec
 from scrapseg.files import REPOSITORY
 
-#: What is there already, with what it needs.
-THERE = ("torch", "torchvision", "timm", "lightning", "scikit-learn", "scikit-image", "pandas",
-         "matplotlib", "opencv-python-headless", "safetensors", "typer", "setuptools",
-         "transformers", "onnxruntime", "onnxscript", "jaraco.functools",
-         "jaraco.text")  # fmt: skip
 REHEARSE = """
 import sys
 from dataclasses import replace
@@ -53,7 +48,7 @@ def needed(names: tuple[str, ...]) -> set[str]:
 
 
 def test_all_of_it_runs_with_what_is_there_or_brought_and_is_made_once(tmp_path):
-    allowed = needed(THERE) | needed(gpu.WHEELS)
+    allowed = needed(gpu.THERE) | needed(gpu.WHEELS)
     refused = {
         module
         for module, names in packages_distributions().items()
@@ -74,6 +69,20 @@ def test_all_of_it_runs_with_what_is_there_or_brought_and_is_made_once(tmp_path)
     table = pd.read_csv(tmp_path / "results/tables/vit.csv")
     assert (table["images_s"] > 0).all() and table["share_of_matmul"].between(0, 1.5).all()
     assert gpu_vit.throughput(tmp_path / "out/vit.csv", time.time() + 60, True) == 0
+
+
+def test_what_travels_and_what_comes_back_is_small(tmp_path, monkeypatch, capsys):
+    for name in ("here", "there"):
+        (tmp_path / name / "deep").mkdir(parents=True)
+        (tmp_path / name / "deep/file").write_bytes(bytes(2_000_000))
+    gpu.travels({name: tmp_path.glob(f"{name}/**/*") for name in ("here", "there")})
+    assert capsys.readouterr().out.startswith("4.0 MB travel (")
+    monkeypatch.setattr(gpu, "MOST_TRAVELS", 3_999_999)
+    with pytest.raises(gpu.TooLarge, match=r"4\.0 MB travel .*, over 4\.0"):
+        gpu.travels({"all": tmp_path.rglob("*")})
+    with pytest.raises(gpu.TooLarge, match=r"a\.zip: 16\.8 MB, over 16\.8"):
+        gpu.come_back(tmp_path / "a.zip", bytes((16 << 20) + 1))
+    assert not (tmp_path / "a.zip").exists()
 
 
 def test_what_time_cuts_off_is_said_and_goes_on(tmp_path, tiny_scrapsim):
