@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from scrapseg.data import base
+from scrapseg.data import base, listing
 from scrapseg.data.base import MIN_PIXELS, Sample, SamplesById, shrunk
 from scrapseg.data.classes import CLASSES, ScrapClass, looks_normal, read_classes
 from scrapseg.data.errors import BrokenImage, LabelFileError
@@ -144,8 +144,8 @@ def open_folder(
 ) -> OwnFolder:
     """Find images, labels and classes in a folder, and check every one of them.
 
-    An image that cannot be decoded, or has several pages or too few pixels, is passed over, with
-    its label, and named in the notes.
+    An image that cannot be decoded, is of a format that is not read here, or has several pages or
+    too few pixels, is passed over, with its label, and named in the notes.
 
     Args:
         classes: a class list; by default `classes.yaml` in the folder.
@@ -166,8 +166,11 @@ def open_folder(
         foreign
     )
     files = find_images(root, paths, notes)
-    depths, sizes, broken, seen = {}, {}, [], {}
+    depths, sizes, seen = {}, {}, {}
+    broken = [f"{BrokenImage(f'{path}: {listing.UNREAD}')}" for path in notes.pop(listing.UNREAD)]
     for id, path in tqdm(files.items(), desc="check", unit="image", delay=2, leave=False):
+        if path.suffix.casefold() in listing.OTHER_ENDINGS:
+            continue
         try:
             depths[id], sizes[id] = base.camera_bits(path, ANEW), read_photo(path).shape[:2]
         except BrokenImage as error:

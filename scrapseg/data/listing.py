@@ -19,6 +19,7 @@ IMAGE_ENDINGS |= {".jp2", ".ppm", ".pgm", ".pnm"}
 #: Pictures and films that are there for a reason but cannot be read.
 OTHER_ENDINGS = {".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".raw", ".svg", ".zip"}
 OTHER_ENDINGS |= {".mp4", ".mov", ".avi", ".mkv", *Image.registered_extensions()} - IMAGE_ENDINGS
+UNREAD = "of a format that is not read here; save images as JPEG or PNG"
 _LABELS = r"(mask|label|annotation|ground[ _-]?truth|gt|seg|segmentation)(s|[ _-]?ids)?"
 IMAGE_FOLDER = re.compile(r"(jpeg)?(images?|imgs?)")
 LABEL_FOLDER = re.compile(rf"(.*[ _-])?{_LABELS}([ _-].*)?|segmentation(class|object).*|ann")
@@ -59,8 +60,11 @@ def within(path: Path, root: Path, kind: re.Pattern[str]) -> bool:
 def find_images(root: Path, paths: Sequence[Path], notes: dict[str, list[str]]) -> dict[str, Path]:
     """Images among a folder's files, by name without ending.
 
+    Those of a format that cannot be read are noted as `UNREAD`. They are among the images, unless
+    one that can be read has the name, so that their labels are known for theirs.
+
     Raises:
-        DataError: none, two of one name, or some that cannot be read.
+        DataError: none that can be read, or two of one name.
     """
     pictures = [p for p in paths if p.suffix.casefold() in IMAGE_ENDINGS | OTHER_ENDINGS]
     pictures = [p for p in pictures if not within(p, root, LABEL_FOLDER)]
@@ -70,19 +74,21 @@ def find_images(root: Path, paths: Sequence[Path], notes: dict[str, list[str]]) 
         apart = [str(p) for p in pictures if p not in set(chosen)]
         notes["pictures outside of images/, passed over"] += apart
     files: dict[str, Path] = {}
-    for path in chosen or pictures:
-        if path.suffix.casefold() in OTHER_ENDINGS:
-            raise DataError(f"{path}: cannot be read; save it as JPEG or PNG, or move it away")
+    unread = [p for p in chosen or pictures if p.suffix.casefold() in OTHER_ENDINGS]
+    for path in (p for p in chosen or pictures if p.suffix.casefold() in IMAGE_ENDINGS):
         if before := files.get(path.stem):
             raise DataError(
                 f"{path}: {before.relative_to(root)} has the same name but for folder and ending; "
                 "rename one, or do masks lie beside the images? They belong in masks/"
             )
         files[path.stem] = path
+    if unread and not files:
+        raise DataError(f"{unread[0]}: {UNREAD}; {root} holds none that can be read")
     if not files:
         kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
         raise DataError(f"{root}: holds no images ({kinds})")
-    return dict(sorted(files.items()))
+    notes[UNREAD] += map(str, unread)
+    return dict(sorted(({p.stem: p for p in unread} | files).items()))
 
 
 def is_mask_of(stem: str, stems: set[str]) -> bool:

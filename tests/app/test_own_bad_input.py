@@ -87,7 +87,10 @@ BAD = {
         lambda r: [(r / d).mkdir() or photo(r / d / "c.jpg") for d in ("mon", "tue")] and None,
         "tue/c.jpg: mon/c.jpg has the same name",
     ),
-    "a format that cannot be read": (lambda r: write(r / "c.HEIC", "x"), "c.HEIC: cannot be read"),
+    "formats that cannot be read alone": (
+        lambda r: [p.rename(p.with_suffix(".HEIC")) for p in list(r.iterdir())] and None,
+        "HEIC: of a format that is not read here; save images as JPEG or PNG",
+    ),
     # the class list
     "classes.yaml is no YAML": (lambda r: write(r / "classes.yaml", "a: [1"), "not YAML"),
     "classes.yaml is a list": (lambda r: write(r / "classes.yaml", "- a\n- b"), "not a list of cl"),

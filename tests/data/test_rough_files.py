@@ -87,6 +87,26 @@ def test_what_is_no_photograph_is_said_with_its_name(make, tmp_path):
     assert len(lines) == 1, said
 
 
+def test_formats_not_read_are_passed_over_with_their_labels_and_named(tmp_path):
+    """Of a folder with a telephone's and a camera's files, a film and an archive among the rest."""
+    other = ["b.HEIC", "c.dng", "d.mp4", "all.zip", "a.cr2"]  # a.cr2 as a camera puts beside a.jpg
+    for name in other:
+        (tmp_path / name).write_bytes(b"x")
+    Image.fromarray(RED).save(tmp_path / "a.jpg")
+    (tmp_path / "masks").mkdir()
+    for name in ("a", "b"):
+        Image.fromarray(np.eye(48, 64, dtype=np.uint8)).save(tmp_path / f"masks/{name}.png")
+    folder = open_folder(tmp_path)
+    assert list(folder.files) == list(folder.labelled) == ["a"]
+    assert folder.files["a"].name == "a.jpg"
+    for name in other:
+        said = [
+            n for n in folder.notes if n.startswith(f"passed over: {tmp_path / name}: of a form")
+        ]
+        assert len(said) == 1 and "save images as JPEG or PNG" in said[0]
+    assert f"labels of images that cannot be read, left out: 1, such as {tmp_path}" in str(folder)
+
+
 def test_a_panorama_of_30_000_pixels_is_read_and_said_to_be_a_strip(tmp_path):
     Image.new("RGB", (30_000, 300), (90, 90, 90)).save(tmp_path / "photo.png")
     said = str(open_folder(tmp_path))
