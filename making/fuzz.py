@@ -1,7 +1,7 @@
 """Broken files by the ten thousand: is each of them read, or refused by name, and nothing else?
 
-    python -m making.fuzz [--examples 10000] [--only coco ...] [--bombs no] [--keep FOLDER]
-                          [--out results/bench]
+    python -m making.fuzz [--examples 10000] [--only coco ...] [--bombs no] [--guided]
+                          [--keep FOLDER] [--out results/bench]
 
 `making.fuzz_inputs` writes a valid input of each reader and changes it: keys dropped, doubled and
 swapped, other types, numbers out of all bounds, strings that are paths, bytes flipped, files cut
@@ -10,6 +10,9 @@ with one clear line. Anything else is a fault: another exception, more than `CPU
 more than `MEMORY` beyond what the process had before, a file opened outside the folder, anything
 written at all, a process started, a connection, an object unpickled. Each reader is tried in a
 process of its own, so a crash is a fault of that one.
+
+With `--guided` atheris draws them, which needs `pip install atheris` (its wheels are for Linux and
+some Pythons): it keeps what reaches lines of ours that nothing before reached, and changes that.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import argparse
 import contextlib
 import faulthandler
 import functools
+import inspect
 import json
 import logging
 import multiprocessing
@@ -31,7 +35,7 @@ import time
 import traceback
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +48,11 @@ from tqdm import tqdm
 from making.fuzz_inputs import ODD, READERS, Reader
 from scrapseg.experiments.records import provenance
 from scrapseg.files import REPOSITORY, atomic_write
+
+try:
+    import atheris
+except ImportError:  # no requirement of this project
+    atheris = None
 
 CPU_S = 10
 """Seconds of computing that one input may take."""
@@ -134,8 +143,16 @@ def judge(reader: Reader, folder: Path, watch: Watch) -> tuple[str, str]:
     return kind, said
 
 
-def fuzz(reader: Reader, examples: int, keep: Path | None = None) -> dict:
+def fuzz(
+    reader: Reader,
+    examples: int,
+    keep: Path | None = None,
+    guided: Callable[[dict], None] | None = None,
+) -> dict:
     """Try a reader with its bombs and so many broken inputs, in this process.
+
+    Args:
+        guided: atheris draws them; it ends the process, so this takes what was found before.
 
     Returns:
         `COLUMNS`, and `lines`: each kind of fault with how often it was seen.
@@ -175,6 +192,14 @@ def fuzz(reader: Reader, examples: int, keep: Path | None = None) -> dict:
     @hypothesis.given(st.data())
     def many(data: st.DataObject) -> None:
         one(lambda folder: reader.write(folder, data.draw))
+        if guided and counts.total() >= examples + len(reader.bombs):
+            guided(found())
+
+    def found() -> dict:
+        peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+        row = (reader.name, counts.total(), counts["read"], counts["refused"], counts["fault"])
+        row += (slowest, peak, time.process_time() - began)
+        return dict(zip(COLUMNS, row, strict=True)) | {"lines": lines}
 
     try:
         reader.valid(work / "valid")
@@ -184,16 +209,28 @@ def fuzz(reader: Reader, examples: int, keep: Path | None = None) -> dict:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         for bomb in reader.bombs:
             one(bomb)
-        if examples:
+        if examples and guided:
+            follow_coverage(many.hypothesis.fuzz_one_input)
+        elif examples:
             many()
     finally:
         faulthandler.cancel_dump_traceback_later()
         shutil.rmtree(work, ignore_errors=True)
         bar.close()
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    row = (reader.name, counts.total(), counts["read"], counts["refused"], counts["fault"])
-    row += (slowest, peak, time.process_time() - began)
-    return dict(zip(COLUMNS, row, strict=True)) | {"lines": lines}
+    return found()
+
+
+def follow_coverage(one_input: Callable[[bytes], object]) -> None:
+    """Give a function inputs without end, by which lines of ours they reach."""
+    for name, module in list(sys.modules.items()):
+        if name.startswith("scrapseg."):
+            for function in vars(module).values():
+                if inspect.isfunction(function) and function.__module__ == name:
+                    atheris.instrument_func(function)
+    with tempfile.TemporaryDirectory(prefix="scrapseg-corpus-") as corpus:
+        options = ["-verbosity=0", "-rss_limit_mb=0", "-timeout=600", "-len_control=0"]
+        atheris.Setup([sys.argv[0], *options, "-max_len=8192", corpus], one_input)
+        atheris.Fuzz()
 
 
 @functools.cache
@@ -203,7 +240,7 @@ def warm() -> None:
     once(hypothesis.given(ODD)(lambda _: None))()
 
 
-def apart(reader: Reader, examples: int, keep: Path | None) -> dict:
+def apart(reader: Reader, examples: int, keep: Path | None, guided: bool = False) -> dict:
     """`fuzz` in a process of its own; one that dies is a fault."""
     ours, theirs = multiprocessing.Pipe(duplex=False)
 
@@ -211,7 +248,12 @@ def apart(reader: Reader, examples: int, keep: Path | None) -> dict:
         warnings.simplefilter("ignore")
         logging.disable()
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        theirs.send(fuzz(reader, examples, keep))
+
+        def finish(found: dict) -> None:
+            theirs.send(found)
+            os._exit(0)
+
+        finish(fuzz(reader, examples, keep, finish if guided else None))
 
     warm()
     process = multiprocessing.get_context("fork").Process(target=child)
@@ -228,10 +270,12 @@ def apart(reader: Reader, examples: int, keep: Path | None) -> dict:
 
 
 def main() -> None:
-    """Command line; ends with 1 where there is a fault. ``--out`` takes fuzz.csv, fuzz.json."""
+    """Command line; ends with 1 where there is a fault. ``--out`` takes fuzz.csv, fuzz.json
+    (fuzz_guided.*)."""
     parser = argparse.ArgumentParser(prog="python -m making.fuzz", description="Break the readers.")
     parser.add_argument("--examples", type=int, default=10_000, help="of each reader")
     parser.add_argument("--bombs", choices=["yes", "no"], default="yes", help="try them first")
+    parser.add_argument("--guided", action="store_true", help="by atheris, which follows coverage")
     parser.add_argument("--only", nargs="+", choices=[r.name for r in READERS], help="readers")
     parser.add_argument("--keep", type=Path, help="folder for an input of each kind of fault")
     parser.add_argument("--out", type=Path, help="folder for the table and its provenance")
@@ -240,16 +284,19 @@ def main() -> None:
     chosen = [r for r in READERS if not given.only or r.name in given.only]
     if given.bombs == "no":
         chosen = [replace(reader, bombs=()) for reader in chosen]
-    found = [apart(reader, given.examples, given.keep) for reader in chosen]
+    if given.guided and atheris is None:
+        parser.error("--guided takes atheris: pip install atheris")
+    found = [apart(reader, given.examples, given.keep, given.guided) for reader in chosen]
     table = pd.DataFrame(found, columns=COLUMNS)
     print(table.round(2).to_string(index=False))
     for row in found:
         for line, count in row["lines"].most_common():
             print(f"{row['reader']}: {count} times: {line}")
     if given.out:
-        atomic_write(given.out / "fuzz.csv", table.to_csv(index=False, float_format="%.4g"))
+        name = "fuzz_guided" if given.guided else "fuzz"
+        atomic_write(given.out / f"{name}.csv", table.to_csv(index=False, float_format="%.4g"))
         made = provenance(time.perf_counter() - clock, None, "CPU", started)
-        atomic_write(given.out / "fuzz.json", json.dumps(made, indent=1) + "\n")
+        atomic_write(given.out / f"{name}.json", json.dumps(made, indent=1) + "\n")
     sys.exit(int(table["faults"].sum() > 0))
 
 

@@ -8,6 +8,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -27,6 +28,33 @@ def test_no_reader_does_anything_but_read_or_refuse(tmp_path, monkeypatch, capsy
     assert list(table.index) == [r.name for r in READERS]
     assert (table["examples"] == 12).all() and (table["read"] + table["refused"] == 12).all()
     assert table["read"].sum() > 10 and (tmp_path / "fuzz.json").is_file()
+
+
+class Atheris:
+    """Bytes in no order, in the place of those that follow coverage."""
+
+    instrument_func = staticmethod(lambda function: function)
+
+    def Setup(self, _, one_input):
+        self.one_input = one_input
+
+    def Fuzz(self):
+        draw = np.random.default_rng(0)
+        while True:  # what has seen enough ends the process
+            self.one_input(draw.bytes(4000))
+
+
+def test_inputs_that_follow_coverage_are_counted_and_their_faults_seen(monkeypatch, capsys):
+    monkeypatch.setattr(fuzz, "atheris", Atheris())
+    found = fuzz.apart(replace(COCO, bombs=COCO.bombs[:1]), 8, None, guided=True)
+    assert (found["examples"], found["read"] + found["refused"]) == (9, 9)
+    found = fuzz.apart(replace(COCO, bombs=(), named=()), 8, None, guided=True)
+    assert found["faults"] == sum(found["lines"].values()) > 0
+    monkeypatch.setattr(fuzz, "atheris", None)
+    monkeypatch.setattr(sys, "argv", ["fuzz", "--guided"])
+    with pytest.raises(SystemExit):
+        fuzz.main()
+    assert "pip install atheris" in capsys.readouterr().err
 
 
 def allocate(folder: Path) -> None:
