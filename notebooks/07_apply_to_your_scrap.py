@@ -194,13 +194,12 @@ unfinished = out / "unfinished"  # of learning
 before, starts = start.with_classes(folder.classes), {}
 if planned.adapt and not interrupted:
     photos, scenes = list(folder.files.values()), ScrapSim(data_dir, "train")
-    look = start.side if side or planned.train else adaptation.SIDE
-    options = {"minutes": planned.adapt, "seed": seed, "side": min(look, WHOLE_SIDE)}
+    options = {"minutes": planned.adapt, "seed": seed, "side": min(start.side, WHOLE_SIDE)}
     options |= {"bits": folder.bits, "state": unfinished / "adapting.ckpt"}
     if not unfinished.joinpath("adapted.yaml").is_file():
         adapted = adaptation.adapt(before, photos, scenes, **options)
         adapted.save(unfinished / "adapted.safetensors")
-    starts["adapted"] = replace(load(unfinished / "adapted.safetensors"), side=look)
+    starts["adapted"] = replace(load(unfinished / "adapted.safetensors"), side=start.side)
 starts["own" if model_file else "scrapsim"] = before
 segmenter = load(kept) if interrupted else next(iter(starts.values()))
 if threshold is not None:

@@ -36,9 +36,8 @@ from scrapseg.data.folder import read_photo
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import source_state
 from scrapseg.files import REPOSITORY, atomic_write
-from scrapseg.models.segmenter import Segmenter, load, starting_model
+from scrapseg.models.segmenter import SIDE, Segmenter, load, starting_model
 from scrapseg.train.adapt import (
-    SIDE,
     AdaptConfig,
     adapt_model,
     choose_threshold,
@@ -50,6 +49,8 @@ from scrapseg.train.adapt import (
 )
 
 CELLS = REPOSITORY / "results" / "real" / "cache" / "adaptation"
+#: Longer side in pixels at which photographs were adapted to and looked at, at first.
+FIRST_SIDE = 448
 YARD = ("motors", "copper-stators", "meatballs")
 COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 
@@ -77,7 +78,7 @@ class Arm:
     library: bool = False
     most: int = 120
     seeds: int = 1
-    side: int = SIDE
+    side: int = FIRST_SIDE
 
 
 #: What all arms have where nothing else is said.
@@ -99,16 +100,18 @@ SHIPPED = Arm(
     library=True,
     most=240,
     seeds=3,
+    side=SIDE,
 )
 
 
-def changed(label: str, *, side: int = SIDE, **changes: Any) -> Arm:
+def changed(label: str, *, side: int = FIRST_SIDE, **changes: Any) -> Arm:
     """The shipped arm, but for this, with one seed."""
     return replace(SHIPPED, label=label, changes=SHIPPED.changes | changes, seeds=1, side=side)
 
 
 ARMS = {
-    "renders": Arm("renders only", changes=None),
+    "renders-448": Arm("renders only, photographs of 448 pixels", changes=None),
+    "renders": Arm("renders only", changes=None, side=SIDE),
     "statistics": Arm("batch statistics of the photographs", changes=None, statistics=True),
     "paste": Arm("pieces of ScrapSim pasted", changes=PLAIN),
     "distractors": Arm("pieces pasted, + distractors", changes=PLAIN | {"distractors": 0.25}),
@@ -151,14 +154,16 @@ ARMS = {
         library=True,
         most=240,
     ),
+    "held": replace(
+        SHIPPED, label="all, finless, slow, a third held, 600 steps (held)", side=FIRST_SIDE
+    ),
+    "held-2400-finless": changed("held, 2400 steps", steps=2400),
+    "held-long-dirt": changed("held, under dirt", dirt=0.8),
+    "held-long-dust": changed("held, under half as much dirt", dirt=0.4),
+    "side-704": changed("held, photographs of 704 pixels", side=704),
+    "side-704-large": changed("held, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
+    "side-704-dust": changed("held, 704 pixels, half as much dirt", side=704, dirt=0.4),
     "shipped": SHIPPED,
-    "held-2400-finless": changed("shipped, 2400 steps", steps=2400),
-    "held-long-dirt": changed("shipped, 600 steps, under dirt", dirt=0.8),
-    "held-long-dust": changed("shipped, 600 steps, under half as much dirt", dirt=0.4),
-    "side-576": changed("shipped, photographs of 576 pixels", side=576),
-    "side-704": changed("shipped, photographs of 704 pixels", side=704),
-    "side-704-large": changed("shipped, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
-    "side-704-dust": changed("shipped, 704 pixels, half as much dirt", side=704, dirt=0.4),
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),
     "imagenet": Arm("all, from ImageNet", imagenet),

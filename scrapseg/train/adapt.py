@@ -55,9 +55,6 @@ from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout, PasteCutouts, cutouts, paste
 
-#: Longer side in pixels at which photographs without labels are looked at: with more, the motors
-#: and boards of a yard are larger than anything rendered.
-SIDE = 448
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
 #: A rendered piece is magnified at most so much: beyond it, its blur would be its mark.
