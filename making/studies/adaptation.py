@@ -96,17 +96,24 @@ PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 SHIPPED = Arm(
     "adapted as make apply does (shipped), 600 steps",
     held,
-    {"encoder_lr": 3e-4, "steps": 600},
+    {"encoder_lr": 3e-4, "steps": 600, "sides": (24, 320)},
     library=True,
     most=240,
     seeds=3,
     side=SIDE,
 )
+#: What it was before photographs were looked at as large, and pieces pasted as large.
+HELD = replace(
+    SHIPPED,
+    label="all, finless, slow, a third held, 600 steps (held)",
+    changes=SHIPPED.changes | {"sides": FIRST["sides"]},
+    side=FIRST_SIDE,
+)
 
 
 def changed(label: str, *, side: int = FIRST_SIDE, **changes: Any) -> Arm:
-    """The shipped arm, but for this, with one seed."""
-    return replace(SHIPPED, label=label, changes=SHIPPED.changes | changes, seeds=1, side=side)
+    """`HELD`, but for this, with one seed."""
+    return replace(HELD, label=label, changes=HELD.changes | changes, seeds=1, side=side)
 
 
 ARMS = {
@@ -154,15 +161,12 @@ ARMS = {
         library=True,
         most=240,
     ),
-    "held": replace(
-        SHIPPED, label="all, finless, slow, a third held, 600 steps (held)", side=FIRST_SIDE
-    ),
+    "held": HELD,
     "held-2400-finless": changed("held, 2400 steps", steps=2400),
     "held-long-dirt": changed("held, under dirt", dirt=0.8),
     "held-long-dust": changed("held, under half as much dirt", dirt=0.4),
     "side-704": changed("held, photographs of 704 pixels", side=704),
     "side-704-large": changed("held, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
-    "side-704-dust": changed("held, 704 pixels, half as much dirt", side=704, dirt=0.4),
     "shipped": SHIPPED,
     "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
     "aligned": Arm("all, from the aligned model", aligned),

@@ -270,7 +270,7 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
     renders = ScrapSim(REPOSITORY / "data/scrapsim", "train")
     same = {k: getattr(config, k) for k in ("seed", "steps", "batch_size", "crop")}
     # The rate is the one that the runs on photographs were made with.
-    own, before = AdaptConfig(**same, encoder_lr=1e-3), load(start)
+    own, before = AdaptConfig(**same, encoder_lr=1e-3, sides=(24, 200)), load(start)
     labels = photo_labels(before, images, own.surer)
     return adapt_model(before, images, labels, renders, own).model.state_dict()
 

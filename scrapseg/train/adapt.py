@@ -99,7 +99,7 @@ class AdaptConfig(TrainConfig):
     surer: float = 0.9
     rounds: int = 1
     labelled: float = 0.95
-    sides: tuple[float, float] = (24, 200)
+    sides: tuple[float, float] = (24, 320)
     tint: float = 0.0
     dirt: float = 0.0
     camera: float = 0.3
