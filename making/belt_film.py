@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from making.inference import with_peak
 from scrapseg.app import track
 from scrapseg.app.watch import watch
 from scrapseg.data.base import MIN_PIXELS, Sample
@@ -146,13 +147,13 @@ def measure(belt: Belt, segmenter: Segmenter | TrueMasks) -> dict[str, float]:
     """Watch a belt's film and compare.
 
     Returns:
-        frames, frames_per_s (overlay film included), objects (true ones of `MIN_PIXELS` at least),
-        events, and shares of the objects: found (counted at all), once, twice (or more often) and
-        right_class (of those found); false_events: of no true object.
+        frames, frames_per_s (overlay film included), peak_mb (see `with_peak`), objects (true ones
+        of `MIN_PIXELS` at least), events, and shares of the objects: found (counted at all), once,
+        twice (or more often) and right_class (of those found); false_events: of no true object.
     """
     with tempfile.TemporaryDirectory() as folder:
         film = belt.write(Path(folder) / "belt.mp4")
-        made = watch(str(film), Path(folder) / "out", segmenter)
+        made, peak = with_peak(lambda: watch(str(film), Path(folder) / "out", segmenter))
         summary = json.loads((made / "summary.json").read_text(encoding="utf-8"))
         lines = (made / "events.jsonl").read_text(encoding="utf-8").splitlines()
     table = matched(belt, [json.loads(line) for line in lines], [c.name for c in segmenter.classes])
@@ -160,6 +161,7 @@ def measure(belt: Belt, segmenter: Segmenter | TrueMasks) -> dict[str, float]:
     return {
         "frames": summary["frames"],
         "frames_per_s": summary["frames_per_s"],
+        "peak_mb": peak,
         "objects": len(table),
         "events": len(lines),
         "found": float((table["count"] > 0).mean()),

@@ -27,6 +27,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -198,7 +199,7 @@ def works(name: str, runtime: str, folder: Path, frame: np.ndarray, size: int) -
         yield "frame to objects", 1, 1, partial(saved.predict, frame)
 
 
-def with_peak(function: Callable[[], float]) -> tuple[float, float]:
+def with_peak(function: Callable[[], Any]) -> tuple[Any, float]:
     """What it returns, and the most memory that this process held meanwhile, in MB (NaN where the
     system does not say)."""
     with contextlib.suppress(OSError):

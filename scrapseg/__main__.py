@@ -238,13 +238,16 @@ def watch(
     source: str,
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
     model: Annotated[Path | None, typer.Option(help="a saved model, by default ours")] = None,
-    threshold: Annotated[float | None, typer.Option(min=0, max=1, help="not the model's")] = None,
+    threshold: Annotated[float | None, typer.Option(help="by hand, 0 to 1")] = None,
     max_miss: Annotated[float | None, typer.Option(help="or by a share of objects missed")] = None,
     every: Annotated[int, typer.Option(min=1, help="only each nth frame of a film")] = 1,
     pixel_mm: Annotated[float | None, typer.Option(min=1e-6, help="side on the belt")] = None,
     overlay: Annotated[bool, typer.Option(help="write the film")] = True,
 ) -> None:
     """Count what passes on a belt: a film, a folder that fills, a camera's address or number."""
+    from scrapseg.app.asked import check_watch
+
+    check_watch(out, model, threshold=threshold, max_miss=max_miss)
     from scrapseg.app.watch import watch
     from scrapseg.models.segmenter import load
 

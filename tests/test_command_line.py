@@ -30,7 +30,7 @@ def test_what_cannot_be_applied_is_told_in_a_line_before_anything_heavy_is_loade
         (tmp_path / name / file).write_text("")
     (tmp_path / "listed/classes.yaml").write_text("steel:\ncopper: {colour: bluish}\n")
     bad = {"elsewhere": "no such folder", "mine/a.jpg": "is a file", "empty": "holds no images"}
-    bad |= {"phone": "save images as JPEG or PNG; phone holds none that"}
+    bad |= {"phone": "a.HEIC is of a format that is not read here; save images as"}
     bad |= {"listed": "'bluish' is no colour", "mine --classes none.yaml": "no such file"}
     bad |= {"mine --threshold 2": "THRESHOLD is 2", "mine --recall -0.1": "RECALL is -0.1"}
     bad |= {"mine --minutes 0": "MINUTES is 0", "mine --minutes inf": "MINUTES is inf"}

@@ -66,18 +66,10 @@ def apply(
     folder = open_folder(data, classes, start.classes, empty=empty)
     print(folder)
     name = folder.root.resolve().name
-    values = {
-        "profile": "apply",
-        "images_dir": str(folder.root.resolve()),
-        "classes_file": str(Path(classes).resolve()) if classes else None,
-        "side": side,
-        "model_file": str(Path(model).resolve()) if model else None,
-        "minutes": minutes,
-        "empty": empty,
-        "crop": 256,
-        "next_images": 8,
-        **options,
-    }
+    values = {"profile": "apply", "images_dir": str(folder.root.resolve())}
+    values |= {"classes_file": str(Path(classes).resolve()) if classes else None, "side": side}
+    values |= {"model_file": str(Path(model).resolve()) if model else None, "minutes": minutes}
+    values |= {"empty": empty, "crop": 256, "next_images": 8, **options}
     files = fingerprint(Path(), map(str, list_files(folder.root.resolve())))
     reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
     settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)

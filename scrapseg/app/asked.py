@@ -1,7 +1,8 @@
-"""What `make apply` is asked for, checked before anything is loaded that takes seconds."""
+"""What `make apply` and `make watch` are asked for, checked before what takes seconds is loaded."""
 
 from __future__ import annotations
 
+import os
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from scrapseg.data.listing import check_empty, class_list, find_images, list_fil
 from scrapseg.files import REPOSITORY
 
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
-#: Least and most of the options that are numbers: a score, a share, minutes and pixels.
+#: Least and most of the options that are numbers: a score, shares, minutes and pixels.
 NUMBERS = {"threshold": (0, 1), "recall": (0, 1), "minutes": (0.1, 1e4), "side": (32, 1e5)}
+NUMBERS |= {"max_miss": (0.001, 0.999)}
 
 
 def check(
@@ -33,9 +35,7 @@ def check(
             f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
             'or use scrapseg.load().predict("photo.jpg")'
         )
-    for name, (least, most) in NUMBERS.items():
-        if (value := options.get(name)) is not None and not least <= value <= most:
-            raise DataError(f"{name.upper()} is {value:g}; it may be {least:g} to {most:,.0f}")
+    check_numbers(options)
     check_empty(empty)
     paths = list_files(root := Path(data))
     find_images(root, paths, defaultdict(list))
@@ -43,3 +43,26 @@ def check(
         read_classes(listed)
     if model:
         model_file(model)
+
+
+def check_numbers(options: dict[str, float | None]) -> None:
+    """See that those of `NUMBERS` that are given lie within their bounds, else DataError."""
+    for name, (least, most) in NUMBERS.items():
+        if (value := options.get(name)) is not None and not least <= value <= most:
+            raise DataError(f"{name.upper()} is {value:g}; it may be {least:g} to {most:,g}")
+
+
+def check_watch(out: Path | None, model: Path | None, **options: float | None) -> None:
+    """See whether there are a model and a place for a folder, and one way to a threshold.
+
+    Raises:
+        MissingFile, DataError: something is wrong; one line says what and where.
+    """
+    check_numbers(options)
+    if None not in options.values():
+        raise DataError(f"{' and '.join(map(str.upper, options))} both set the threshold; give one")
+    if model:
+        model_file(model)
+    above = next(p for p in Path(out or "results/watch/_").absolute().parents if p.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise DataError(f"{out}: cannot be made in {above}; name another folder, as in OUT=results")

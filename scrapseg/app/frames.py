@@ -2,8 +2,8 @@
 
 A film and a folder wait, so each of their frames is taken (or every nth). A camera does not: a
 thread reads it and holds its newest frame alone, and what nobody took in time is dropped, counted.
-Films are decoded by OpenCV's ffmpeg; a folder is looked through twice a second, which works on
-network drives too, where systems report no changes.
+Films are decoded by OpenCV's ffmpeg, those in `FILMS`; a folder is looked through twice a second,
+which works on network drives too, where systems report no changes.
 """
 
 from __future__ import annotations
@@ -29,11 +29,18 @@ from scrapseg.data.layouts import IMAGE_ENDINGS
 
 # What is wrong with a film is said here, in a line; ffmpeg reads this when the first one is opened.
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
+#: Whence OpenCV takes options for ffmpeg whenever it opens something, and what it has by itself.
+_OPTIONS = "OPENCV_FFMPEG_CAPTURE_OPTIONS"
+os.environ.setdefault(_OPTIONS, "rtsp_flags;prefer_tcp")
 
 #: Seconds between two looks into a folder, and before what broke is opened again.
 POLL_S, RETRY_S = 0.5, 5.0
 #: Milliseconds that a camera has to answer.
 TIMEOUT_MS = 10_000
+#: What a file may be, as ffmpeg names formats. Others (hls, concat, dash, sdp) are lists of further
+#: files and addresses, which it would open wherever they lie.
+FILMS = "format_whitelist;mov,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,mxf,dv,ivf,gif"
+FILMS += ",mjpeg,h264,hevc,m4v,yuv4mpegpipe"
 
 
 class At(NamedTuple):
@@ -106,7 +113,7 @@ class Film(Source):
 @dataclass
 class Folder(Source):
     """The pictures of a folder, oldest first, and those that come later; one that is written over
-    is another picture."""
+    is another picture. Two numbers are remembered of each that lies there, none of what is gone."""
 
     def __iter__(self) -> Iterator[Frame]:
         # Of each path the time of change and size, as last seen and as taken.
@@ -206,8 +213,16 @@ def open_source(source: str, **options) -> Source:
 
 
 def without_password(address: str) -> str:
-    """An address that may be shown: a camera's often holds a name and a password."""
-    return re.sub(r"//[^/@]*@", "//", address)
+    """An address that may be shown: a camera's often holds a name and a password, before its host
+    or among its values. What has no `://` is a file's path, and stays.
+
+    Passwords are often written without escapes. So all up to the last @ is cut, though a path may
+    hold one; where it comes after a ? or #, nothing tells what is the host.
+    """
+    scheme, mark, rest = address.partition("://")
+    if re.search("[?#].*@", rest, re.DOTALL):
+        return f"{scheme}://camera"
+    return scheme + mark + re.split("[?#&;=]", rest.rpartition("@")[2])[0]
 
 
 def _open(source: str) -> cv2.VideoCapture:
@@ -217,8 +232,12 @@ def _open(source: str) -> cv2.VideoCapture:
     else:
         limits = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, cv2.CAP_PROP_READ_TIMEOUT_MSEC)
         limits = [v for limit in limits for v in (limit, TIMEOUT_MS)]
+        before = os.environ[_OPTIONS]
+        if Path(source).is_file() or source.casefold().startswith("file:"):
+            os.environ[_OPTIONS] = f"{before}|{FILMS}"
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
+        os.environ[_OPTIONS] = before
     if not capture.isOpened():
         name = without_password(source)
-        raise BrokenImage(f"{name}: no film or stream that can be read; try it in a player")
+        raise BrokenImage(f"{name}: no film (a playlist is none) or stream here; convert it to mp4")
     return capture

@@ -165,12 +165,9 @@ class Writer:
         kind = {"supercategory": "impurity"}
         made = datetime.now(UTC).isoformat(timespec="seconds")
         description = f"impurities found by ScrapSeg {__version__}"
-        content = {
-            "info": {"description": description, "date_created": made},
-            "licenses": [],
-            "images": coco_images,
-            "categories": [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]],
-        }
+        content = {"info": {"description": description, "date_created": made}, "licenses": []}
+        categories = [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]]
+        content |= {"images": coco_images, "categories": categories}
         every = (a for _, _, drawn in self._numbered() for a in drawn)
         atomic_write(self.folder / "coco.json", coco_text(content, every))
         content |= {"info": proposals.INFO, "images": proposed}
@@ -201,11 +198,7 @@ def coco_text(content: dict, annotations: Iterable[dict]) -> Iterator[str]:
 def _coco_annotation(o: Object, mask: np.ndarray) -> dict:
     left, top, right, bottom = o.box
     rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
-    return {
-        "category_id": o.index,
-        "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
-        "area": o.area,
-        "bbox": [left, top, right - left, bottom - top],
-        "iscrowd": 0,
-        "score": round(o.score, 6),
-    }
+    packed = {"size": rle["size"], "counts": rle["counts"].decode()}
+    found = {"category_id": o.index, "segmentation": packed, "area": o.area}
+    found |= {"bbox": [left, top, right - left, bottom - top], "iscrowd": 0}
+    return found | {"score": round(o.score, 6)}

@@ -54,20 +54,10 @@ def write_report(
         row = {"slug": c.slug, "name": c.name, "colour": c.colour, "share": share}
         table.append(row | {"objects": found.sum(), "images": (found > 0).sum()})
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
-        title=title,
-        date=date.today().isoformat(),
-        version=__version__,
-        origin=origin,
-        threshold=threshold,
-        notes=notes,
-        credit=credit,
-        changed=[by_stem[stem] for stem in changed],
-        images=rows,
-        classes=table,
-        shown=SHOWN,
-        to_label=[by_stem[stem] for stem in to_label],
-        summary=summary,
-        curve=base64.b64encode(curve).decode() if curve else None,
-    )
+    said = {"title": title, "date": date.today().isoformat(), "version": __version__}
+    said |= {"origin": origin, "threshold": threshold, "notes": notes, "credit": credit}
+    said |= {"changed": [by_stem[stem] for stem in changed], "images": rows, "classes": table}
+    said |= {"to_label": [by_stem[stem] for stem in to_label], "shown": SHOWN, "summary": summary}
+    said["curve"] = base64.b64encode(curve).decode() if curve else None
+    page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(said)
     return atomic_write(folder / "report.html", page)

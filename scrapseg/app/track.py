@@ -3,10 +3,8 @@
 On a belt all moves alike. So one shift is measured from frame to frame (phase correlation), the map
 of the objects in view is moved by it, and an object of the new frame is the one it lies on.
 
-Kept trackers learn a speed for each box, and lose boxes that move by more than their own size. On
-the film of `making.belt_film` with true masks, of 116 objects are counted just once, where the
-belt moves by 1/16, 1/4, 1/2 of the frame between two: by ByteTrack (2110.06864, as in trackers
-2.6.1) 95, 7, 4; by BoT-SORT (2206.14651, with optical flow) 111, 107, 44; here 111, 110, 109.
+Kept trackers, such as ByteTrack (2110.06864) and BoT-SORT (2206.14651), learn a speed for each box,
+and lose boxes that move by more than their own size, as on a fast belt or with few frames a second.
 """
 
 from __future__ import annotations
@@ -35,9 +33,9 @@ COMMON, SAME_VIEW = 0.25, 0.3
 #: The least share of an object, or of a track where that is smaller, that lies on the other.
 SHARED = 0.25
 #: An object counts that was found in this share of the frames that its place was in view, from the
-#: first of them on. Chosen on val, a film of 86 objects, with the model that comes along: 69 are
-#: found and 97 false ones. Half of the frames from the first to the last that it is found in asks
-#: for 70 and 167; a threshold of 0.92 in place of 0.74 leaves 60 and 52.
+#: first of them on. Chosen on val's film with the model that comes along: a share of the frames
+#: from the first to the last that it is found in lets many more false ones count, and a higher
+#: threshold of the model costs more of the true ones.
 LEAST_SHARE = 0.7
 
 

@@ -82,11 +82,10 @@ def find_images(root: Path, paths: Sequence[Path], notes: dict[str, list[str]]) 
                 "rename one, or do masks lie beside the images? They belong in masks/"
             )
         files[path.stem] = path
-    if unread and not files:
-        raise DataError(f"{unread[0]}: {UNREAD}; {root} holds none that can be read")
     if not files:
         kinds = ", ".join(sorted(e[1:] for e in IMAGE_ENDINGS))
-        raise DataError(f"{root}: holds no images ({kinds})")
+        others = f"; {unread[0]} is {UNREAD}" if unread else ""
+        raise DataError(f"{root}: holds no images ({kinds}){others}")
     notes[UNREAD] += map(str, unread)
     return dict(sorted(({p.stem: p for p in unread} | files).items()))
 
@@ -106,7 +105,7 @@ def model_file(path: str | Path) -> Path:
     """A saved model's `.safetensors` file: the one given, or the only one of a folder.
 
     Raises:
-        MissingFile: there is none. DataError: there are several.
+        MissingFile: there is none. DataError: there are several, or it is another kind of file.
     """
     path = Path(path)
     found = sorted(path.glob("*.safetensors")) if path.is_dir() else [path]
@@ -116,6 +115,8 @@ def model_file(path: str | Path) -> Path:
         raise DataError(f"{path}: holds {len(found)} models (.safetensors); name a file")
     if not found[0].is_file():
         raise MissingFile(f"{path}: no such model; name its .safetensors file or folder")
+    if found[0].suffix != ".safetensors":
+        raise DataError(f"{path}: is no .safetensors file, as models are saved here; name one")
     return found[0]
 
 

@@ -33,7 +33,7 @@ from scrapseg.data.classes import CLASSES, ScrapClass, as_yaml, classes_from
 from scrapseg.data.folder import read_photo
 from scrapseg.data.listing import model_file
 from scrapseg.files import OneLine, atomic_write, shipped, small_text
-from scrapseg.metrics.risk import scenes_needed
+from scrapseg.metrics.risk import PIECES, scenes_needed
 from scrapseg.models.export import with_embedding
 from scrapseg.models.pocket import load_aligned, pocket_model
 from scrapseg.models.prompts import class_embeddings
@@ -188,8 +188,9 @@ class Segmenter:
             image = read_photo(image)
         elif isinstance(image, Image.Image):
             image = np.array(image.convert("RGB"))
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
-            raise ValueError(f"an image is uint8 (H, W, 3), not {image.dtype} {image.shape}")
+        image = np.asarray(image)
+        if image.shape[2:] != (3,) or not image.size or image.dtype != np.uint8:
+            raise ValueError(f"an image is uint8 (H, W, 3), no 0, not {image.dtype} {image.shape}")
         score, best, entropy, embedding = self._scores(image)
         unsure = float(entropy.topk(max(1, len(entropy) // 100)).values.mean())
         # Back to the image's own size: scores by interpolation, classes by the nearest pixel.
@@ -205,8 +206,11 @@ class Segmenter:
         """This model at the threshold that keeps a promise, see `predict`.
 
         Raises:
-            SegmenterError: it cannot be given. ValueError: `max_miss` is not between 0 and 1.
+            SegmenterError: it cannot be given. ValueError: `max_miss` is not between 0 and 1, or
+                `of` is something else.
         """
+        if of not in PIECES:
+            raise ValueError(f"of is {of!r}; it may be {' or '.join(PIECES)}")
         needed = scenes_needed(max_miss)
         made = self.promises.get(of, {"scenes": 0, "thresholds": {}})
         kept = [t for alpha, t in made["thresholds"].items() if alpha <= max_miss]

@@ -89,7 +89,7 @@ BAD = {
     ),
     "formats that cannot be read alone": (
         lambda r: [p.rename(p.with_suffix(".HEIC")) for p in list(r.iterdir())] and None,
-        "HEIC: of a format that is not read here; save images as JPEG or PNG",
+        "HEIC is of a format that is not read here; save images as JPEG or PNG",
     ),
     # the class list
     "classes.yaml is no YAML": (lambda r: write(r / "classes.yaml", "a: [1"), "not YAML"),

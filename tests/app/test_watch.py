@@ -12,6 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
 from typer.testing import CliRunner
@@ -183,6 +185,55 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
     assert done.output.startswith(f"error: {tmp_path}/none.mp4: ") and done.output.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ("--max-miss 0", "MAX_MISS is 0; it may be 0.001 to 0.999"),
+        ("--max-miss 2", "MAX_MISS is 2; it may be 0.001 to 0.999"),
+        ("--max-miss nan", "MAX_MISS is nan"),
+        ("--threshold 2", "THRESHOLD is 2; it may be 0 to 1"),
+        (
+            "--threshold 0.5 --max-miss 0.1",
+            "THRESHOLD and MAX_MISS both set the threshold; give one",
+        ),
+        ("--model {}/x.pt", "x.pt: is no .safetensors file"),
+        ("--model {}/none.safetensors", "none.safetensors: no such model"),
+        ("--out {}/x.pt/out", "out: cannot be made in {}/x.pt; name another folder"),
+    ],
+)
+def test_what_cannot_be_done_is_told_before_the_model_is_loaded(
+    options, says, film, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(segmenter, "load", lambda path: pytest.fail("it is loaded"))
+    (tmp_path / "x.pt").write_bytes(b"x")
+    done = CliRunner().invoke(command, ["watch", str(film), *options.format(tmp_path).split()])
+    assert done.exit_code == 1 and done.output.count("\n") == 1
+    assert done.output.startswith("error: ") and says.format(tmp_path) in done.output
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("list.m3u8", "#EXTM3U\n#EXT-X-TARGETDURATION:9\n#EXTINF:9,\n{}\n#EXT-X-ENDLIST\n"),
+        ("film.mp4", "ffconcat version 1.0\nfile {}\n"),
+    ],
+)
+def test_a_playlist_opens_no_other_film(name, content, belt, tmp_path):
+    """Though OpenCV by itself would, which is looked at first."""
+    (tmp_path / "in").mkdir()
+    other = belt.write(tmp_path / "other.ts")
+    os.link(other, tmp_path / "in/other.ts")  # ffmpeg takes an hls list's films from names only
+    path = tmp_path / "in" / name
+    path.write_text(content.format("other.ts"))
+    assert cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).isOpened()
+    for source in (str(path), f"file:{path}", f"file://{path}"):
+        with pytest.raises(DataError, match=r"no (film|such).*; ") as caught:
+            frames.open_source(source)
+        assert "\n" not in str(caught.value)
+    assert frames.FILMS not in os.environ["OPENCV_FFMPEG_CAPTURE_OPTIONS"]  # cameras may have lists
+    assert frames.open_source(str(other)).total == len(list(belt.views()))
+
+
 def test_a_folder_that_fills(tmp_path, monkeypatch):
     monkeypatch.setattr(frames, "POLL_S", 0.05)
     noise, said = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), []
@@ -249,9 +300,29 @@ def test_a_broken_stream_comes_back(monkeypatch):
     assert "the stream broke" in said[0]
 
 
-def test_a_password_is_not_shown():
-    shown = frames.without_password("rtsp://user:secret@10.0.0.2/stream")
-    assert shown == "rtsp://10.0.0.2/stream"
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("rtsp://user:secret@10.0.0.2/stream", "rtsp://10.0.0.2/stream"),
+        ("rtsp://user:p@ss@cam:554/live/1", "rtsp://cam:554/live/1"),
+        ("rtsp://user:p/s@[fe80::1]:554/1", "rtsp://[fe80::1]:554/1"),
+        ("http://cam/video?user=me&pwd=secret", "http://cam/video"),
+        ("http://me:s@cam/video?password=secret", "http://cam/video"),
+        ("rtsp://cam/user=me&password=secret&channel=1", "rtsp://cam/user"),
+        ("http://cam/video?pwd=se@cret", "http://camera"),
+        ("films/a@b?c=1.mp4", "films/a@b?c=1.mp4"),
+        ("0", "0"),
+    ],
+)
+def test_a_password_is_not_shown(address, shown):
+    assert frames.without_password(address) == shown
+
+
+@given(st.text(), st.text(), st.sampled_from(["{}:x@cam/1", "u:{}@cam/1", "cam/1?p={}"]))
+def test_no_password_whatever_it_is_made_of_is_shown(before, after, place):
+    rest = place.format(f"{before}seCret{after}")
+    shown = frames.without_password(f"rtsp://{rest}")
+    assert "seCret" not in shown and shown.startswith("rtsp://cam")
 
 
 def test_ctrl_c_leaves_a_film_and_whole_events(film, belt, tmp_path, monkeypatch):

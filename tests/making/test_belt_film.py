@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import resource
+
 import numpy as np
 
-from making.belt_film import Belt, matched
+from making.belt_film import Belt, TrueMasks, matched, measure
 from scrapseg.data.base import Sample
+from scrapseg.models.segmenter import Segmenter
 
 
 def drawn() -> Belt:
@@ -34,3 +37,14 @@ def test_events_are_laid_to_what_they_lie_on():
     table = matched(drawn(), events, ["steel", "a", "b"])
     assert table["count"].tolist() == [1, 0, 2, 0] and table["right"].tolist() == [1, 0, 1, 0]
     assert table.attrs["false"] == 1
+
+
+def test_a_belt_is_measured_with_the_memory_that_it_takes(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
+    label = np.zeros((64, 64), np.uint8)
+    label[20:40, 20:40] = 1
+    belt = Belt.of([Sample("x", noise, label, label.astype(int), 0, {})] * 3, step=16)
+    found = measure(belt, TrueMasks(belt, Segmenter(model=None)))
+    assert found["objects"] == 3 and found["frames"] == len(list(belt.views()))
+    here = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1000  # of the whole process, kB
+    assert 0.2 * here < found["peak_mb"] < 1.1 * here

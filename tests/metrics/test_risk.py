@@ -105,6 +105,8 @@ def test_a_model_carries_its_promise_and_refuses_what_it_cannot_keep(tmp_path):
     ):
         with pytest.raises(SegmenterError, match=says):
             model.predict(image, max_miss=asked, of=of)
+    with pytest.raises(ValueError, match=r"^of is 'gold'; it may be objects or copper$"):
+        model.predict(image, max_miss=0.2, of="gold")
     # Other classes, another promise: none.
     assert not model.with_classes(model.classes[:2]).promises
 

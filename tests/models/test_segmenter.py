@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 
 import numpy as np
@@ -103,8 +104,9 @@ def test_large_images_come_back_at_their_own_size(start):
     p = segmenter.replace(start, side=64).predict(image)
     assert p.label.shape == p.score.shape == p.instances.shape == (130, 210)
     assert 0 <= p.uncertainty <= 1 and np.linalg.norm(p.embedding) == pytest.approx(1, abs=1e-5)
-    with pytest.raises(ValueError, match="uint8"):
-        start.predict(image / 255)
+    for bad in (image / 255, image[:0], image[:, :0], image[..., 0], image[..., :2], image[None]):
+        with pytest.raises(ValueError, match=re.escape(f"no 0, not {bad.dtype} {bad.shape}")):
+            start.predict(bad)
 
 
 def test_above_the_whole_side_an_image_is_looked_at_tile_by_tile(start, monkeypatch):
