@@ -66,7 +66,6 @@ def apply(
     start = replace(start, side=side or start.side)
     folder = open_folder(data, classes, start.classes, empty=empty)
     print(folder)
-    name = folder.root.resolve().name
     values = {"profile": "apply", "images_dir": str(folder.root.resolve()), "side": side}
     values |= {"classes_file": str(Path(classes).resolve()) if classes else None}
     values |= {"model_file": str(Path(model).resolve()) if model else None}
@@ -74,7 +73,7 @@ def apply(
     files = fingerprint(Path(), map(str, list_files(folder.root.resolve())))
     reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
     settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)
-    wanted = Path(out or REPOSITORY / "results" / "apply" / name).resolve()
+    wanted = Path(out or REPOSITORY / "results/apply" / folder.root.resolve().name).resolve()
     made, held = interrupted(wanted, settings) or (None, None)
     planned = plan(folder, start, own=bool(model), minutes=minutes, made=made, **options)
     print(*planned.notes, sep="\n")

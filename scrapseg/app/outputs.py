@@ -165,12 +165,9 @@ class Writer:
         kind = {"supercategory": "impurity"}
         made = datetime.now(UTC).isoformat(timespec="seconds")
         description = f"impurities found by ScrapSeg {__version__}"
-        content = {
-            "info": {"description": description, "date_created": made},
-            "licenses": [],
-            "images": coco_images,
-            "categories": [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]],
-        }
+        content = {"info": {"description": description, "date_created": made}, "licenses": []}
+        content |= {"images": coco_images}
+        content["categories"] = [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]]
         every = (a for _, _, drawn in self._numbered() for a in drawn)
         atomic_write(self.folder / "coco.json", coco_text(content, every))
         content |= {"info": proposals.INFO, "images": proposed}
