@@ -77,9 +77,9 @@ def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
 def test_a_full_disk_names_the_folder(images, tmp_path, monkeypatch):
     """Papermill, which writes its copy after each cell, names none."""
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    monkeypatch.setattr("nbformat.write", Mock(side_effect=full))
+    monkeypatch.setattr("papermill.execute_notebook", Mock(side_effect=full))
     done = CliRunner().invoke(command, ["apply", str(images), "--out", str(tmp_path / "out")])
-    assert done.exit_code == 1 and not list(tmp_path.glob("out/*.ipynb"))
+    assert done.exit_code == 1 and not list(tmp_path.glob("out/*.ipynb"))  # nor a half of one
     error = [line for line in done.output.splitlines() if line.startswith("error: ")]
     assert error == [f"error: cannot go on in {tmp_path / 'out'}: No space left on device"]
 
