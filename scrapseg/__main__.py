@@ -89,16 +89,16 @@ def run(name: str, profile: Profile = "laptop", log: Log = None) -> None:
     from scrapseg.experiments import studies
     from scrapseg.report import engine
 
-    results_of(profile)
+    results = results_of(profile)
     studies.planned(profile, name)
     engine.follow()
     if not sys.stderr.isatty():  # bars are for a terminal; tqdm reads this when it is imported
         os.environ.setdefault("TQDM_DISABLE", "1")
     first = os.environ.get("RANK", "0") == "0"  # of those that torchrun started
-    with engine.alone(results_of(profile) / "cache" / name / ".lock") if first else nullcontext():
+    with engine.lock(results / "cache" / name / ".lock", 20) if first else nullcontext():
         from scrapseg.experiments.run import run_named
 
-        run_named(profile, name, results_of(profile))
+        run_named(profile, name, results)
 
 
 @command
@@ -134,7 +134,7 @@ def notebook(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
 
     engine.follow()
     results = results_of(profile)
-    with engine.alone(results / "cache/locks" / stem):
+    with engine.lock(results / "cache/locks" / stem, patience=20):
         from scrapseg.experiments import studies
         from scrapseg.report import notebook
 

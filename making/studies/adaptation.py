@@ -51,6 +51,7 @@ from scrapseg.train.adapt import (
 CELLS = REPOSITORY / "results" / "real" / "cache" / "adaptation"
 #: Longer side in pixels at which photographs were adapted to and looked at, at first.
 FIRST_SIDE = 448
+SURE = 0.95
 YARD = ("motors", "copper-stators", "meatballs")
 COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 
@@ -69,7 +70,10 @@ def held() -> Segmenter:
 class Arm:
     """Label for readers; `start` makes the model; `changes` of `FIRST`, None trains nothing;
     `library` pastes the pieces rendered alone, at most `most` of a class; seeds 0 up to `seeds`;
-    photographs are adapted to and looked at with their longer side of `side` pixels."""
+    photographs are adapted to and looked at with their longer side of `side` pixels. The steps are
+    taken in `rounds`; from the second on (self-training, as in DAFormer, arXiv:2111.14887) a pixel
+    whose score is above `SURE` is labelled with its most likely impurity, one above a half has no
+    label."""
 
     label: str
     start: Callable[[], Segmenter] = load
@@ -79,6 +83,7 @@ class Arm:
     most: int = 120
     seeds: int = 1
     side: int = FIRST_SIDE
+    rounds: int = 1
 
 
 #: What all arms have where nothing else is said.
@@ -168,7 +173,7 @@ ARMS = {
     "side-704": changed("held, photographs of 704 pixels", side=704),
     "side-704-large": changed("held, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
     "shipped": SHIPPED,
-    "rounds": Arm("all, two rounds of self-training", changes={"rounds": 2}),
+    "rounds": Arm("all, two rounds of self-training", rounds=2),
     "aligned": Arm("all, from the aligned model", aligned),
     "imagenet": Arm("all, from ImageNet", imagenet),
     "imagenet-slow": Arm("all, from ImageNet, slow", imagenet, {"encoder_lr": 3e-4}),
@@ -189,7 +194,12 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
     config = replace(AdaptConfig(seed=seed), **FIRST | arm.changes)
     labels = photo_labels(start, images, config.surer)
     pieces, held_out = library(arm.most)
-    segmenter = adapt_model(start, images, labels, scrapsim, config, pieces * arm.library)
+    pieces, part = pieces * arm.library, replace(config, steps=config.steps // arm.rounds)
+    segmenter = adapt_model(start, images, labels, scrapsim, part, pieces)
+    for number in range(1, arm.rounds):
+        labels = photo_labels(segmenter, images, 0.5, SURE)
+        part = replace(part, seed=seed + 1000 * number)
+        segmenter = adapt_model(segmenter, images, labels, scrapsim, part, pieces)
     lowest = choose_threshold(segmenter, images, labels, held_out, seed)
     threshold = quiet_threshold(segmenter, images, lowest)
     return replace(segmenter, threshold=threshold), asdict(config)

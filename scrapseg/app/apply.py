@@ -23,7 +23,7 @@ from scrapseg.data.base import fingerprint
 from scrapseg.data.classes import as_yaml
 from scrapseg.data.folder import open_folder
 from scrapseg.data.listing import list_files
-from scrapseg.files import REPOSITORY, atomic_write
+from scrapseg.files import REPOSITORY, WriteFailed, atomic_write
 from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import notebook
 from scrapseg.report.engine import Busy, lock
@@ -59,21 +59,21 @@ def apply(
         DataError, SegmenterError: folder, model and options do not go together; nothing was made.
         MissingFile: this is not a checkout.
         NotebookError: the notebook failed; its log is named.
+        WriteFailed: the disk is full; the same command goes on when it is not.
     """
     check(data, classes, model, empty, side=side, minutes=minutes, **options)
     start = load(model) if model else starting_model()
     start = replace(start, side=side or start.side)
     folder = open_folder(data, classes, start.classes, empty=empty)
     print(folder)
-    name = folder.root.resolve().name
-    values = {"profile": "apply", "images_dir": str(folder.root.resolve())}
-    values |= {"classes_file": str(Path(classes).resolve()) if classes else None, "side": side}
-    values |= {"model_file": str(Path(model).resolve()) if model else None, "minutes": minutes}
-    values |= {"empty": empty, "crop": 256, "next_images": 8, **options}
+    values = {"profile": "apply", "images_dir": str(folder.root.resolve()), "side": side}
+    values |= {"classes_file": str(Path(classes).resolve()) if classes else None}
+    values |= {"model_file": str(Path(model).resolve()) if model else None}
+    values |= {"minutes": minutes, "empty": empty, "crop": 256, "next_images": 8, **options}
     files = fingerprint(Path(), map(str, list_files(folder.root.resolve())))
     reads = {"files": files, "classes": as_yaml(folder.classes), "model": start.fingerprint()}
     settings = json.dumps(values | {"version": __version__, "reads": reads}, indent=1)
-    wanted = Path(out or REPOSITORY / "results" / "apply" / name).resolve()
+    wanted = Path(out or REPOSITORY / "results/apply" / folder.root.resolve().name).resolve()
     made, held = interrupted(wanted, settings) or (None, None)
     planned = plan(folder, start, own=bool(model), minutes=minutes, made=made, **options)
     print(*planned.notes, sep="\n")
@@ -88,6 +88,8 @@ def apply(
             notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
         except notebook.NotebookError as error:
             raise notebook.NotebookError(f"{error}; see {log}") from None
+        except OSError as error:  # of a full disk papermill's own names no file
+            raise WriteFailed(f"cannot go on in {made}: {error.strerror or error}") from error
         except KeyboardInterrupt:
             print(f"Stopped. {made} holds what is done; the same command goes on there.")
             raise

@@ -166,8 +166,8 @@ class Writer:
         made = datetime.now(UTC).isoformat(timespec="seconds")
         description = f"impurities found by ScrapSeg {__version__}"
         content = {"info": {"description": description, "date_created": made}, "licenses": []}
-        categories = [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]]
-        content |= {"images": coco_images, "categories": categories}
+        content |= {"images": coco_images}
+        content["categories"] = [{"id": c.index, "name": c.name} | kind for c in self.classes[1:]]
         every = (a for _, _, drawn in self._numbered() for a in drawn)
         atomic_write(self.folder / "coco.json", coco_text(content, every))
         content |= {"info": proposals.INFO, "images": proposed}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 import sys
 import time
 from collections import Counter
@@ -30,8 +31,9 @@ from scrapseg.files import REPOSITORY, WriteFailed, atomic_write
 from scrapseg.metrics.mass import CONTENT, STEEL_KG_PER_M2, MassModel, materials
 from scrapseg.models.segmenter import Prediction, Segmenter, load
 
-#: Longer side of the overlays in pixels, and their frames a second where the source has no rate.
-OVERLAY_SIDE, RATE = 960, 10.0
+#: Longer side of the overlays in pixels, their frames a second where the source has no rate, and
+#: bytes of the disk that the film leaves to its own end, to the events and the summary.
+OVERLAY_SIDE, RATE, SPARE = 960, 10.0, 1 << 24
 
 
 def watch(
@@ -51,7 +53,7 @@ def watch(
             where there is one already.
         segmenter: by default the model that comes along.
         pixel_mm: side of a pixel on the belt, in millimetres: events have cm² and kg with it.
-        overlay: write the film.
+        overlay: write the film; where it cannot be written, that is said, and the rest goes on.
 
     Returns:
         The folder that was made.
@@ -77,9 +79,12 @@ def watch(
                 image = drawn(p, tracker, tally)
                 if seen == 1:
                     code, size = cv2.VideoWriter_fourcc(*"mp4v"), image.shape[1::-1]
-                    if not film.open(str(folder / "overlay.mkv"), cv2.CAP_FFMPEG, code, rate, size):
-                        raise WriteFailed(f"{folder}: cannot write the film; is the disk full?")
+                    film.open(str(folder / "overlay.mkv"), cv2.CAP_FFMPEG, code, rate, size)
                 film.write(cv2.resize(image, size)[..., ::-1])
+                overlay = film.isOpened() and shutil.disk_usage(folder).free > SPARE
+                if not overlay:  # OpenCV says nothing of what it cannot write
+                    film.release()
+                    say(f"{folder / 'overlay.mkv'}: the disk is full; no film after frame {seen}")
             if (behind := frames.dropped + frames.waiting) >= told:
                 lost = f"{frames.dropped} dropped, {frames.waiting} pictures wait"
                 say(f"cannot keep up: {seen} frames looked at, {lost}")
@@ -87,22 +92,26 @@ def watch(
     finally:  # whatever ended it
         frames.stop.set()
         film.release()
-        append(path, tally.events(tracker.tracks.values()))
+        last = tally.events(tracker.tracks.values())
         rate = round(seen / (time.monotonic() - begun), 2)
         summary = {"source": frames.name, "frames": seen, "dropped": frames.dropped}
         summary |= {"frames_per_s": rate, "objects": dict(tally.objects), "cuts": tracker.cuts}
         summary |= {"flickers": tally.flickers, "copper_share": tally.copper_share}
         text = json.dumps(summary, ensure_ascii=False)
-        atomic_write(folder / "summary.json", f"{text}\n")
         print(text)
+        atomic_write(folder / "summary.json", f"{text}\n")
+        append(path, last)
     return folder
 
 
 def append(path: Path, events: Sequence[dict]) -> None:
-    """Add a line each to a file."""
+    """Add a line each to a file: all of them, or none and `WriteFailed`."""
     try:
-        with path.open("a", encoding="utf-8") as file:
-            file.writelines(json.dumps(e, ensure_ascii=False) + "\n" for e in events)
+        with path.open("ab", buffering=0) as file:
+            text = "".join(json.dumps(e, ensure_ascii=False) + "\n" for e in events).encode()
+            if (written := file.write(text)) < len(text):
+                file.truncate(file.tell() - written)
+                raise WriteFailed(f"cannot write {path}: the disk is full")
     except OSError as error:
         raise WriteFailed(f"cannot write {path}: {error.strerror}") from error
 

@@ -71,13 +71,8 @@ class RandomForest:
         if not len(images):
             raise ValueError("RandomForest needs at least one labelled image to fit")
         seeds = np.random.SeedSequence(self.seed).spawn(len(images))
-        bar = tqdm(
-            zip(images, labels, seeds, strict=True),
-            total=len(images),
-            desc="features",
-            mininterval=2,
-            leave=False,
-        )
+        given = {"total": len(images), "desc": "features", "mininterval": 2, "leave": False}
+        bar = tqdm(zip(images, labels, seeds, strict=True), **given)
         parts = [self._drawn(*one) for one in bar]
         features, classes = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
         self.forest.fit(features, classes)

@@ -190,12 +190,8 @@ class TrainedOneClass(OneClass):
             evals=1,
             seed=self.seed,
         )
-        draws = Draws(
-            TensorDataset(normalised(images)),
-            torch.ones(len(images)),
-            self.steps * self.batch_size,
-            self.seed,
-        )
+        data, weights = TensorDataset(normalised(images)), torch.ones(len(images))
+        draws = Draws(data, weights, self.steps * self.batch_size, self.seed)
 
         def batches(step: int) -> DataLoader:
             rest = Subset(draws, range(step * self.batch_size, len(draws)))

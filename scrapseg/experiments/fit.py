@@ -269,7 +269,7 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
     images = [split.sample(i).image for i in split.ids[:: -(-len(split) // MOST_PHOTOS)]]
     renders = ScrapSim(REPOSITORY / "data/scrapsim", "train")
     same = {k: getattr(config, k) for k in ("seed", "steps", "batch_size", "crop")}
-    # The rate is the one that the runs on photographs were made with.
+    # Rate and sizes are those that the runs on photographs were made with.
     own, before = AdaptConfig(**same, encoder_lr=1e-3, sides=(24, 200)), load(start)
     labels = photo_labels(before, images, own.surer)
     return adapt_model(before, images, labels, renders, own).model.state_dict()

@@ -29,16 +29,8 @@ from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "open_clip_torch",
-    "timm",
-    "anomalib",
-    "segmentation-models-pytorch",
-    "torchmetrics",
-    "numpy",
-)
+PACKAGES = ("torch", "torchvision", "open_clip_torch", "timm", "anomalib")
+PACKAGES += ("segmentation-models-pytorch", "torchmetrics", "numpy")
 COLUMNS = ["method", "family", "backbone", "dataset", "shots", "seed", "metric", "value", "run"]
 KEYS = ["method", "backbone", "dataset", "shots", "seed", "metric", "run"]
 """What names one number: ``run`` tells apart runs that differ in a tag only."""

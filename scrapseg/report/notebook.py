@@ -148,7 +148,7 @@ def execute(source: Path, values: Mapping[str, Any], out: Path, log: Path) -> Pa
     notebook = read(source)
     notebook.metadata["kernelspec"] = {"display_name": "Python 3", "name": "python3"}
     notebook.metadata.setdefault("language_info", {"name": "python"})
-    nbformat.write(notebook, working)
+    atomic_write(working, nbformat.writes(notebook))
     with log.open("w", encoding="utf-8") as stream:
         echo = Echo(stream, source.stem)
         try:

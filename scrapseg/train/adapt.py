@@ -78,9 +78,6 @@ class AdaptConfig(TrainConfig):
         distractors: share of the pasted pieces that are cut out of photographs, 0..1.
         steel: share of the pasted pieces that are rendered steel, 0..1.
         surer: pixels whose score is above this before adaptation have no label; 1 ignores none.
-        rounds: the steps are taken in this many parts. From the second on (self-training, as in
-            DAFormer, arXiv:2111.14887) a pixel whose score is above `labelled` is labelled with
-            its most likely impurity, one above a half has no label.
         sides: bounds of a piece's longer side in pixels of the crop.
         tint: how far each piece's own hue (a sixth of it), saturation and contrast may change.
         dirt: how far, at most, the photographs' own texture covers a piece, 0..1.
@@ -97,8 +94,6 @@ class AdaptConfig(TrainConfig):
     distractors: float = 0.25
     steel: float = 0.0
     surer: float = 0.9
-    rounds: int = 1
-    labelled: float = 0.95
     sides: tuple[float, float] = (24, 320)
     tint: float = 0.0
     dirt: float = 0.0
@@ -361,7 +356,7 @@ def adapt_model(
         images: uint8 (H, W, 3), as large as they are looked at; without any, it is trained on
             rendered scenes alone. labels: see `photo_labels`.
         rendered: pieces to paste into the photographs beside those of the scenes.
-        state: file to keep the state of unfinished training in; of one round alone.
+        state: file to keep the state of unfinished training in.
     """
     adapted = replace(start, model=copy.deepcopy(start.model), promises={})
     model = adapted.model
@@ -375,17 +370,12 @@ def adapt_model(
     if photos:
         share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
         shares = [(1 - config.photos) * shares[0], share]
-    part = replace(config, steps=config.steps // config.rounds)
-    for number in range(config.rounds):
-        if number:
-            labels = photo_labels(adapted, images, 0.5, config.labelled)
-        if photos:
-            transform = photo_transform(*norm, [*pieces, *rendered], photos, config)
-            data = [data[0], Photos(photos, labels, transform)]
-        part = replace(part, seed=config.seed + 1000 * number)
-        given = {"label": "adapt", "state_path": state}
-        fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, part, **given)
-        model.eval()
+    if photos:
+        transform = photo_transform(*norm, [*pieces, *rendered], photos, config)
+        data.append(Photos(photos, labels, transform))
+    given = {"label": "adapt", "state_path": state}
+    fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, config, **given)
+    model.eval()
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(adapted, origin=origin)
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +72,16 @@ def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
     assert seen["adapt"] is False and seen["minutes"] == 2 and seen["threshold"] == 0.3
     assert seen["empty"] == "unlabelled"
     assert set(seen) <= set(notebook.defaults(app.NOTEBOOK))
+
+
+def test_a_full_disk_names_the_folder(images, tmp_path, monkeypatch):
+    """Papermill, which writes its copy after each cell, names none."""
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    monkeypatch.setattr("papermill.execute_notebook", Mock(side_effect=full))
+    done = CliRunner().invoke(command, ["apply", str(images), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1 and not list(tmp_path.glob("out/*.ipynb"))  # nor a half of one
+    error = [line for line in done.output.splitlines() if line.startswith("error: ")]
+    assert error == [f"error: cannot go on in {tmp_path / 'out'}: No space left on device"]
 
 
 def test_nothing_is_made_outside_a_checkout_or_without_the_model(images, tmp_path, monkeypatch):
@@ -175,6 +188,13 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
 # An interrupted run -------------------------------------------------------------------------------
 
 
+def set_clock_back(folder: Path) -> None:
+    """What lies there seems to have been made tomorrow."""
+    tomorrow = time.time() + 86400
+    for path in folder.rglob("*"):
+        os.utime(path, (tomorrow, tomorrow))
+
+
 def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(
     images, tmp_path, monkeypatch, capsys
 ):
@@ -201,6 +221,7 @@ def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(
 
     with pytest.raises(notebook.NotebookError):
         folder()
+    set_clock_back(tmp_path / "out")
     ends["well"] = True
     with app.lock(tmp_path / "out/.lock"):  # it runs still
         assert folder() == "out-2"
@@ -240,6 +261,7 @@ def test_what_was_written_before_an_interrupt_is_neither_done_again_nor_differen
         run(images)
     assert len(list((out / "records").iterdir())) == 4 and not (out / "images.csv").exists()
     (out / "records" / f"{added[1]}.json").write_text('{"key": "of another model"}')
+    set_clock_back(out)
     learned = len(adapted)
 
     def adding(writer, id, *arguments, **options):

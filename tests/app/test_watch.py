@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import threading
 import time
@@ -21,13 +22,14 @@ from typer.testing import CliRunner
 from making.belt_film import Belt, TrueMasks, matched
 from scrapseg.__main__ import app as command
 from scrapseg.app import frames
+from scrapseg.app import watch as watching
 from scrapseg.app.frames import At, Frame
 from scrapseg.app.track import Track, Tracker
 from scrapseg.app.watch import Tally, watch
 from scrapseg.data.base import DataError
 from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass, by_slug
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.files import REPOSITORY
+from scrapseg.files import REPOSITORY, WriteFailed
 from scrapseg.models import segmenter
 from scrapseg.models.segmenter import Object, Segmenter
 
@@ -79,6 +81,34 @@ def test_each_object_is_counted_once_with_its_class(belt, film, tmp_path, capsys
     assert summary == json.loads((made / "summary.json").read_text())
     assert (summary["frames"], summary["dropped"], summary["cuts"]) == (views, 0, 0)
     assert sum(summary["objects"].values()) == len(events)
+
+
+def test_a_film_that_does_not_fit_is_said_and_the_rest_goes_on(
+    belt, film, tmp_path, monkeypatch, capsys
+):
+    whole = watch(str(film), tmp_path / "whole", masks(belt), overlay=False)
+    monkeypatch.setattr(watching, "SPARE", 1 << 62)  # more than any disk has
+    made = watch(str(film), tmp_path / "out", masks(belt))
+    said = [s for s in capsys.readouterr().err.splitlines() if "disk is full" in s]
+    assert said == [f"{made / 'overlay.mkv'}: the disk is full; no film after frame 1"]
+    assert frames_of(made / "overlay.mkv") == 1  # what there is of it plays
+    assert lines(made) == lines(whole)
+    assert json.loads((made / "summary.json").read_text())["frames"] == len(list(belt.views()))
+
+
+def test_events_that_do_not_fit_leave_no_half_of_a_line(tmp_path):
+    path, (_, most) = tmp_path / "events.jsonl", resource.getrlimit(resource.RLIMIT_FSIZE)
+    watching.append(path, [{"object": 1}])
+    kept = path.read_bytes()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(kept) + 20, most))  # as a disk that fills up
+    try:
+        with pytest.raises(WriteFailed, match=f"^cannot write {path}: the disk is full$"):
+            watching.append(path, [{"object": 2, "class": "x" * 50}])
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
+    assert path.read_bytes() == kept == b'{"object": 1}\n'
+    watching.append(path, [{"object": 2}])
+    assert [e["object"] for e in lines(tmp_path)] == [1, 2]
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ import os
 import re
 import struct
 import subprocess
+import sys
 import zipfile
 from html.parser import HTMLParser
 from pathlib import Path
@@ -395,15 +396,47 @@ def test_downloads_are_over_https_and_checked(tmp_path, monkeypatch):
     assert not (tmp_path / "cables").exists()
 
 
-def test_archives_leave_nothing_outside_their_folder(tmp_path):
-    """By pooch, as `scrapseg.data.fetch` has it unpack."""
-    archive, inside = tmp_path / "a.zip", tmp_path / "inside"
+WRITTEN: list[list[Path]] = []  # takes the paths that this process opens to write, while in use
+
+
+def note_writes(event: str, arguments: tuple) -> None:
+    """An audit hook, which stays for as long as the process does."""
+    writes = os.O_WRONLY | os.O_RDWR | os.O_CREAT
+    named = event == "open" and not isinstance(arguments[0], int)
+    if named and WRITTEN and arguments[2] & writes:
+        WRITTEN[0].append(Path(os.fsdecode(arguments[0])).absolute())
+
+
+sys.addaudithook(note_writes)
+
+
+def test_archives_leave_nothing_outside_their_folder(tmp_path, monkeypatch):
+    """By pooch, as `scrapseg.data.fetch` has it unpack; wherever in the system it would write."""
+    archive, inside, deep = tmp_path / "a.zip", tmp_path / "inside", tmp_path / "1/2/3"
+    deep.mkdir(parents=True)
+    monkeypatch.chdir(deep)  # names may be taken as seen from here
+    names = ("../out.txt", f"{tmp_path}/out.txt", "in/../../out.txt", "..\\out.txt", "fine.txt")
     with zipfile.ZipFile(archive, "w") as made:
-        for name in ("../out.txt", "/tmp/out.txt", "in/../../out.txt", "fine.txt"):
+        for name in names:
             made.writestr(name, "x")
+    written: list[Path] = []
+    monkeypatch.setattr(f"{__name__}.WRITTEN", [written])
     fetch.pooch.Unzip(extract_dir=str(inside))(str(archive), "download", None)
+    WRITTEN.clear()
+    (inside / "fine.txt").read_text()
+    assert len(written) == len(names) and inside / "fine.txt" in written
+    assert all(Path(os.path.normpath(p)).is_relative_to(inside) for p in written), written
     files = [p for p in tmp_path.rglob("*") if p.is_file()]
     assert {p for p in files if not p.is_relative_to(inside)} == {archive}
+
+
+def test_the_watch_over_written_files_sees_an_escape(tmp_path, monkeypatch):
+    written: list[Path] = []
+    monkeypatch.setattr(f"{__name__}.WRITTEN", [written])
+    (tmp_path / "a").write_text("x")
+    (tmp_path / "a").read_text()
+    os.close(os.open(tmp_path / "b", os.O_CREAT | os.O_WRONLY))
+    assert written == [tmp_path / "a", tmp_path / "b"]
 
 
 # --- what is shown ----------------------------------------------------------------------------

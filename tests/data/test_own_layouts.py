@@ -178,6 +178,23 @@ def test_blank_lines_shift_no_class(tmp_path):
         open_folder(tmp_path)
 
 
+@pytest.mark.parametrize("list_of_names", ["classes.txt", "obj.names", "data.yaml"])
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+def test_windows_line_ends_and_marks_change_no_label(tmp_path, list_of_names, mark):
+    listed = "names: [wood, rubber]\n" if list_of_names == "data.yaml" else "wood\nrubber\n"
+    texts = {"a.txt": f"0 {SHARES}\n1 0.1 0.1 0.3 0.1 0.3 0.2\n", list_of_names: listed}
+    found = []
+    for name, end in (("unix", "\n"), ("windows", "\r\n")):
+        photo(tmp_path / name / "a.jpg")
+        for file, text in texts.items():
+            text = (mark if name == "windows" else "") + text.replace("\n", end)
+            (tmp_path / name / file).write_bytes(text.encode())
+        images = open_folder(tmp_path / name).images(["a"])
+        found.append((images.meta["a"]["instances"], images.sample("a").label.tolist()))
+    assert found[0] == found[1]
+    assert [o["class"] for o in found[0][0]] == ["wood", "rubber"]
+
+
 def test_objects_of_the_first_class_are_not_lost_in_silence(tmp_path):
     photo(tmp_path / "a.jpg")
     write(tmp_path / "c.json", coco())

@@ -130,8 +130,11 @@ TABLES = {
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_lists_of_classes_beside_masks(root, name):
-    (root / name).write_text(TABLES[name])
+@pytest.mark.parametrize("windows", [False, True], ids=["unix", "windows"])
+def test_lists_of_classes_beside_masks(root, name, windows):
+    """Windows ends lines by two characters, and its programs begin a text with a mark."""
+    text = "\ufeff" + TABLES[name].replace("\n", "\r\n") if windows else TABLES[name]
+    (root / name).write_bytes(text.encode())
     value = (9, 8, 7) if name == "labelmap.txt" else 1
     save(root / "SegmentationClass/a.png", drawn(value))
     save(root / "SegmentationObject/a.png", drawn((99, 88, 77)))

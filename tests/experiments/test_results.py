@@ -112,6 +112,9 @@ def test_collect_is_tidy_sorted_and_repeatable(tmp_path):
     first = (tmp_path / "metrics.csv").read_bytes()
     records.collect(tmp_path)
     assert (tmp_path / "metrics.csv").read_bytes() == first
+    saved_by_excel = b"\xef\xbb\xbf" + first.replace(b"\n", b"\r\n")
+    (tmp_path / "metrics.csv").write_bytes(saved_by_excel)
+    pd.testing.assert_frame_equal(table, records.read_metrics(tmp_path))
 
 
 def test_no_runs_give_an_empty_table_and_no_table_an_error(tmp_path):

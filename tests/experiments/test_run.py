@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
 from copy import copy
 from dataclasses import asdict, replace
 
@@ -89,6 +91,22 @@ def counted(monkeypatch) -> list[str]:
 
     monkeypatch.setattr(fit, "outcome", guess)
     return made
+
+
+def test_a_clock_that_was_set_back_makes_nothing_anew(splits, tmp_path, monkeypatch):
+    """What was made tomorrow, as it seems, stands; and what is made now of other settings, too."""
+    made, specs = counted(monkeypatch), [RunSpec("padim"), RunSpec("padim", seed=1)]
+    first = run(specs[0], splits, tmp_path)
+    tomorrow = time.time() + 86400
+    for path in tmp_path.rglob("*"):
+        os.utime(path, (tomorrow, tomorrow))
+    assert run(specs[0], splits, tmp_path).provenance == first.provenance and len(made) == 1
+    run(specs[1], splits, tmp_path)
+    assert len(made) == 2
+    for spec in specs:
+        run(spec, splits, tmp_path)
+    table = collect(tmp_path)
+    assert len(made) == 2 and table["run"].nunique() == 2
 
 
 @pytest.mark.parametrize(

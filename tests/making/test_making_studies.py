@@ -1,5 +1,7 @@
 """The small studies behind one table each, on a handful of images."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from drawn_sets import draw_belt, draw_cables
 from sklearn.metrics import average_precision_score
 from torch import nn
 
-from making.studies import few_labels
+from making.studies import adaptation, few_labels
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
 from scrapseg.data.cables import Cables
@@ -80,3 +82,28 @@ def test_few_labels_study_in_small(tmp_path, monkeypatch):
     monkeypatch.setattr(few_labels, "tune", None)
     again, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
     assert again["miou"].tolist() == pytest.approx(table["miou"].tolist(), rel=1e-5)
+
+
+def test_a_round_of_self_training_labels_what_the_last_model_is_sure_of(
+    tiny_scrapsim, tmp_path, monkeypatch
+):
+    asked, trained = [], []
+
+    def labels(segmenter, images, *levels):
+        asked.append((segmenter.origin, *levels))
+        return ["labels"]
+
+    def adapt_model(start, images, labels, scrapsim, config, pieces):
+        trained.append((config.steps, config.seed))
+        return replace(start, origin=f"round {len(trained)}")
+
+    monkeypatch.setattr(adaptation, "photo_labels", labels)
+    monkeypatch.setattr(adaptation, "adapt_model", adapt_model)
+    for name in ("read_photos", "steel_photos"):
+        monkeypatch.setattr(adaptation, name, lambda *_: [])
+    monkeypatch.setattr(adaptation, "choose_threshold", lambda *_: 0.2)
+    monkeypatch.setattr(adaptation, "quiet_threshold", lambda *_: 0.3)
+    arm = adaptation.Arm("two rounds", changes={"steps": 8}, rounds=2)
+    found, _ = adaptation.adapted(arm, tmp_path, ScrapSim(tiny_scrapsim, "train"), 5)
+    assert (found.origin, found.threshold) == ("round 2", 0.3)
+    assert trained == [(4, 5), (4, 1005)] and asked[1] == ("round 1", 0.5, adaptation.SURE)

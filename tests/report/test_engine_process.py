@@ -10,6 +10,9 @@ import time
 from pathlib import Path
 
 import pytest
+from mounts import inside, needs_mounts
+
+from scrapseg.report import engine
 
 ROOT = Path(__file__).resolve().parents[2]
 SNAKEFILE = """
@@ -30,7 +33,7 @@ from pathlib import Path
 from scrapseg.report import engine
 name, output, log = sys.argv[1:]
 engine.follow(0.2)
-with engine.alone(Path("cache") / name):
+with engine.lock(Path("cache") / name, patience=20):
     todo = Path(name).read_text() if Path(name).is_file() else ""
     if todo == "break":
         Path(log).write_text("Traceback\\n  a page of it\\nerror: two: the wheel came off\\n")
@@ -52,10 +55,13 @@ def project(tmp_path: Path) -> Path:
     return tmp_path
 
 
+COMMAND = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--rerun-incomplete"]
+COMMAND += ["--scheduler", "greedy", "--quiet", "all"]
+
+
 def start(project: Path) -> subprocess.Popen:
-    command = [sys.executable, "-m", "snakemake", "--cores", "1", "--nolock", "--rerun-incomplete"]
     return subprocess.Popen(
-        [*command, "--scheduler", "greedy", "--quiet", "all"],
+        COMMAND,
         cwd=project,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
@@ -122,6 +128,55 @@ def test_an_interrupt_ends_all_of_it_with_a_line(project):
     assert status != 0
     assert lines[-1] == "stopped; what was finished is kept, and the same command goes on"
     assert not any("Traceback" in line for line in lines)
+    assert not (project / "one.done").exists()
+
+
+def test_a_clock_that_was_set_back_does_nothing_anew(project):
+    """What goes in and what came out lie in the future; then one changes by its content."""
+    text = SNAKEFILE.replace('"cache/', '"made/cache/').replace('output: "', 'output: "made/')
+    text = text.replace('"one.done", "two', '"made/one.done", "made/two')
+    text = text.replace("    output:", '    input: "in.txt"\n    output:')
+    (project / "Snakefile").write_text(text)
+    (project / "in.txt").write_text("first")
+    assert finish(start(project))[0] == 0
+    tomorrow = time.time() + 86400
+    for path in (*project.glob("made/*.done"), project / "in.txt"):
+        os.utime(path, (tomorrow, tomorrow))
+    nothing = (0, ["nothing changed: all of it is up to date"])
+    assert finish(start(project)) == nothing
+    (project / "in.txt").write_text("other")  # dated before what came of it
+    status, lines = finish(start(project))
+    assert status == 0 and sum("job " in line for line in lines) == 2, lines
+    assert finish(start(project)) == nothing
+
+
+def test_what_lies_in_the_future_is_dated_back_in_its_order(tmp_path):
+    names, now = ["older", "old", "new", "newest"], time.time()
+    for name, hours in zip(names, (-5, -1, 30, 40), strict=True):
+        path = tmp_path / "a" / name
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        os.utime(path, (now, now + 3600 * hours))
+    dates = {p: p.stat().st_mtime for p in path.parent.iterdir()}
+    engine.date_back(tmp_path)
+    moved = {p: p.stat().st_mtime for p in dates}
+    assert sorted(dates, key=dates.get) == sorted(moved, key=moved.get)
+    assert max(moved.values()) < now - 86400
+    engine.date_back(tmp_path)  # once is enough
+    assert moved == {p: p.stat().st_mtime for p in dates}
+
+
+@needs_mounts
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_that_cannot_be_written_is_named_in_a_line(project, there):
+    """Whether the lock of an earlier call lies in it or not."""
+    (project / "cache").mkdir()
+    if there:
+        (project / "cache/engine.lock").touch()
+    mount = "mount --bind cache cache && mount -o remount,bind,ro cache"
+    done = inside(f"{mount} && exec {' '.join(COMMAND)}", project)
+    assert done.returncode == 1 and done.stdout == ""
+    assert done.stderr == "reproduce: cannot write in cache: Read-only file system\n"
     assert not (project / "one.done").exists()
 
 

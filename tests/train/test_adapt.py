@@ -15,7 +15,7 @@ from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.segmenter import Prediction, Segmenter, starting_model
 from scrapseg.train import adapt, loop
-from scrapseg.train.adapt import AdaptConfig, PasteOntoPhotos, adapt_model, photo_labels
+from scrapseg.train.adapt import AdaptConfig, PasteOntoPhotos, photo_labels
 from scrapseg.train.budget import Budget
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout
@@ -141,16 +141,6 @@ def test_an_interrupt_costs_what_came_after_the_last_state(
     assert len(seen) == 4 and not state.exists()
     for name, value in expected.items():
         torch.testing.assert_close(resumed[name], value, rtol=0, atol=0)
-
-
-def test_rounds_label_what_the_model_is_sure_of(start, tiny_scrapsim, monkeypatch):
-    asked = []
-    monkeypatch.setattr(adapt, "photo_labels", lambda s, i, *levels: asked.append(levels) or labels)
-    images = [np.zeros((64, 64, 3), np.uint8)]
-    labels = [torch.zeros(64, 64, dtype=torch.uint8)]
-    config = AdaptConfig(steps=4, rounds=2, crop=32, batch_size=2, labelled=0.8)
-    adapt_model(start, images, labels, ScrapSim(tiny_scrapsim, "train"), config)
-    assert asked == [(0.5, 0.8)]
 
 
 @dataclass(frozen=True)
