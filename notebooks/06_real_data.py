@@ -72,8 +72,9 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 # The model knows renders alone. *Adapted* means: trained on with unlabelled photographs of steel, on which
 # rendered pieces are laid (`scrapseg.train.adapt`); no label of a photograph is used.
 #
-# An arm changes one thing of the first settings (*all*), or several by their names; *shipped* is what `make apply` does,
-# chosen by the composites of val: *slow* and *finless* with the first third of the encoder held fixed.
+# An arm changes one thing of the first settings (*all*), or several by their names; *held* is *slow* and *finless* with
+# the first third of the encoder held fixed; *shipped* is what `make apply` does, *held* with larger photographs and
+# pieces as large. Val's composites chose, and of what they do not tell apart, val's yard.
 
 # %%
 path = Path("../results/real/tables/adaptation.csv")
@@ -114,9 +115,10 @@ if arms is not None:
 
 # %% [markdown]
 # What carries over, then? By one seed each, which differ by about .02 in AP and twice that in AUROC: rendered pieces
-# that look like what yards have, a tower that learns slowly and, most of all, steps: with four times as many, composites
-# and ScrapSim gain. Covering the pieces with the photographs' own texture tells images of motors and stators from
-# images of steel best, and costs pixels. Self-training did not help.
+# that look like what yards have, a tower that learns slowly, steps (with four times as many, composites and ScrapSim
+# gain) and, for the yard most of all, photographs that are looked at with more pixels. Covering the pieces with the
+# photographs' own texture tells images of motors and stators from images of steel, too, and costs pixels.
+# Self-training did not help.
 
 # %% [markdown]
 # ## The photographs with labels
