@@ -269,6 +269,19 @@ def apart(reader: Reader, examples: int, keep: Path | None, guided: bool = False
     return found
 
 
+def save_rows(path: Path, table: pd.DataFrame, made: dict) -> None:
+    """Write a table and each reader's provenance; rows of other readers stay as they were made."""
+    origins = dict.fromkeys(table["reader"], made)
+    if path.with_suffix(".csv").is_file():
+        before = pd.read_csv(path.with_suffix(".csv"))
+        table = pd.concat([before[~before["reader"].isin(origins)], table])
+        origins = json.loads(path.with_suffix(".json").read_text()) | origins
+    order = table["reader"].map([r.name for r in READERS].index)
+    rows = table.iloc[order.argsort()]
+    atomic_write(path.with_suffix(".csv"), rows.to_csv(index=False, float_format="%.4g"))
+    atomic_write(path.with_suffix(".json"), json.dumps(origins, indent=1) + "\n")
+
+
 def main() -> None:
     """Command line; ends with 1 where there is a fault. ``--out`` takes fuzz.csv, fuzz.json
     (fuzz_guided.*)."""
@@ -294,9 +307,8 @@ def main() -> None:
             print(f"{row['reader']}: {count} times: {line}")
     if given.out:
         name = "fuzz_guided" if given.guided else "fuzz"
-        atomic_write(given.out / f"{name}.csv", table.to_csv(index=False, float_format="%.4g"))
         made = provenance(time.perf_counter() - clock, None, "CPU", started)
-        atomic_write(given.out / f"{name}.json", json.dumps(made, indent=1) + "\n")
+        save_rows(given.out / name, table, made)
     sys.exit(int(table["faults"].sum() > 0))
 
 

@@ -172,10 +172,10 @@ class ScrapSeg(nn.Module):
         stages = stages or len(encoder.channels)
         if trained not in TRAINED or fusion not in ("learned", "mean"):
             raise ValueError(f"trained is {trained!r}, fusion {fusion!r}: see ScrapSeg")
-        if not 1 <= stages <= len(encoder.channels) or not 1 / 8 <= scale <= 8:
+        if stages not in range(1, len(encoder.channels) + 1) or not 1 / 8 <= scale <= 8:
             raise ValueError(f"stages is {stages}, scale {scale}: see ScrapSeg")
         self.encoder = encoder
-        self.stages, self.scale = stages, scale
+        self.stages, self.scale = int(stages), scale
         if isinstance(encoder, TokenEncoder):
             self.neck = TokenNeck(encoder.channels, encoder.width)
         else:

@@ -331,6 +331,7 @@ def _settings(card: dict[str, Any]) -> dict[str, Any]:
     origin, mirrored = card.get("origin", ""), card.get("mirrored", False)
     if not isinstance(origin, str) or not isinstance(mirrored, bool):
         raise TypeError("origin is text, mirrored true or false")
+    origin.encode()  # half a character cannot be written again
     if not np.isfinite(threshold) or not 1 <= side <= 1 << 16:
         raise ValueError(f"threshold {threshold} or side {side} is out of bounds")
     promises = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -28,6 +29,17 @@ def test_no_reader_does_anything_but_read_or_refuse(tmp_path, monkeypatch, capsy
     assert list(table.index) == [r.name for r in READERS]
     assert (table["examples"] == 12).all() and (table["read"] + table["refused"] == 12).all()
     assert table["read"].sum() > 10 and (tmp_path / "fuzz.json").is_file()
+
+
+def test_rows_of_other_readers_stay_with_their_origin(tmp_path):
+    row = dict.fromkeys(fuzz.COLUMNS, 1)
+    for names, made in ((["coco", "models"], {"commit": "a"}), (["models"], {"commit": "b"})):
+        table = pd.DataFrame([row | {"reader": name, "faults": len(names)} for name in names])
+        fuzz.save_rows(tmp_path / "fuzz", table, made)
+    found = pd.read_csv(tmp_path / "fuzz.csv")
+    assert found[["reader", "faults"]].values.tolist() == [["coco", 2], ["models", 1]]
+    origins = json.loads((tmp_path / "fuzz.json").read_text())
+    assert origins == {"coco": {"commit": "a"}, "models": {"commit": "b"}}
 
 
 class Atheris:

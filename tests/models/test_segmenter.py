@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 
@@ -67,6 +68,10 @@ def test_the_shipped_model_is_taken_where_there_is_one(start, tmp_path, monkeypa
     assert len(two.model.text) == 2 and len(two.classes) == 2
 
 
+def reconfigured(path, **changes):
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -75,6 +80,11 @@ def test_the_shipped_model_is_taken_where_there_is_one(start, tmp_path, monkeypa
         (lambda d: (d / "model.safetensors").write_bytes(b"x"), "cannot read the saved model"),
         (lambda d: (d / "model.yaml").write_text("a: [1"), "model.yaml: cannot be read"),
         (lambda d: (d / "model.yaml").write_text("classes: {a: , b: }"), "9 class vectors for 2"),
+        (
+            lambda d: (d / "model.yaml").write_text('origin: "\\uD83C"'),
+            "model.yaml: cannot be read",
+        ),
+        (lambda d: reconfigured(d / "model.json", stages=2.5), "stages is 2.5"),
     ],
 )
 def test_a_broken_model_is_named(start, tmp_path, spoil, says):
