@@ -99,7 +99,7 @@ FIRST = {
 }
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 SHIPPED = Arm(
-    "adapted as make apply does (shipped), 600 steps",
+    "as make apply does: 600 steps, 768 pixels (shipped)",
     held,
     {"encoder_lr": 3e-4, "steps": 600, "sides": (24, 320)},
     library=True,
@@ -110,7 +110,7 @@ SHIPPED = Arm(
 #: What it was before photographs were looked at as large, and pieces pasted as large.
 HELD = replace(
     SHIPPED,
-    label="all, finless, slow, a third held, 600 steps (held)",
+    label="as it did before: 600 steps, 448 pixels (held)",
     changes=SHIPPED.changes | {"sides": FIRST["sides"]},
     side=FIRST_SIDE,
 )
