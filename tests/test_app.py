@@ -39,6 +39,8 @@ def server(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen]]:
             stdout=log,
             stderr=log,
             start_new_session=True,
+            # A shell's background jobs, in which the tests may run, are started deaf to interrupts.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         try:
             yield f"http://127.0.0.1:{port}", process
