@@ -151,7 +151,9 @@ def network(name: str, runtime: str, folder: Path) -> nn.Module:
         saved = load()
         if runtime == "onnxruntime, int8":
             return Session(folder / "int8.onnx", (0, 0, 0), (1, 1, 1), saved.model.text)
-        compiled = torch.compile(saved.model) if runtime == "torch.compile" else saved.model
+        compiled = (
+            torch.compile(saved.model, dynamic=False) if runtime == "torch.compile" else saved.model
+        )
         return saved.runtime if runtime == "onnxruntime" else compiled
     net = build(name, seed=0).eval().to(memory_format=torch.channels_last)
     return net if runtime == "torch" else Session(folder / f"{name}.onnx", net.mean, net.std)
