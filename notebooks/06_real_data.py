@@ -114,8 +114,8 @@ if arms is not None:
     fig.tight_layout()
 
 # %% [markdown]
-# What carries over, then? By one seed each, which differ by about .02 in AP and twice that in AUROC: rendered pieces
-# that look like what yards have, a tower that learns slowly, steps (with four times as many, composites and ScrapSim
+# What carries over, then? Most arms have one seed, and seeds of one arm differ, in the yard by as much as most arms do:
+# rendered pieces that look like what yards have, a tower that learns slowly, steps (with four times as many, composites and ScrapSim
 # gain) and, for the yard most of all, photographs that are looked at with more pixels. Covering the pieces with the
 # photographs' own texture tells images of motors and stators from images of steel, too, and costs pixels.
 # Self-training did not help.

@@ -37,6 +37,7 @@ from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import source_state
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import SIDE, Segmenter, load, starting_model
+from scrapseg.train import adapt
 from scrapseg.train.adapt import (
     AdaptConfig,
     adapt_model,
@@ -86,17 +87,9 @@ class Arm:
     rounds: int = 1
 
 
-#: What all arms have where nothing else is said.
-FIRST = {
-    "steps": 300,
-    "encoder_lr": 1e-3,
-    "photos": 0.5,
-    "distractors": 0.25,
-    "surer": 0.9,
-    "camera": 0.3,
-    "colour": 0.3,
-    "sides": (24, 200),
-}
+#: What all arms have where nothing else is said; all of it, should a default change.
+FIRST = adapt.FIRST | {"steps": 300, "photos": 0.5, "distractors": 0.25, "surer": 0.9}
+FIRST |= {"camera": 0.3, "colour": 0.3}
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 SHIPPED = Arm(
     "as make apply does: 600 steps, 768 pixels (shipped)",
@@ -110,7 +103,7 @@ SHIPPED = Arm(
 #: What it was before photographs were looked at as large, and pieces pasted as large.
 HELD = replace(
     SHIPPED,
-    label="as it did before: 600 steps, 448 pixels (held)",
+    label="as make apply did before: 600 steps, 448 pixels (held)",
     changes=SHIPPED.changes | {"sides": FIRST["sides"]},
     side=FIRST_SIDE,
 )

@@ -45,7 +45,7 @@ from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import SHIPPED, Segmenter, load
 from scrapseg.models.tiles import normalised
 from scrapseg.report import style
-from scrapseg.train.adapt import AdaptConfig, adapt_model, photo_labels
+from scrapseg.train.adapt import FIRST, AdaptConfig, adapt_model, photo_labels
 
 CACHE = REPOSITORY / "results" / "full" / "cache" / "corruptions"
 RIVALS = ("segformer", "fpn")
@@ -212,7 +212,7 @@ def make(
     Args:
         limit: images of each split, for a quick look. methods: slugs of the first part.
     """
-    config, test = config or AdaptConfig(), ScrapSim(data_dir, "test", limit=limit)
+    config, test = config or AdaptConfig(**FIRST), ScrapSim(data_dir, "test", limit=limit)
     models = [*map(trained, methods), *adapting(data_dir, limit, config)]
     table = cells(models, test)
     save_figure(draw(table), results_dir, "corruptions")

@@ -39,7 +39,7 @@ from scrapseg.models.runtime import Runtime
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import load
 from scrapseg.train import processes
-from scrapseg.train.adapt import MOST_PHOTOS, AdaptConfig, adapt_model, photo_labels
+from scrapseg.train.adapt import FIRST, MOST_PHOTOS, AdaptConfig, adapt_model, photo_labels
 from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import announce
 from scrapseg.train.loop import TrainConfig, fit
@@ -269,8 +269,7 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
     images = [split.sample(i).image for i in split.ids[:: -(-len(split) // MOST_PHOTOS)]]
     renders = ScrapSim(REPOSITORY / "data/scrapsim", "train")
     same = {k: getattr(config, k) for k in ("seed", "steps", "batch_size", "crop")}
-    # Rate and sizes are those that the runs on photographs were made with.
-    own, before = AdaptConfig(**same, encoder_lr=1e-3, sides=(24, 200)), load(start)
+    own, before = AdaptConfig(**same, **FIRST), load(start)
     labels = photo_labels(before, images, own.surer)
     return adapt_model(before, images, labels, renders, own).model.state_dict()
 

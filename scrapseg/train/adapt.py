@@ -101,6 +101,10 @@ class AdaptConfig(TrainConfig):
     colour: float = 0.3
 
 
+#: What was otherwise at first, when runs on photographs and of bad pictures were made.
+FIRST = {"encoder_lr": 1e-3, "sides": (24, 200)}
+
+
 class PasteOntoPhotos(PasteCutouts):
     """Paste rendered impurities, and as distractors pieces of photographs with like outlines.
 
