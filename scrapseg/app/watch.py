@@ -84,7 +84,8 @@ def watch(
                 overlay = film.isOpened() and shutil.disk_usage(folder).free > SPARE
                 if not overlay:  # OpenCV says nothing of what it cannot write
                     film.release()
-                    say(f"{folder / 'overlay.mkv'}: the disk is full; no film after frame {seen}")
+                    lost = f"cannot be written, full disk? None after frame {seen}"
+                    say(f"{folder / 'overlay.mkv'}: {lost}")
             if (behind := frames.dropped + frames.waiting) >= told:
                 lost = f"{frames.dropped} dropped, {frames.waiting} pictures wait"
                 say(f"cannot keep up: {seen} frames looked at, {lost}")

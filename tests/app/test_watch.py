@@ -90,7 +90,7 @@ def test_a_film_that_does_not_fit_is_said_and_the_rest_goes_on(
     monkeypatch.setattr(watching, "SPARE", 1 << 62)  # more than any disk has
     made = watch(str(film), tmp_path / "out", masks(belt))
     said = [s for s in capsys.readouterr().err.splitlines() if "disk is full" in s]
-    assert said == [f"{made / 'overlay.mkv'}: the disk is full; no film after frame 1"]
+    assert said == [f"{made / 'overlay.mkv'}: cannot be written, full disk? None after frame 1"]
     assert frames_of(made / "overlay.mkv") == 1  # what there is of it plays
     assert lines(made) == lines(whole)
     assert json.loads((made / "summary.json").read_text())["frames"] == len(list(belt.views()))
