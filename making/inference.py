@@ -76,7 +76,7 @@ STARTS = {
     ),
 }
 #: A case that takes longer than this, in seconds, is given up.
-LIMIT = 1800
+LIMIT = 900
 
 
 class Session(nn.Module):
