@@ -71,11 +71,11 @@ class Kernel(nbval.kernel.RunningKernel):
                 if late:
                     self.km.signal_kernel(signal.SIGABRT)
                     time.sleep(2)
-                if not self.is_alive():
+                if late or not self.is_alive():
                     self.said.seek(0)
                     told = self.said.read().decode(errors="replace")[-6000:]
                     code = self.km.provisioner.process.returncode
-                    how = f"no end after {timeout:.0f} s" if late else "the kernel died"
+                    how = f"no end in {timeout or 600:.0f} s" if late else "the kernel died"
                     raise RuntimeError(f"{how} (exit status {code}):\n{told}") from None
 
 
