@@ -50,13 +50,16 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
     return ByFile(config, log)
 
 
+os.environ["PYTHONFAULTHANDLER"] = "1"  # stacks to stderr where a signal ends a kernel
+START = nbval.kernel.start_new_kernel
+
+
 class Kernel(nbval.kernel.RunningKernel):
     """nbval's, which waits the cell's whole time for a process that died, and throws away what it
     said last. This one sees it, and says where the kernel is in a cell that has no end."""
 
     def __init__(self, *args: object, **named: object) -> None:
         self.said = tempfile.TemporaryFile()  # noqa: SIM115  (open as long as the kernel)
-        os.environ["PYTHONFAULTHANDLER"] = "1"  # stacks to stderr where a signal ends the kernel
         nbval.kernel.start_new_kernel = lambda **own: START(**own | {"stderr": self.said})
         super().__init__(*args, **named)
 
@@ -79,5 +82,4 @@ class Kernel(nbval.kernel.RunningKernel):
                     raise RuntimeError(f"{how} (exit status {code}):\n{told}") from None
 
 
-START = nbval.kernel.start_new_kernel
 nbval.plugin.RunningKernel = Kernel
