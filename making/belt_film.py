@@ -1,6 +1,6 @@
 """Does `scrapseg watch` count what passes? Measured on a film whose objects are known.
 
-    python -m making.belt_film --out results/bench      # about three minutes on two idle cores
+    python -m making.belt_film --out results/bench      # about five minutes on two idle cores
 
 The film is made of ScrapSim's test images of belts, laid side by side: a window of one image's
 size moves along them. Pieces that an image's edge cuts, the next image's edge cuts too, as if
@@ -35,9 +35,9 @@ from scrapseg.experiments.records import provenance
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.models.segmenter import Prediction, Segmenter, load
 
-#: Pixels that the belt moves from one frame to the next, of 384 that a frame shows; and frames a
-#: second of the film.
-STEPS, FPS = (24, 96, 192), 10.0
+#: Side of a frame in pixels as a multiple of 384, and of how many of them, before they are made
+#: larger, the belt moves from one frame to the next; and frames a second of the film.
+CASES, FPS = ((1, 24), (1, 96), (1, 192), (2, 96)), 10.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +52,12 @@ class Belt:
     image: np.ndarray
     label: np.ndarray
     instances: np.ndarray
-    step: int = STEPS[0]
+    step: int = 24
+    enlarged: int = 1
 
     @classmethod
-    def of(cls, samples: Sequence[Sample], step: int = STEPS[0]) -> Belt:
-        """The belt of some images of one height."""
+    def of(cls, samples: Sequence[Sample], step: int = 24, enlarged: int = 1) -> Belt:
+        """The belt of some images of one height; step: before they are made larger."""
         parts, highest = [], 0
         for s in samples:
             parts.append(np.where(s.instances > 0, s.instances.astype(np.int32) + highest, 0))
@@ -64,7 +65,12 @@ class Belt:
         image, label = (
             np.concatenate([getattr(s, n) for s in samples], 1) for n in ("image", "label")
         )
-        return cls(image, label, np.concatenate(parts, 1), step)
+        maps = (label, np.concatenate(parts, 1))
+        if enlarged > 1:
+            size = (enlarged * label.shape[1], enlarged * label.shape[0])
+            image = cv2.resize(image, size, interpolation=cv2.INTER_CUBIC)
+            maps = (m.repeat(enlarged, 0).repeat(enlarged, 1) for m in maps)
+        return cls(image, *maps, step * enlarged, enlarged)
 
     def views(self) -> Iterator[slice]:
         """The columns that each frame shows."""
@@ -72,16 +78,15 @@ class Belt:
         for left in range(0, width - height + 1, self.step):
             yield slice(left, left + height)
 
-    def truth(self, smallest: int = MIN_PIXELS) -> pd.DataFrame:
-        """The objects of at least so many pixels: number, class index, pixels, box."""
+    def truth(self) -> pd.DataFrame:
+        """The objects: number, class index, pixels, box."""
         rows = []
         for number in np.unique(self.instances)[1:]:
             down, right = np.nonzero(self.instances == number)
             box = (right.min(), down.min(), right.max() + 1, down.max() + 1)
             index = int(self.label[down[0], right[0]])
             rows.append((int(number), index, len(down), tuple(int(v) for v in box)))
-        table = pd.DataFrame(rows, columns=["number", "class", "pixels", "box"])
-        return table[table["pixels"] >= smallest].reset_index(drop=True)
+        return pd.DataFrame(rows, columns=["number", "class", "pixels", "box"])
 
     def write(self, path: Path) -> Path:
         """Write the film."""
@@ -117,10 +122,11 @@ def matched(belt: Belt, events: Sequence[dict], classes: Sequence[str]) -> pd.Da
     its own class where there is one.
 
     Returns:
-        `Belt.truth` with count and right, how many events it has and how many of those name its
-        class; the number of events that belong to none is in `attrs["false"]`.
+        `Belt.truth`, of at least `MIN_PIXELS` of the images before they were made larger, with
+        count and right, how many events it has and how many of those name its class; the number of
+        events that belong to none is in `attrs["false"]`.
     """
-    table = belt.truth(smallest=1)
+    table = belt.truth()
     boxes = np.array(table["box"].tolist(), float).reshape(-1, 4)
     counts, right, false = Counter(), Counter(), 0
     for event in events:
@@ -138,7 +144,8 @@ def matched(belt: Belt, events: Sequence[dict], classes: Sequence[str]) -> pd.Da
         counts[of] += 1
         right[of] += bool(alike[of])
     table["count"], table["right"] = ([c[k] for k in table.index] for c in (counts, right))
-    table = table[table["pixels"] >= MIN_PIXELS].reset_index(drop=True)
+    smallest = MIN_PIXELS * belt.enlarged**2
+    table = table[table["pixels"] >= smallest].reset_index(drop=True)
     table.attrs["false"] = false
     return table
 
@@ -183,10 +190,11 @@ def main() -> None:
     split, model = ScrapSim(REPOSITORY / "data/scrapsim", given.split), load()
     ids = [i for i in split.ids if split.meta[i]["setting"] == "belt"][: given.images]
     rows = []
-    for step in STEPS:
-        belt = Belt.of([split.sample(i) for i in ids], step)
+    for enlarged, step in CASES:
+        belt = Belt.of([split.sample(i) for i in ids], step, enlarged)
+        case = {"side": len(belt.label), "step": belt.step}
         for masks, used in (("true", TrueMasks(belt, model)), ("model", model)):
-            rows.append({"masks": masks, "step": step} | measure(belt, used))
+            rows.append({"masks": masks} | case | measure(belt, used))
     table = pd.DataFrame(rows)
     print(table.round(3).to_string(index=False))
     if given.out:

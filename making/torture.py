@@ -7,6 +7,10 @@ started anew and its whole process group is killed (SIGKILL) at moments drawn ov
 took, as often as asked; if it ends before its moment, what it made is taken away and it starts
 over. After each kill every file that stands must be whole. At last it may end, and what it made
 must be what was made undisturbed: weights bit by bit, numbers to the digit, costs and times apart.
+Where minutes decide how long is learned, two runs differ anyway, and nothing is compared.
+
+The page of `make app` has a visitor (the system's Chromium) who drops pictures on it and waits for
+their scores; it is killed while that goes on.
 """
 
 from __future__ import annotations
@@ -21,8 +25,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,8 +59,8 @@ RUN = "scrapseg_scrapsim_allshots_s0"
 BLENDER = REPOSITORY / ".venv-render/bin/python"
 #: Of a record, what may differ between two runs of it.
 COSTS = ("train_s", "ms_per_image")
-#: Seconds between a page's start and the kills of it: it has no end of its own.
-PAGE_S = 12.0
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "chrome"))), None)
+PORT = 8877
 
 
 @dataclass(frozen=True)
@@ -64,13 +69,15 @@ class Job:
 
     Attributes:
         fresh: globs of what is taken away before it starts over.
-        serves: it has no end of its own: it is well when it answers.
+        serves: it has no end of its own: it is well when it predicts what a visitor drops.
+        compared: whether what it made must be what was made undisturbed.
     """
 
     command: Callable[[Path], list[str]]
     makes: tuple[str, ...]
     fresh: tuple[str, ...]
     serves: bool = False
+    compared: bool = True
 
 
 def python(*words: str) -> Callable[[Path], list[str]]:
@@ -90,7 +97,7 @@ JOBS = {
         ("results/torture/runs/*.json", "results/torture/cache/*/model.safetensors"),
         ("results/torture",),
     ),
-    "a notebook by papermill": Job(
+    "notebook 01 by papermill": Job(
         python("-m", "scrapseg", "notebook", "01_data_exploration", "--profile", "smoke"),
         ("results/smoke/notebooks/01_data_exploration.ipynb",),
         ("results/smoke",),
@@ -105,11 +112,19 @@ JOBS = {
         ("out*/**/*.png", "out*/**/*.json", "out*/*.csv"),  # each start makes a folder of its own
         ("out", "out-*"),
     ),
+    "make apply, adapting and learning from labels": Job(
+        python("-m", "scrapseg", "apply", "{project}/learn", "--adapt", "--minutes", "1",
+               "--out", "{project}/out"),
+        ("out*/**/*.png", "out*/**/*.json", "out*/*.csv", "out*/model/*"),
+        ("out", "out-*"),
+        compared=False,
+    ),
     "make app": Job(
-        python("-m", "voila", "notebooks/08_app.ipynb", "--no-browser", "--port=8877"),
+        python("-m", "voila", "notebooks/08_app.ipynb", "--no-browser", f"--port={PORT}"),
         (),
         (),
         serves=True,
+        compared=False,
     ),
     "rendering": Job(
         lambda project: [str(BLENDER), "-m", "making.synth", "pieces", "--out",
@@ -129,9 +144,13 @@ def copy_of_project(to: Path) -> Path:
         shutil.copy2(REPOSITORY / name, to / name)
     (to / ".venv").symlink_to(Path(sys.prefix))
     (to / "notebooks/profiles/torture.yaml").write_text(PROFILE)
-    (to / "own").mkdir()
-    for path in sorted((to / "data/scrapsim/images").glob("*.jpg"))[:12]:
+    for folder in ("own", "learn/images", "learn/masks"):
+        (to / folder).mkdir(parents=True)
+    for k, path in enumerate(sorted((to / "data/scrapsim/images").glob("*.jpg"))[:12]):
         shutil.copy2(path, to / "own")
+        shutil.copy2(path, to / "learn/images")
+        if k < 8:
+            shutil.copy2(to / f"data/scrapsim/labels/{path.stem}.png", to / "learn/masks")
     return to
 
 
@@ -201,18 +220,27 @@ def away(job: Job, project: Path) -> None:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def answers(seconds: float = 120) -> bool:
-    """Whether the page is served, before so many seconds are over."""
-    import urllib.request
+def predicts(process: subprocess.Popen, pictures: Sequence[Path], seconds: float = 240) -> bool:
+    """Whether the page shows scores of the pictures that a visitor drops on it, before its server
+    ends or so many seconds are over."""
+    from playwright.sync_api import Error, sync_playwright
 
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        try:
-            with urllib.request.urlopen("http://127.0.0.1:8877/voila/static/", timeout=5) as reply:
-                return reply.status < 500
-        except urllib.error.HTTPError as error:
-            return error.code < 500
-        except OSError:
+    stop = time.monotonic() + seconds
+    options = {"executable_path": BROWSER, "args": ["--no-sandbox", "--disable-gpu"]}
+    with sync_playwright() as playwright, playwright.chromium.launch(**options) as browser:
+        tab, dropped = browser.new_page(), False
+        while process.poll() is None and time.monotonic() < stop:
+            try:
+                if tab.url == "about:blank":
+                    tab.goto(f"http://127.0.0.1:{PORT}", wait_until="commit")
+                if not dropped and (field := tab.locator("input[type=file]")).count():
+                    field.first.set_input_files(list(map(str, pictures)))
+                    dropped = True
+                shown = [tab.locator("option", has_text=f"{p.name} · score") for p in pictures]
+                if all(line.count() for line in shown):
+                    return True
+            except Error:  # not there yet, or not any more
+                pass
             time.sleep(0.3)
     return False
 
@@ -226,13 +254,13 @@ def end(process: subprocess.Popen) -> None:
 def tortured(job: Job, project: Path, kills: int, draw: np.random.Generator) -> dict[str, object]:
     """Do a job undisturbed, then kill it so many times, then let it end; what was seen.
 
-    `same` is nan for a job that makes no files: nothing was compared.
+    `same` is nan where nothing is compared.
     """
     away(job, project)
     clock = time.monotonic()
-    process = start(job, project)
+    process, pictures = start(job, project), sorted((project / "own").glob("*.jpg"))[:3]
     if job.serves:
-        well, whole_s = answers(), PAGE_S
+        well, whole_s = predicts(process, pictures), time.monotonic() - clock
         end(process)
     else:
         well, whole_s = process.wait() == 0, time.monotonic() - clock
@@ -243,22 +271,25 @@ def tortured(job: Job, project: Path, kills: int, draw: np.random.Generator) -> 
     bar = tqdm(total=kills)
     while done < kills:
         process = start(job, project)
+        visitor = threading.Thread(target=predicts, args=(process, pictures))
+        visitor.start() if job.serves else None
         try:
             process.wait(draw.uniform(0, whole_s))
             over += 1
             away(job, project)
         except subprocess.TimeoutExpired:
             end(process)
+            visitor.join() if job.serves else None
             done += 1
             bar.update()
         halves += broken(project)
     process = start(job, project)
     if job.serves:
-        well &= answers()
+        well &= predicts(process, pictures)
         end(process)
     else:
         well &= process.wait() == 0
-    same = made(job, project) == expected != {} if job.makes else np.nan
+    same = made(job, project) == expected != {} if job.compared else np.nan
     return {"kills": done, "ended_before": over, "undisturbed_s": round(whole_s, 1),
             "half_files": len(halves), "ends_well": well, "same": same,
             "files": len(expected)}  # fmt: skip
@@ -276,6 +307,8 @@ def main() -> None:
     given = parser.parse_args()
     if "rendering" in given.only and not BLENDER.is_file():
         parser.error(f"rendering takes {BLENDER}: make {BLENDER.parents[1].name}/.ready sets it up")
+    if "make app" in given.only and not BROWSER:
+        parser.error("make app takes Chromium, whose visitor it is; install it, or name others")
     table_file, beside_file = (given.out / f"torture.{kind}" for kind in ("csv", "json"))
     table = pd.read_csv(table_file) if table_file.is_file() else pd.DataFrame({"job": []})
     beside = json.loads(beside_file.read_text()) if beside_file.is_file() else {}

@@ -248,6 +248,9 @@ def watch(
     from scrapseg.app.asked import check_watch
 
     check_watch(out, model, threshold=threshold, max_miss=max_miss)
+    from scrapseg.app.frames import check_source
+
+    check_source(source)  # a model takes seconds to load
     from scrapseg.app.watch import watch
     from scrapseg.models.segmenter import load
 

@@ -14,7 +14,7 @@ from scrapseg.files import REPOSITORY
 NOTEBOOK = REPOSITORY / "notebooks" / "07_apply_to_your_scrap.py"
 #: Least and most of the options that are numbers: a score, shares, minutes and pixels.
 NUMBERS = {"threshold": (0, 1), "recall": (0, 1), "minutes": (0.1, 1e4), "side": (32, 1e5)}
-NUMBERS |= {"max_miss": (0.001, 0.999)}
+NUMBERS |= {"max_miss": (1e-6, 1 - 1e-6)}
 
 
 def check(

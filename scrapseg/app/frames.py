@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import cv2
 import numpy as np
@@ -71,8 +71,8 @@ class Source:
         name: what it was opened by. stop: set from outside to end it. say: takes lines on what is
             passed over or goes wrong. every: of a film, only every nth frame is given.
         opened: a film or stream, open. dropped: frames that nobody took in time. waiting: pictures
-            that are there and not yet taken. fps: frames a second, total: how many there are, if
-            known.
+            that are there and not yet taken. idle_s: seconds in which there was none. fps: frames a
+            second, total: how many there are, if known.
     """
 
     name: str
@@ -82,13 +82,26 @@ class Source:
     opened: cv2.VideoCapture | None = None
     dropped: int = 0
     waiting: int = 0
+    idle_s: float = 0.0
     fps: float | None = None
     total: int | None = None
+    #: What the seconds of its frames are counted from.
+    since: ClassVar[str] = "1970-01-01 UTC"
+
+    def _idle(self, wait: Callable[..., Any], *arguments: float) -> Any:
+        """What `wait` gives; the time that takes is one without frames."""
+        clock = time.monotonic()
+        try:
+            return wait(*arguments)
+        finally:
+            self.idle_s += time.monotonic() - clock
 
 
 @dataclass
 class Film(Source):
     """The frames of a video file."""
+
+    since: ClassVar[str] = "the start of the film"
 
     def __post_init__(self) -> None:
         fps, count = (self.opened.get(p) for p in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
@@ -126,7 +139,7 @@ class Folder(Source):
                 there = pictures(self.name)
             except OSError as error:  # a network drive that is away
                 self.say(f"{self.name}: cannot be looked through ({error.strerror}); trying again")
-                self.stop.wait(RETRY_S)
+                self._idle(self.stop.wait, RETRY_S)
                 continue
             # While a picture is still being written, it changes between two looks.
             ready = [p for p, s in there.items() if last.get(p) == s != taken.get(p)]
@@ -142,7 +155,7 @@ class Folder(Source):
                     continue
                 yield Frame(image, At(number, last[path][0] / 1e9, path.name))
                 number += 1
-            self.stop.wait(POLL_S)
+            self._idle(self.stop.wait, POLL_S)
 
 
 def pictures(folder: str) -> dict[Path, tuple[int, int]]:
@@ -168,7 +181,7 @@ class Camera(Source):
         reader.start()
         while not self.stop.is_set():
             with contextlib.suppress(queue.Empty):
-                yield newest.get(timeout=POLL_S)
+                yield self._idle(newest.get, True, POLL_S)
         reader.join(timeout=2)  # a camera that does not answer keeps it for longer
 
     def _read(self, newest: queue.Queue[Frame]) -> None:
@@ -203,13 +216,24 @@ def open_source(source: str, **options) -> Source:
     path, name = Path(source), without_password(source)
     if path.is_dir():
         return Folder(name, **options)
-    if "://" not in source and not source.isdigit() and not path.is_file():
-        raise MissingFile(f"{source}: no such file or folder; name a film, a folder or an address")
+    check_source(source)
     opened = _open(source)
     # A film behind an address ends where a camera does not; its length says so.
     if path.is_file() or opened.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
         return Film(name, **options, opened=opened)
     return Camera(name, **options, address=source, opened=opened)
+
+
+def check_source(source: str) -> None:
+    """See, before a model is loaded, whether there is such a folder or film; a camera is not asked.
+
+    Raises:
+        MissingFile, BrokenImage: as `open_source`.
+    """
+    if (path := Path(source)).is_file():
+        _open(source).release()
+    elif "://" not in source and not source.isdigit() and not path.is_dir():
+        raise MissingFile(f"{source}: no such file or folder; name a film, a folder or an address")
 
 
 def without_password(address: str) -> str:

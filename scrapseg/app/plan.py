@@ -90,12 +90,15 @@ def plan(
     said = " ".join([normal.name, *normal.words]).casefold()
     steel = re.search(r"\b(steel|iron|ferrous)\b", said)
     adapts = adapt if adapt is not None else bool(steel) and not own
+    because = (
+        "the model is one of your own" if own else f"the normal class, {normal.name}, is not steel"
+    )
+    because = "ADAPT=no" if adapt is False else f"{because}; ADAPT=yes does it all the same"
     notes.append(
         f"Adaptation takes these {len(folder.files)} images to show mostly {normal.name}, and what "
         "else is in view (ground, walls, sky) to be no impurity; if that is wrong, ADAPT=no."
         if adapts
-        else "No adaptation to the images: it is left out if asked, for a model of one's own, and "
-        f"where the normal class ({normal.name}) is not steel; ADAPT=yes does it all the same."
+        else f"No adaptation to the images: {because}."
     )
     if not (adapts or trains or own):
         notes.append(

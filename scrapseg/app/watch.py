@@ -2,7 +2,8 @@
 
 What comes out lies in a folder of its own: `events.jsonl`, written line by line as objects leave
 the view; `overlay.mkv`, which plays up to where it was cut even after a power cut; and at the end
-`summary.json`. Ctrl-C ends it, with everything written.
+`summary.json`, which says what the events' `time_s` counts from, and how many frames a second were
+looked at while there were any. Ctrl-C ends it, with everything written.
 """
 
 from __future__ import annotations
@@ -94,9 +95,15 @@ def watch(
         frames.stop.set()
         film.release()
         last = tally.events(tracker.tracks.values())
-        rate = round(seen / (time.monotonic() - begun), 2)
-        summary = {"source": frames.name, "frames": seen, "dropped": frames.dropped}
-        summary |= {"frames_per_s": rate, "objects": dict(tally.objects), "cuts": tracker.cuts}
+        busy = time.monotonic() - begun - frames.idle_s
+        rate = round(seen / max(busy, 1e-9), 2)
+        summary = {"source": frames.name, "time_s_since": frames.since, "frames": seen}
+        summary |= {
+            "dropped": frames.dropped,
+            "frames_per_s": rate,
+            "objects": dict(tally.objects),
+            "cuts": tracker.cuts,
+        }
         summary |= {"flickers": tally.flickers, "copper_share": tally.copper_share}
         text = json.dumps(summary, ensure_ascii=False)
         print(text)

@@ -18,6 +18,7 @@ return the end of the grid, where we must refuse.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,8 @@ def scenes_needed(alpha: float) -> int:
     Raises:
         ValueError: alpha is not between 0 and 1.
     """
-    if not 0 < alpha < 1:
-        raise ValueError(f"a share that may be missed lies between 0 and 1, not {alpha:g}")
+    if not isinstance(alpha, Real) or not 0 < alpha < 1:
+        raise ValueError(f"a share that may be missed lies between 0 and 1, not {alpha!r}")
     return max(1, int(np.ceil(1 / alpha - 1 - 1e-9)))
 
 

@@ -47,6 +47,8 @@ SHIPPED = shipped("scrapsim.safetensors")
 SIDE = 768
 #: Up to this one they are looked at whole, above it tile by tile, see `scrapseg.models.tiles`.
 WHOLE_SIDE = 1024
+#: What to do about a model that cannot be read.
+AGAIN = "copy it, with its .json and .yaml, from where it was made, or make it anew"
 #: Connected parts smaller than this share of the image (at least 25 pixels) are no objects.
 SMALLEST_OBJECT = 1e-4
 
@@ -316,12 +318,15 @@ def load(path: str | Path | None = None) -> Segmenter:
             card = yaml.safe_load(small_text(listed))
             classes = classes_from(card["classes"], listed)
         settings = _settings(card)
-    except (ModelFileError, DataError) as error:
+    except ModelFileError as error:
+        raise SegmenterError(f"{error}; {AGAIN}") from error
+    except DataError as error:
         raise SegmenterError(str(error)) from error
     except (yaml.YAMLError, RecursionError, *UNREADABLE) as error:
-        raise SegmenterError(f"{listed}: cannot be read ({error!r})") from error
+        raise SegmenterError(f"{listed}: cannot be read ({error!r}); {AGAIN}") from error
     if (rows := len(model.text)) != len(classes):
-        raise SegmenterError(f"{path}: has {rows} class vectors for {len(classes)} classes")
+        lists = f"{rows} class vectors for {len(classes)} classes"
+        raise SegmenterError(f"{path}: has {lists}; {AGAIN}")
     return Segmenter(model, classes, **settings).compiled()
 
 

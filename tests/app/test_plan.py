@@ -61,6 +61,7 @@ def test_with_labels_both_share_the_minutes(tmp_path):
     assert 0 < planned.adapt < planned.train < alone.train < 5 and alone.adapt == 0
     assert planned.adapt + planned.train == pytest.approx(alone.train, abs=0.1)
     assert "mostly" not in " ".join(alone.notes)
+    assert "No adaptation to the images: ADAPT=no." in alone.notes
 
 
 def test_many_images_leave_learning_its_half_and_the_time_says_so(tmp_path, monkeypatch):
@@ -108,7 +109,7 @@ def test_too_few_labels_are_said_and_the_images_taken_as_without(tmp_path, label
 def test_what_is_not_mostly_steel_is_not_taken_for_it(tmp_path):
     belt = folder_of(tmp_path, classes="belt: {words: [environment, conveyor belt]}\ncopper:\n")
     planned = plan(belt, START)
-    assert planned.adapt == 0 and "normal class (belt) is not steel" in planned.notes[1]
+    assert planned.adapt == 0 and "the normal class, belt, is not steel" in planned.notes[1]
     assert plan(belt, START, adapt=True).adapt > 0
 
 

@@ -80,6 +80,7 @@ def test_each_object_is_counted_once_with_its_class(belt, film, tmp_path, capsys
     summary = json.loads(capsys.readouterr().out)
     assert summary == json.loads((made / "summary.json").read_text())
     assert (summary["frames"], summary["dropped"], summary["cuts"]) == (views, 0, 0)
+    assert summary["time_s_since"] == "the start of the film"
     assert sum(summary["objects"].values()) == len(events)
 
 
@@ -218,8 +219,8 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ("--max-miss 0", "MAX_MISS is 0; it may be 0.001 to 0.999"),
-        ("--max-miss 2", "MAX_MISS is 2; it may be 0.001 to 0.999"),
+        ("--max-miss 0", "MAX_MISS is 0; it may be 1e-06 to 0.999999"),
+        ("--max-miss 2", "MAX_MISS is 2; it may be 1e-06 to 0.999999"),
         ("--max-miss nan", "MAX_MISS is nan"),
         ("--threshold 2", "THRESHOLD is 2; it may be 0 to 1"),
         (
@@ -229,6 +230,8 @@ def test_the_command_says_in_a_line_what_is_wrong(tmp_path, monkeypatch):
         ("--model {}/x.pt", "x.pt: is no .safetensors file"),
         ("--model {}/none.safetensors", "none.safetensors: no such model"),
         ("--out {}/x.pt/out", "out: cannot be made in {}/x.pt; name another folder"),
+        ("{}/none.mp4", "{}/none.mp4: no such file or folder; name a film, a folder or an address"),
+        ("{}/x.mp4", "{}/x.mp4: no film (a playlist is none) or stream here; convert it to mp4"),
     ],
 )
 def test_what_cannot_be_done_is_told_before_the_model_is_loaded(
@@ -236,7 +239,10 @@ def test_what_cannot_be_done_is_told_before_the_model_is_loaded(
 ):
     monkeypatch.setattr(segmenter, "load", lambda path: pytest.fail("it is loaded"))
     (tmp_path / "x.pt").write_bytes(b"x")
-    done = CliRunner().invoke(command, ["watch", str(film), *options.format(tmp_path).split()])
+    (tmp_path / "x.mp4").write_bytes(b"x")
+    words = options.format(tmp_path).split()
+    source = [str(film)] if words[0].startswith("--") else []
+    done = CliRunner().invoke(command, ["watch", *source, *words])
     assert done.exit_code == 1 and done.output.count("\n") == 1
     assert done.output.startswith("error: ") and says.format(tmp_path) in done.output
 
@@ -283,6 +289,28 @@ def test_a_folder_that_fills(tmp_path, monkeypatch):
         source.stop.set() if len(taken) == 2 else None
     assert taken == ["z-first.png", "a-slow.png"]
     assert sum("b-broken.png" in line for line in said) == 1
+
+
+def test_waiting_for_pictures_is_no_slow_work(belt, tmp_path, monkeypatch):
+    """A picture comes, nothing for two seconds, another: frames a second are of the work."""
+    stop, stub = threading.Event(), masks(belt)
+    monkeypatch.setattr(frames, "POLL_S", 0.05)
+    views = [Image.fromarray(belt.image[:, v]) for v in belt.views()][:2]
+    views[0].save(tmp_path / "0.png")
+    later = threading.Timer(2.0, views[1].save, [tmp_path / "1.png"])
+    later.start()
+    whole, seen = stub.predict, []
+
+    def predict(image: np.ndarray):
+        seen.append(time.monotonic())
+        stop.set() if len(seen) == 2 else time.sleep(0.1)
+        return whole(image)
+
+    stub.predict = predict
+    made = watch(str(tmp_path), tmp_path / "out", stub, stop=stop, overlay=False)
+    summary = json.loads((made / "summary.json").read_text())
+    assert summary["time_s_since"] == "1970-01-01 UTC" and summary["frames"] == len(seen) == 2
+    assert seen[1] - seen[0] > 1 and summary["frames_per_s"] > 2 / (seen[1] - seen[0])
 
 
 class Stream:

@@ -11,12 +11,12 @@ from scrapseg.data.base import Sample
 from scrapseg.models.segmenter import Segmenter
 
 
-def drawn() -> Belt:
+def drawn(enlarged: int = 1) -> Belt:
     label = np.zeros((32, 32), np.uint8)
     label[2:12, 2:12], label[20:30, 18:28] = 1, 2
     instances = np.where(label == 1, 1, np.where(label == 2, 2, 0))
     sample = Sample("x", np.zeros((32, 32, 3), np.uint8), label, instances, 0, {})
-    return Belt.of([sample, sample], step=8)
+    return Belt.of([sample, sample], step=8, enlarged=enlarged)
 
 
 def test_objects_of_two_images_stay_apart_and_the_window_moves():
@@ -25,6 +25,16 @@ def test_objects_of_two_images_stay_apart_and_the_window_moves():
     truth = belt.truth()
     assert truth["number"].tolist() == [1, 2, 3, 4] and truth["class"].tolist() == [1, 2, 1, 2]
     assert truth["box"][2] == (34, 2, 44, 12) and (truth["pixels"] == 100).all()
+
+
+def test_a_larger_belt_shows_the_same_objects_from_the_same_places():
+    small, large = drawn(), drawn(enlarged=3)
+    assert large.image.shape == (96, 192, 3) and large.step == 24
+    views = ([(v.start, v.stop) for v in b.views()] for b in (small, large))
+    assert [(3 * a, 3 * b) for a, b in next(views)] == next(views)
+    one, other = small.truth(), large.truth()
+    assert (other["pixels"] == 9 * one["pixels"]).all()
+    assert [tuple(3 * v for v in box) for box in one["box"]] == other["box"].tolist()
 
 
 def test_events_are_laid_to_what_they_lie_on():

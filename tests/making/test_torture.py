@@ -1,4 +1,6 @@
-"""`making.torture`, in short: jobs of the tests' own that survive kills, and that do not."""
+"""`making.torture`, in short: jobs of the tests' own that survive kills, and that do not.
+
+And a training and `make apply`, in small, with one kill each."""
 
 from __future__ import annotations
 
@@ -10,7 +12,7 @@ import pandas as pd
 import pytest
 
 from making import torture
-from making.torture import Job, python, tortured
+from making.torture import JOBS, Job, copy_of_project, python, tortured
 from scrapseg.files import REPOSITORY
 
 #: Each writes three files, one after another, into results/torture.
@@ -66,9 +68,22 @@ class Moments:
         return low + next(self.shares) * (high - low)
 
 
-def job(kind: str, makes: tuple[str, ...] = ("results/torture/*.json",)) -> Job:
+def job(kind: str, **options: bool) -> Job:
     text = (BEGIN + KINDS[kind]).replace("{", "{{").replace("}", "}}")
-    return Job(python("-S", "-c", text), makes, ("results/torture",))
+    command = python("-S", "-c", text)
+    return Job(command, ("results/torture/*.json",), ("results/torture",), **options)
+
+
+def test_a_training_and_an_apply_that_are_killed_end_as_if_undisturbed(tmp_path):
+    project = copy_of_project(tmp_path / "project")
+    profile = project / "notebooks/profiles/torture.yaml"
+    profile.write_text(profile.read_text().replace("steps: 150", "steps: 40"))
+    for path in sorted((project / "own").iterdir())[4:]:
+        path.unlink()
+    for name, moment in (("training", 0.8), ("make apply", 0.9)):
+        seen = tortured(JOBS[name], project, 1, Moments(moment))
+        log = (project / "torture.log").read_text()
+        assert seen["same"] is True and seen["ends_well"] and not seen["half_files"], log
 
 
 @pytest.mark.parametrize(
@@ -88,12 +103,13 @@ def test_what_a_kill_does_is_seen(kind, halves, well, same, tmp_path):
     assert seen["files"] == 3 * (kind != "makes nothing")
 
 
-def test_without_files_nothing_is_the_same(tmp_path):
+def test_what_is_not_compared_is_not_the_same(tmp_path):
     """The cell is empty, in what is written and in what is committed; and that is no loss."""
-    seen = tortured(job("makes nothing", makes=()), tmp_path, 1, Moments(0.3))
+    seen = tortured(job("counts its starts", compared=False), tmp_path, 1, Moments(0.3))
     assert np.isnan(seen["same"]) and seen["ends_well"] and seen["kills"] == 1
-    table = pd.read_csv(REPOSITORY / "results/bench/torture.csv")
-    assert (table["same"].isna() == (table["files"] == 0)).all() and table["same"].isna().any()
+    table = pd.read_csv(REPOSITORY / "results/bench/torture.csv").set_index("job")
+    assert set(table.index) == set(JOBS)
+    assert {n for n, j in JOBS.items() if not j.compared} == set(table.index[table["same"].isna()])
 
 
 @pytest.mark.parametrize(("same", "lost"), [(True, False), (np.nan, False), (False, True)])
