@@ -139,6 +139,7 @@ def made(stem):
 STEMS = [PHOTOGRAPHS] if PROFILE == "real" else [s for s in NOTEBOOKS if Path(f"notebooks/{s}.py").exists()]
 PUBLISHED = {"laptop": [s for s in STEMS if s != PHOTOGRAPHS], "real": STEMS}.get(PROFILE, [])
 SHOWN = {"laptop", "real"}  # profiles that README and the committed paper show
+TARGETS = "results/bench/targets.csv"
 PAPER = "paper/paper.pdf" if PROFILE in SHOWN else f"{RESULTS}/paper.pdf"
 OWN = {path for stem in STEMS for path in made(stem)} | {f"{RESULTS}/metrics.csv"}
 ALONE = {Path(path).stem for path in records("compared")}  # costs are compared: nothing beside them
@@ -177,7 +178,7 @@ rule grid:  # a profile's runs, and what shows them
 # Jobs -----------------------------------------------------------------------------------------
 
 
-localrules: tables, publish, readme, paper
+localrules: tables, publish, targets, readme, paper
 
 
 rule run:
@@ -246,6 +247,17 @@ rule publish:
         " && touch {output[1]}"
 
 
+rule targets:  # what was aimed at, of tables that are measured apart
+    input:
+        "making/targets.py",
+        [path for path in listed("results/bench/*.csv") if path != TARGETS],
+        listed("results/real/tables/adaptation.csv", "results/real/tables/few_labels.csv"),
+    output:
+        f"{CACHE}/targets.done",
+    shell:
+        "{sys.executable} -m making.targets && touch {output}"
+
+
 rule readme:
     input:
         "README.md",
@@ -253,6 +265,8 @@ rule readme:
         sorted(path for path in OWN if path.endswith(".csv")),
         listed("results/laptop/times.json"),
         [path for path in shown_results() if path.endswith(".csv")],
+        f"{CACHE}/targets.done",
+        TARGETS,
         REPORT,
     output:
         f"{CACHE}/readme.done",
@@ -271,6 +285,7 @@ rule paper:
         f"{CACHE}/tables.done",
         sorted(OWN),
         shown_results(),
+        [f"{CACHE}/targets.done", TARGETS] if PROFILE in SHOWN else [],
         REPORT,
     output:
         f"{CACHE}/paper.done",

@@ -39,6 +39,7 @@ CHANGES = {
     },
     "a study's table in `results/full`": {"path": "results/full/tables/ablation.csv"},
     "a result on photographs": {"path": "results/real/tables/adaptation.csv"},
+    "a measured speed": {"path": "results/bench/start.csv"},
     "measured times": {"path": "results/laptop/times.json"},
     "code of tables and figures": {"path": "scrapseg/report/tables.py"},
     "a cell of notebook 01": {"path": "notebooks/01_data_exploration.py"},

@@ -1,4 +1,4 @@
-"""The README's generated blocks: findings, definitions, the table of results, the times.
+"""The README's generated blocks: findings, definitions, tables of results and targets, the times.
 
 Each stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` and is made of committed
 results alone, so that no number in the README is typed by hand.
@@ -154,7 +154,10 @@ def results(results_dir: Path) -> str:
         rows.append(cells)
     seeds = sorted(set(table["seeds"]))
     note = "1 seed" if seeds == [1] else f"{'to'.join(f' {s} ' for s in seeds).strip()} seeds"
-    return f"{markdown(rows)}\n\nIn per cent (the last three columns apart), {note}; bold: best."
+    note += (
+        "; bold: best. Times are those of the runs; an image at a time, by torch for every method"
+    )
+    return f"{markdown(rows)}\n\nIn per cent (the last three columns apart), {note}."
 
 
 def photographs(results_dir: Path) -> str:
@@ -221,13 +224,24 @@ def times(results_dir: Path) -> str:
     return markdown(rows) + (f"\n\n{note[0].upper()}{note[1:]}." if note else "")
 
 
+def targets(results_dir: Path) -> str:
+    """What was aimed at and what was measured, of the table that `making.targets` makes."""
+    path = results_dir.parent / "bench/targets.csv"
+    if not path.is_file():
+        return NOT_YET
+    table = pd.read_csv(path, dtype=str).replace({"met": {"no": "**no**"}})
+    shown = table[["what", "target", "measured", "met"]]
+    note = f"{(table['met'] != 'yes').sum()} of {len(table)} are missed."
+    return f"{markdown([list(shown), *shown.to_numpy().tolist()])}\n\n{note}"
+
+
 def _clock(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
 BLOCKS = {
     block.__name__: block
-    for block in (findings, definitions, results, adaptation, photographs, times)
+    for block in (findings, definitions, results, adaptation, photographs, targets, times)
 }
 
 

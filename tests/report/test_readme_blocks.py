@@ -64,6 +64,21 @@ def test_definitions_are_shown_as_saved(folder):
     (folder / "tables/definitions.csv").unlink()
 
 
+def test_targets_are_shown_and_what_is_missed_is_counted(tmp_path):
+    (tmp_path / "bench").mkdir()
+    assert readme.targets(tmp_path / "laptop") == readme.NOT_YET
+    table = pd.DataFrame(
+        [["a.csv", "speed", "at most 2", "1.0", "yes"], ["b.csv", "AP", "at least 5", "4", "no"]],
+        columns=["source", "what", "target", "measured", "met"],
+    )
+    table.to_csv(tmp_path / "bench/targets.csv", index=False)
+    text = readme.targets(tmp_path / "laptop")
+    assert (
+        "| speed | at most 2 | 1.0 | yes |" in text and "| AP | at least 5 | 4 | **no** |" in text
+    )
+    assert "1 of 2 are missed" in text
+
+
 def test_times_are_shown_as_measured(tmp_path):
     path = tmp_path / "times.json"
     assert readme.times(tmp_path) == readme.NOT_YET

@@ -1,0 +1,130 @@
+"""What was aimed at beside what was measured, met or not, from committed tables alone.
+
+    python -m making.targets        # writes results/bench/targets.csv anew
+
+So does `make reproduce` where a table has changed. A row is here because the number was set before
+it was measured. The README shows the table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from scrapseg.files import REPOSITORY, atomic_write
+
+RESULTS = REPOSITORY / "results"
+#: What `making.inference` times, and how it is called here.
+INPUTS = {("image", 1): "an image", ("image", 16): "16 images at once",
+          ("frame, 768 px", 1): "a 4K frame at 768 px", ("frame, tiles", 1): "a 4K frame in tiles",
+          ("frame, tiles", 16): "a 4K frame in tiles, 16 at once"}  # fmt: skip
+
+
+class Targets(list[tuple[str, str, str, str, str]]):
+    """Rows of the table: where it comes from, what, the target, the number, whether it is met."""
+
+    def add(
+        self,
+        source: str,
+        what: str,
+        value: float,
+        *,
+        least: float | None = None,
+        most: float | None = None,
+        form: str = "{:g}",
+    ) -> None:
+        """Add what was to be at least or at most a number."""
+        aim, words = (most, "at most") if least is None else (least, "at least")
+        met = value <= aim if least is None else value >= aim
+        cells = (f"{words} {form.format(aim)}", form.format(value), "yes" if met else "no")
+        self.append((source, what, *cells))
+
+
+def speed(rows: Targets, bench: Path) -> None:
+    """Predicting and starting, on two CPU cores."""
+    source = "bench/inference.csv"
+    table = pd.read_csv(bench / "inference.csv")
+    ms = table.set_index(["model", "runtime", "input", "batch"])["ms"]
+    for case, said in INPUTS.items():
+        ours, form = ms["scrapseg", "onnxruntime", *case], {"most": 0.5, "form": "{:.2f}"}
+        rows.add(
+            source, f"{said}: of U-Net's time by torch", ours / ms["unet", "torch", *case], **form
+        )
+        if (unet := ("unet", "onnxruntime", *case)) in ms.index:
+            rows.add(source, f"{said}: of U-Net's by ONNX Runtime", ours / ms[unet], **form)
+    for case, said in {
+        "frame, 768 px": "to scores",
+        "frame to objects": "to a list of objects",
+    }.items():
+        rate = 1000 / ms["scrapseg", "onnxruntime", case, 1]
+        rows.add(source, f"4K frames a second, {said}", rate, least=2.0, form="{:.1f}")
+    start = pd.read_csv(bench / "start.csv", index_col="start")["seconds"]
+    aims = {"import scrapseg": 0.3, "python -m scrapseg --help": 0.5, "first prediction": 4.0}
+    for name, aim in aims.items():
+        rows.add("bench/start.csv", f"{name}, seconds", start[name], most=aim, form="{:.2f}")
+
+
+def sturdiness(rows: Targets, bench: Path) -> None:
+    """Thousands of images, kills, and files that are not to be trusted."""
+    scale = pd.read_csv(bench / "scale.csv").set_index(["what", "size"])
+    peak = scale.loc[("evaluation", 1000), "peak_mb"]
+    rows.add(
+        "bench/scale.csv", "1,000 megapixels evaluated, peak in MB", peak, most=1000, form="{:.0f}"
+    )
+    peaks = scale.loc["apply --no-adapt", "peak_mb"]
+    rows.add("bench/scale.csv", "make apply, 5,000 images: peak of that with 500",
+             peaks[5000] / peaks[500], most=1.1, form="{:.2f}")  # fmt: skip
+    fuzz = pd.read_csv(bench / "fuzz.csv")
+    rows.add("bench/fuzz.csv", f"changed files given to each of {len(fuzz)} readers",
+             fuzz["examples"].min(), least=10_000)  # fmt: skip
+    rows.add("bench/fuzz.csv", "of those, faults", fuzz["faults"].sum(), most=0)
+    kills = pd.read_csv(bench / "torture.csv")
+    lost = kills["half_files"].sum() + (~kills["ends_well"]).sum() + (kills["same"] == False).sum()  # noqa: E712
+    rows.add(
+        "bench/torture.csv", f"kills of each of {len(kills)} jobs", kills["kills"].min(), least=20
+    )
+    rows.add("bench/torture.csv", "of those, something lost, broken or other than undisturbed",
+             lost, most=0)  # fmt: skip
+
+
+def adaptation(rows: Targets, tables: Path) -> None:
+    """The model that `make apply` adapts without labels: means over seeds, on test."""
+    source, table = "real/tables/adaptation.csv", pd.read_csv(tables / "adaptation.csv")
+    table = table[table["split"] == "test"].pivot_table("value", "arm", "metric")
+    ours = table.loc["shipped"]
+    rows.add(source, "composites, AP", ours["composite/ap"], least=0.5, form="{:.3f}")
+    for name in ("motor", "cable", "rubber", "wood"):
+        value = ours[f"composite/ap/{name}"]
+        rows.add(source, f"composites, AP of {name}", value, least=0.35, form="{:.3f}")
+    rows.add(source, "yard, image AUROC", ours["yard/auroc/mean"], least=0.9, form="{:.3f}")
+    value = ours["yard/flagged"]
+    rows.add(source, "yard, motors and copper flagged", value, least=0.6, form="{:.2f}")
+    value = ours["yard/false_objects"]
+    rows.add(source, "yard, false objects an image of steel", value, most=1.0, form="{:.2f}")
+    lost = 100 * (table.loc["renders", "scrapsim/ap"] - ours["scrapsim/ap"])
+    rows.add(source, "points of AP lost on ScrapSim", lost, most=2.0, form="{:.1f}")
+
+
+def few_labels(rows: Targets, tables: Path) -> None:
+    """`make apply` with labels against SegFormer, at the same minutes: means over seeds."""
+    table = pd.read_csv(tables / "few_labels.csv")
+    mean = table.pivot_table("miou", ["dataset", "labels", "minutes"], "method")
+    for (name, labels, minutes), row in mean.iterrows():
+        said = f"{name}, {labels} labels, {minutes:g} minutes: points of mIoU over SegFormer"
+        ahead = 100 * (row["scrapseg"] - row["segformer"])
+        rows.add("real/tables/few_labels.csv", said, ahead, least=2.0, form="{:.1f}")
+
+
+def table(results: Path = RESULTS) -> pd.DataFrame:
+    """All of them; columns source (below results/), what, target, measured, met (yes, no)."""
+    rows = Targets()
+    adaptation(rows, results / "real/tables")
+    few_labels(rows, results / "real/tables")
+    speed(rows, results / "bench")
+    sturdiness(rows, results / "bench")
+    return pd.DataFrame(rows, columns=["source", "what", "target", "measured", "met"])
+
+
+if __name__ == "__main__":
+    atomic_write(RESULTS / "bench/targets.csv", table().to_csv(index=False))
