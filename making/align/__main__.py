@@ -1,6 +1,7 @@
 """Make the weights in `data/pocket` anew.
 
 python -m making.align train --studio data/studio --steps 2000    # pocket-aligned.safetensors
+python -m making.align control --targets permuted --out FOLDER    # aligned to wrong words
 python -m making.align ship                                       # scrapsim.safetensors
 python -m making.align promise                                    # what its card promises
 python -m making.align graph                                      # graph.onnx
@@ -11,11 +12,13 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from making.align import AlignError
 from making.align.align import AlignConfig
 from making.align.collage import CollageConfig
+from making.align.controls import TARGETS, Numbers, write_control
 from making.align.graph import make_graph
 from making.align.run import run
 from making.align.ship import calibrate, ship
@@ -33,20 +36,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     commands = parser.add_subparsers(dest="command", required=True)
     train = commands.add_parser("train", help="align the pocket model on the studio set")
-    train.add_argument("--studio", type=Path, required=True, help="folder of the studio set")
+    control = commands.add_parser("control", help="the same, to words that are wrong, or none")
     train.add_argument("--out", type=Path, default=ALIGNED.parent, help="where the weights go")
-    length = train.add_mutually_exclusive_group()
-    length.add_argument("--minutes", type=float, help="as many steps as fit")
-    length.add_argument("--steps", type=int, default=AlignConfig.steps)
-    train.add_argument("--batch-size", type=int, default=AlignConfig.batch_size)
-    train.add_argument("--size", type=int, default=CollageConfig.size, help="image side in pixels")
-    train.add_argument("--seed", type=int, default=AlignConfig.seed)
-    train.add_argument(
-        "--scrapsim",
-        type=Path,
-        default=REPOSITORY / "data" / "scrapsim",
-        help="score the result zero-shot on the val split of this set",
-    )
+    control.add_argument("--out", type=Path, required=True, help="where weights and set go")
+    control.add_argument("--targets", choices=TARGETS, required=True)
+    control.add_argument("--without-impurities", action="store_true", help="of the studio set")
+    for of in (train, control):
+        of.add_argument("--studio", type=Path, required=True, help="folder of the studio set")
+        length = of.add_mutually_exclusive_group()
+        length.add_argument("--minutes", type=float, help="as many steps as fit")
+        length.add_argument("--steps", type=int, default=AlignConfig.steps)
+        of.add_argument("--batch-size", type=int, default=AlignConfig.batch_size)
+        of.add_argument("--size", type=int, default=CollageConfig.size, help="image side in pixels")
+        of.add_argument("--seed", type=int, default=AlignConfig.seed)
+        of.add_argument(
+            "--scrapsim",
+            type=Path,
+            default=REPOSITORY / "data" / "scrapsim",
+            help="score the result zero-shot on the val split of this set",
+        )
     commands.add_parser("ship", help="make the model that comes along, ready to be adapted")
     commands.add_parser("promise", help="calibrate that model anew, its weights as they are")
     commands.add_parser("graph", help="export the graph that predictions on a CPU go by")
@@ -65,7 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         config = AlignConfig(
             steps=given.steps, batch_size=given.batch_size, seed=given.seed, collage=collage
         )
-        run(given.studio, given.out, config, minutes=given.minutes, scrapsim_root=given.scrapsim)
+        options = {"minutes": given.minutes, "scrapsim_root": given.scrapsim}
+        if given.command == "control":
+            without = {"impurities": not given.without_impurities}
+            given.studio = write_control(
+                given.studio, given.out / "studio", given.targets, **without
+            )
+            if given.targets == "numbers":
+                config, options["bank_of"] = replace(config, caption_weight=0.0), Numbers
+        run(given.studio, given.out, config, **options)
         print(f"weights, record and card in {given.out}")
         return 0
     except (AlignError, DataError, WeightsError, TrainingDiverged) as error:

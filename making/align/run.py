@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -33,6 +34,7 @@ def run(
     *,
     minutes: float | None = None,
     scrapsim_root: str | Path | None = None,
+    bank_of: Callable[..., TextBank] = TextBank,
 ) -> dict[str, Any]:
     """Align, write weights and record, and refresh the model card in `out` if there is one.
 
@@ -43,6 +45,7 @@ def run(
         minutes: in place of `config.steps`: as many steps as fit.
         scrapsim_root: also score zero-shot segmentation on ScrapSim's val split, before and
             after, when the alignment is done.
+        bank_of: makes the bank of texts of both splits.
 
     Returns:
         The content of ``alignment.json``.
@@ -55,7 +58,7 @@ def run(
     work = out / ".align"
     train, heldout = Studio(studio_root, "train"), Studio(studio_root, "heldout")
     started, clock = datetime.now(UTC), time.perf_counter()
-    bank = TextBank(train, heldout)
+    bank = bank_of(train, heldout)
     config = _plan(work / "plan.json", config, minutes, train, bank)
     done = work / "history.json"  # trained, but not yet judged
     if not done.is_file():

@@ -309,14 +309,14 @@ def wordings(facts: Facts) -> list[list[Text]]:
     missing where the material shows its own, those with a material where the noun names it.
     """
     noun, material, colour = facts.noun, facts.material, facts.colour
-    named = _with_material(material, noun)
+    full = named(material, noun)
     groups = [_texts(noun, Facts(noun), THING_TEMPLATES, facts.not_steel)]
-    if named != noun:
+    if full != noun:
         claim = Facts(noun, material)
-        groups.append(_texts(named, claim, THING_TEMPLATES, facts.not_steel))
+        groups.append(_texts(full, claim, THING_TEMPLATES, facts.not_steel))
     if colour:
         forms = {f"{colour} {noun}": Facts(noun, None, colour)}
-        forms.setdefault(f"{colour} {named}", Facts(noun, material, colour))
+        forms.setdefault(f"{colour} {full}", Facts(noun, material, colour))
         groups += [_texts(words, claim, COLOUR_TEMPLATES) for words, claim in forms.items()]
     return groups
 
@@ -330,7 +330,7 @@ def said_of(thing: StudioObject) -> Facts:
     return Facts(facts.noun, material, colour, loose=True)
 
 
-def _with_material(material: str | None, noun: str) -> str:
+def named(material: str | None, noun: str) -> str:
     """Material and noun in words; "rusty steel" and "steel plate" share their steel."""
     before = ADJECTIVES.get(material, material or "").split()
     after = noun.split()
@@ -349,13 +349,14 @@ def material_wordings(material: str) -> list[Text]:
 def _texts(
     words: str, claim: Facts, templates: Iterable[str], not_steel: bool = False
 ) -> list[Text]:
-    texts = [Text(_fill(template, words), claim) for template in templates]
+    texts = [Text(filled(template, words), claim) for template in templates]
     if not_steel:
         texts.append(Text(NOT_STEEL_TEMPLATE.format(words), replace(claim, not_steel=True)))
     return texts
 
 
-def _fill(template: str, words: str) -> str:
+def filled(template: str, words: str) -> str:
+    """A template around words, "an" before a vowel."""
     article = "an" if words[0].lower() in "aeiou" else "a"
     return template.replace("a {}", f"{article} {{}}").format(words)
 
