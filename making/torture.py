@@ -113,7 +113,7 @@ JOBS = {
         ("out", "out-*"),
     ),
     "make apply, adapting and learning from labels": Job(
-        python("-m", "scrapseg", "apply", "{project}/learn", "--adapt", "--minutes", "1",
+        python("-m", "scrapseg", "apply", "{project}/learn", "--adapt", "--minutes", "0.4",
                "--out", "{project}/out"),
         ("out*/**/*.png", "out*/**/*.json", "out*/*.csv", "out*/model/*"),
         ("out", "out-*"),
