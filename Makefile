@@ -132,8 +132,8 @@ bench: $(READY) ## measure training, inference and `make watch` on this machine,
 gpu: $(READY) ## what wants a GPU, most valuable first, resumable; REHEARSE=1: all of it in small, on a CPU
 	@$(PY) -m making.gpu $(if $(REHEARSE),--rehearse --out results/smoke/gpu)
 
-torture: $(READY) $(RENDER)/.ready ## kill everything at random moments, see that it goes on: make torture [KILLS=20] (two hours)
-	@$(PY) -m making.torture $(if $(KILLS),--kills $(KILLS))
+torture: $(READY) $(RENDER)/.ready ## kill everything at random moments, see that it goes on: make torture [KILLS=20 ONLY='training "make apply"' OUT=results/bench] (two hours; needs Chromium)
+	@$(PY) -m making.torture $(if $(KILLS),--kills $(KILLS)) $(if $(ONLY),--only $(ONLY)) $(call given,OUT,out)
 
 clean: ## remove caches (trained weights too), logs and smoke results; data and committed results stay
 	@rm -rf results/smoke results/*/cache results/*/logs results/*/notebooks .snakemake .pytest_cache .ruff_cache .hypothesis dist

@@ -2,8 +2,10 @@
 
     python -m making.torture [--kills 20] [--only training ...] [--out results/bench]
 
+Without `--out` the table is only shown.
+
 Everything happens in a copy of the project. A job is first done once, undisturbed. Then it is
-started anew and its whole process group is killed (SIGKILL) at moments drawn over the time that it
+started anew and killed (SIGKILL), with all that it started, at moments drawn over the time that it
 took, as often as asked; if it ends before its moment, what it made is taken away and it starts
 over. After each kill every file that stands must be whole. At last it may end, and what it made
 must be what was made undisturbed: weights bit by bit, numbers to the digit, costs and times apart.
@@ -16,12 +18,12 @@ their scores; it is killed while that goes on.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -34,6 +36,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 from PIL import Image
 from safetensors.numpy import load_file
 from tqdm import tqdm
@@ -246,8 +249,12 @@ def predicts(process: subprocess.Popen, pictures: Sequence[Path], seconds: float
 
 
 def end(process: subprocess.Popen) -> None:
-    """Kill the process and all that it started, those in sessions of their own apart."""
-    os.killpg(process.pid, signal.SIGKILL)
+    """Kill the process and all that it started, kernels in sessions of their own, too."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        one = psutil.Process(process.pid)
+        for each in [one, *one.children(recursive=True)]:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                each.kill()
     process.wait()
 
 
@@ -296,23 +303,26 @@ def tortured(job: Job, project: Path, kills: int, draw: np.random.Generator) -> 
 
 
 def main() -> None:
-    """Command line; writes `torture.csv` and `.json` after each job, which keep what other calls
-    wrote of other jobs; ends with 1 where something was lost."""
+    """Command line; with `--out` writes `torture.csv` and `.json` after each job, which keep what
+    other calls wrote of other jobs; ends with 1 where something was lost."""
     parser = argparse.ArgumentParser(prog="python -m making.torture", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--only", nargs="*", choices=JOBS, default=list(JOBS))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=REPOSITORY / "results" / "bench")
+    parser.add_argument("--out", type=Path, help="folder of torture.csv and .json")
     given = parser.parse_args()
     if "rendering" in given.only and not BLENDER.is_file():
         parser.error(f"rendering takes {BLENDER}: make {BLENDER.parents[1].name}/.ready sets it up")
     if "make app" in given.only and not BROWSER:
-        parser.error("make app takes Chromium, whose visitor it is; install it, or name others")
-    table_file, beside_file = (given.out / f"torture.{kind}" for kind in ("csv", "json"))
-    table = pd.read_csv(table_file) if table_file.is_file() else pd.DataFrame({"job": []})
-    beside = json.loads(beside_file.read_text()) if beside_file.is_file() else {}
+        parser.error(
+            "make app takes Chromium, for its visitor; install it, or name others by --only"
+        )
     with tempfile.TemporaryDirectory() as folder:
+        out = given.out or Path(folder)
+        table_file, beside_file = (out / f"torture.{kind}" for kind in ("csv", "json"))
+        table = pd.read_csv(table_file) if table_file.is_file() else pd.DataFrame({"job": []})
+        beside = json.loads(beside_file.read_text()) if beside_file.is_file() else {}
         project = copy_of_project(Path(folder) / "project")
         for name in given.only:
             started, clock = datetime.now(UTC), time.perf_counter()
@@ -320,8 +330,10 @@ def main() -> None:
             draw = np.random.default_rng(given.seed)
             row = {"job": name} | tortured(JOBS[name], project, given.kills, draw)
             print(row, flush=True)
-            table = pd.concat([table[table["job"] != name], pd.DataFrame([row])])
+            others = table[table["job"].isin(JOBS) & (table["job"] != name)]
+            table = pd.concat([others, pd.DataFrame([row])])
             table = table.sort_values("job", key=lambda jobs: jobs.map(list(JOBS).index))
+            beside = {k: v for k, v in beside.items() if k in JOBS}
             beside[name] = provenance(time.perf_counter() - clock, None, "cpu", started)
             atomic_write(table_file, table.to_csv(index=False))
             atomic_write(beside_file, json.dumps(beside, indent=1) + "\n")
