@@ -252,6 +252,7 @@ rule targets:  # what was aimed at, of tables that are measured apart
         "making/targets.py",
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
         listed("results/real/tables/adaptation.csv", "results/real/tables/few_labels.csv"),
+        listed("results/full/tables/promise.csv"),
     output:
         f"{CACHE}/targets.done",
     shell:

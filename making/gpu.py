@@ -57,7 +57,8 @@ from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.train.loop import TrainConfig
 
 RESULTS = REPOSITORY / "results" / "gpu"
-#: Packages that the machine must have, with what they need in turn.
+#: Python and the packages that the machine must have, with what these need in turn.
+PYTHON = "3.12"
 THERE = ("torch", "torchvision", "timm", "lightning", "scikit-learn", "scikit-image", "pandas",
          "matplotlib", "opencv-python-headless", "safetensors", "typer", "setuptools",
          "transformers", "onnxruntime", "onnxscript", "jaraco.functools",
@@ -291,13 +292,13 @@ def pack(wheels: Path) -> None:
     atomic_write(records.SENT, json.dumps(records.source_state()) + "\n")
     wanted = [f"{name}=={version}" for name, version in studies.pins(WHEELS).items()]
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:",
-               "--python-version", "3.12", "--implementation", "cp"]  # fmt: skip
+               "--python-version", PYTHON, "--implementation", "cp"]  # fmt: skip
     for glibc in (28, 17):
         command += ["--platform", f"manylinux_2_{glibc}_x86_64"]
     subprocess.run([*command, "-d", str(wheels), *wanted], check=True)
     travels({f"{wheels}": wheels.rglob("*"), f"{VECTORS.parent}": VECTORS.parent.rglob("*")}
             | {name: REPOSITORY.glob(name) for name in TREE})  # fmt: skip
-    print(f"the machine must have {', '.join(THERE)}")
+    print(f"the machine must have Python {PYTHON}, {', '.join(THERE)}")
 
 
 def travels(groups: Mapping[str, Iterable[Path]]) -> None:

@@ -239,7 +239,7 @@ def watch(
     out: Annotated[Path | None, typer.Option(help="folder to make")] = None,
     model: Annotated[Path | None, typer.Option(help="a saved model, by default ours")] = None,
     threshold: Annotated[float | None, typer.Option(help="by hand, 0 to 1")] = None,
-    max_miss: Annotated[float | None, typer.Option(help="or by a share of objects missed")] = None,
+    max_miss: Annotated[float | None, typer.Option(help="or by a promise, of images alone")] = None,
     every: Annotated[int, typer.Option(min=1, help="only each nth frame of a film")] = 1,
     pixel_mm: Annotated[float | None, typer.Option(min=1e-6, help="side on the belt")] = None,
     overlay: Annotated[bool, typer.Option(help="write the film")] = True,
@@ -256,7 +256,10 @@ def watch(
 
     used, stop = load(model), threading.Event()
     used = used if threshold is None else replace(used, threshold=threshold)
-    used = used if max_miss is None else used.promising(max_miss)
+    if max_miss is not None:
+        used = used.promising(max_miss)
+        said = f"threshold {used.threshold:.3g}; promised of single images like those it was"
+        print(f"MAX_MISS={max_miss:g}: {said} calibrated on, not of events", file=sys.stderr)
     for number in (signal.SIGINT, signal.SIGTERM):  # the frame in work is finished
         signal.signal(number, lambda *_: stop.set())
     options = {"pixel_mm": pixel_mm, "overlay": overlay, "every": every, "stop": stop}

@@ -214,9 +214,9 @@ def open_source(source: str, **options) -> Source:
         MissingFile, BrokenImage: there is none, or it cannot be read; in one line.
     """
     path, name = Path(source), without_password(source)
+    check_source(source)
     if path.is_dir():
         return Folder(name, **options)
-    check_source(source)
     opened = _open(source)
     # A film behind an address ends where a camera does not; its length says so.
     if path.is_file() or opened.get(cv2.CAP_PROP_FRAME_COUNT) > 0:
@@ -232,8 +232,10 @@ def check_source(source: str) -> None:
     """
     if (path := Path(source)).is_file():
         _open(source).release()
-    elif "://" not in source and not source.isdigit() and not path.is_dir():
-        raise MissingFile(f"{source}: no such file or folder; name a film, a folder or an address")
+    elif not source or not ("://" in source or source.isdigit() or path.is_dir()):
+        raise MissingFile(
+            f"{source or 'SOURCE'}: no such file or folder; name a film, a folder or an address"
+        )
 
 
 def without_password(address: str) -> str:
@@ -262,6 +264,7 @@ def _open(source: str) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(source, cv2.CAP_FFMPEG, limits)
         os.environ[_OPTIONS] = before
     if not capture.isOpened():
-        name = without_password(source)
-        raise BrokenImage(f"{name}: no film (a playlist is none) or stream here; convert it to mp4")
+        what = "film (a playlist is none) or stream here; convert it to mp4"
+        what = "camera of this number" if source.isdigit() else what
+        raise BrokenImage(f"{without_password(source)}: no {what}")
     return capture

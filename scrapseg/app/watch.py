@@ -65,7 +65,8 @@ def watch(
     say = functools.partial(tqdm.write, file=sys.stderr)
     frames = open_source(source, say=say, **options)
     segmenter = segmenter or load()
-    folder = new_folder(out or Path("results/watch") / Path(frames.name.replace(":", "/")).name)
+    named = Path(frames.name.replace(":", "/")).resolve().name
+    folder = new_folder(out or Path("results/watch") / named)
     path, tracker, tally = folder / "events.jsonl", Tracker(), Tally(segmenter.classes, pixel_mm)
     film, rate = cv2.VideoWriter(), (frames.fps or RATE) / frames.every
     begun, seen, told = time.monotonic(), 0, 10

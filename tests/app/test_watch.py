@@ -270,6 +270,13 @@ def test_a_playlist_opens_no_other_film(name, content, belt, tmp_path):
     assert frames.open_source(str(other)).total == len(list(belt.views()))
 
 
+def test_a_camera_that_is_not_there_and_no_source_are_told():
+    with pytest.raises(DataError, match=r"^98: no camera of this number$"):
+        frames.open_source("98")
+    with pytest.raises(DataError, match=r"^SOURCE: no such file or folder"):
+        frames.open_source("")
+
+
 def test_a_folder_that_fills(tmp_path, monkeypatch):
     monkeypatch.setattr(frames, "POLL_S", 0.05)
     noise, said = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8), []
