@@ -172,7 +172,7 @@ def photographs(results_dir: Path) -> str:
     scenes = table.drop_duplicates("dataset").set_index("dataset")["scenes"]
     small = ", ".join(f"{n} ({name})" for name, n in scenes.items())
     note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any. Scenes of the "
-    note += f"test, frames of a belt or arrangements of cables: {small}."
+    note += f"test (frames of a belt, arrangements of cables, tiles): {small}."
     return f"{markdown([heads, *body], texts=2)}\n\n{note}"
 
 
