@@ -275,8 +275,8 @@ else:
 # ## What it looks like
 #
 # Test photographs, their truth, ours and SegFormer with 4 labels a class and with all. (Belt waste: © Bazenr et al.,
-# CC BY-NC-SA 4.0, and so are the overlays; Magnetic-Tile: Huang et al. The cables have no stated licence, so no
-# picture of them is shown.)
+# CC BY-NC-SA 4.0, and so are the overlays. Cables and magnetic tiles have no stated licence, so no picture of them is
+# shown.)
 
 
 # %%
@@ -315,8 +315,7 @@ def looks(name):
     return drawn(f"photographs_{name}", name, panels, picks, made)
 
 
-for name in ("belt-waste", "magnetic-tile"):
-    show(f"photographs_{name}", name, looks)
+show("photographs_belt-waste", "belt-waste", looks)
 
 # %% [markdown]
 # Before and after, on six test photographs of the belt at even distances: renders alone, the same adapted to the
