@@ -251,7 +251,7 @@ rule targets:  # what was aimed at, of tables that are measured apart
     input:
         "making/targets.py",
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
-        listed("results/real/tables/adaptation.csv", "results/real/tables/few_labels.csv"),
+        listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired"))),
         listed("results/full/tables/promise.csv"),
     output:
         f"{CACHE}/targets.done",
