@@ -97,7 +97,7 @@ def promises(rows: Targets, tables: Path) -> None:
     source, table = "full/tables/promise.csv", pd.read_csv(tables / "promise.csv")
     table = table.set_index(["calibrated_on", "used_on", "promise", "alpha"])["missed"]
     for on, used, said in (
-        ("all", "all", "mean of 100 halvings"),
+        ("all", "all", "mean over halvings"),
         ("val", "test", "the card, once"),
     ):
         for of in ("objects", "copper"):

@@ -214,7 +214,8 @@ def open_source(source: str, **options) -> Source:
         MissingFile, BrokenImage: there is none, or it cannot be read; in one line.
     """
     path, name = Path(source), without_password(source)
-    check_source(source)
+    if not path.is_file():  # a film is opened here, once
+        check_source(source)
     if path.is_dir():
         return Folder(name, **options)
     opened = _open(source)
