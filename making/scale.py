@@ -1,4 +1,4 @@
-"""Thousands of images through `make apply`, killed on the way; a thousand megapixels ranked.
+"""Thousands of images through `make apply`, killed on the way; a thousand megapixels evaluated.
 
     python -m making.scale [--images 500 5000] [--megapixels 10 1000] [--out results/bench]
 
@@ -18,7 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -34,33 +34,29 @@ from scrapseg.files import REPOSITORY, atomic_write
 
 #: Seconds between two looks at a process's memory.
 PAUSE = 0.5
-EVALUATION = """
-import sys
-import numpy as np
-from scrapseg import metrics
-draw = np.random.default_rng(0)
-def maps():
-    for _ in range(int(sys.argv[1])):
-        mask = draw.random((1000, 1000), np.float32) < 0.05
-        yield draw.random((1000, 1000), np.float32) ** (1 - 0.6 * mask), mask
-ranking = metrics.rank_streamed(maps())
-assert ranking.positives + ranking.negatives == 1_000_000 * int(sys.argv[1])
-print(metrics.average_precision(ranking), metrics.auroc(ranking), metrics.f1_max(ranking))
-"""
 
 
-def make_folder(folder: Path, images: int, side: int = 320, seed: int = 0) -> Path:
-    """Fill a folder with so many JPEGs, no two alike: test views cut at random places."""
+def make_folder(
+    folder: Path, images: int, side: int = 320, seed: int = 0, labels: bool = False
+) -> Path:
+    """Fill a folder with so many JPEGs, no two alike: test views cut at random places; with
+    `labels` each has its class indices beside it, in masks/."""
     data, draw = (
         ScrapSim(REPOSITORY / "data/scrapsim", "test", verify=False),
         np.random.default_rng(seed),
     )
-    folder.mkdir(parents=True)
+    pictures, masks = (folder / "images", folder / "masks") if labels else (folder, None)
+    for made in filter(None, (pictures, masks)):
+        made.mkdir(parents=True)
     for number in tqdm(range(images), desc="images", unit="image", delay=5, leave=False):
-        view = Image.open(data.path(data.ids[number % len(data.ids)], "images"))
+        id = data.ids[number % len(data.ids)]
+        view = Image.open(data.path(id, "images"))
         left, top = (int(v) for v in draw.integers(0, np.array(view.size) - side + 1))
-        cut = view.crop((left, top, left + side, top + side))
-        cut.save(folder / f"{number:05}.jpg", quality=int(draw.integers(80, 96)))
+        box = (left, top, left + side, top + side)
+        quality = int(draw.integers(80, 96))
+        view.crop(box).save(pictures / f"{number:05}.jpg", quality=quality)
+        if masks:
+            Image.open(data.path(id, "labels")).crop(box).save(masks / f"{number:05}.png")
     return folder
 
 
@@ -127,16 +123,26 @@ def applied(folder: Path, out: Path, images: int, options: list[str]) -> dict[st
     }  # fmt: skip
 
 
-def evaluated(megapixels: int) -> dict[str, object]:
-    """So many megapixels of maps, made one by one, through the ranking of all their pixels."""
-    seen = watched([sys.executable, "-c", EVALUATION, str(megapixels)])
-    row = {"what": "evaluation", "size": megapixels, "unit": "megapixels"}
+def afresh(images: int, options: list[str]) -> dict[str, object]:
+    """`applied` in folders that are gone afterwards."""
+    with tempfile.TemporaryDirectory() as name:
+        return applied(Path(name, "images"), Path(name, "out"), images, options)
+
+
+def evaluated(megapixels: int, side: int = 320) -> dict[str, object]:
+    """`python -m scrapseg evaluate` on a labelled folder of so many megapixels."""
+    with tempfile.TemporaryDirectory() as name:
+        folder, out = Path(name, "images"), Path(name, "metrics.json")
+        make_folder(folder, -(-megapixels * 1_000_000 // side**2), side, labels=True)
+        command = [sys.executable, "-m", "scrapseg", "evaluate", str(folder), "--out", str(out)]
+        seen, found = watched(command), json.loads(out.read_text("utf-8"))
+    row = {"what": "evaluate", "size": megapixels, "unit": "megapixels"}
     row |= {"seconds": seen["seconds"], "peak_mb": seen["peak_mb"]}
-    return row | {"per_s": megapixels / seen["seconds"]}
+    return row | {"per_s": found["megapixels"] / seen["seconds"]}
 
 
 def main() -> None:
-    """Command line; with ``--out``, writes scale.csv and its provenance there."""
+    """Command line; with ``--out``, writes scale.csv, evaluate.csv and their provenance."""
     parser = argparse.ArgumentParser(prog="python -m making.scale", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("--images", type=int, nargs="*", default=[500, 5000])
@@ -145,23 +151,25 @@ def main() -> None:
     parser.add_argument("--megapixels", type=int, nargs="*", default=[10, 1000])
     parser.add_argument("--out", type=Path, help="folder for the table and its provenance")
     given = parser.parse_args()
-    started, clock, rows = datetime.now(UTC), time.perf_counter(), []
     cases = [(n, ["--no-adapt"]) for n in given.images]
     cases += [(n, ["--adapt", "--minutes", str(given.minutes)]) for n in given.adapt]
-    for n in given.megapixels:
-        rows.append(evaluated(n))
-        print(rows[-1], flush=True)
-    for images, options in cases:
-        with tempfile.TemporaryDirectory() as name:
-            rows.append(applied(Path(name, "images"), Path(name, "out"), images, options))
-        print(rows[-1], flush=True)
+    report("evaluate", map(evaluated, given.megapixels), given.out)
+    report("scale", (afresh(*case) for case in cases), given.out)
+
+
+def report(name: str, measured: Iterable[dict[str, object]], out: Path | None) -> None:
+    """Show rows as they come, then the table; in a folder `out` write it and its provenance."""
+    started, clock, rows = datetime.now(UTC), time.perf_counter(), []
+    for row in measured:
+        rows.append(row)
+        print(row, flush=True)
     table = pd.DataFrame(rows)
     print(table.round(3).to_string(index=False))
-    if given.out:
-        atomic_write(given.out / "scale.csv", table.to_csv(index=False, float_format="%.4g"))
+    if out and rows:
+        atomic_write(out / f"{name}.csv", table.to_csv(index=False, float_format="%.4g"))
         beside = provenance(time.perf_counter() - clock, None, "CPU", started)
         text = json.dumps({"provenance": beside}, indent=1) + "\n"
-        atomic_write(given.out / "scale.json", text)
+        atomic_write(out / f"{name}.json", text)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ commands, so that ``--help`` and a mistyped name answer at once.
 from __future__ import annotations
 
 import functools
+import json
 import os
 import signal
 import sys
@@ -231,6 +232,36 @@ def apply(
 
     made = apply(data, out, classes, side, empty=empty, model=model, **options)
     print(os.path.relpath(made))
+
+
+@command
+def evaluate(
+    data: Path,
+    model: Annotated[Path | None, typer.Option(help="a saved model, by default ours")] = None,
+    classes: Annotated[Path | None, typer.Option(help="a classes.yaml")] = None,
+    threshold: Annotated[float | None, typer.Option(help="by hand, 0 to 1")] = None,
+    empty: Annotated[str, typer.Option(help="images labelled empty: clean, unlabelled")] = "clean",
+    out: Annotated[Path | None, typer.Option(help="json file for the numbers")] = None,
+) -> None:
+    """Measure a saved model on a folder of labelled images, however many; nothing is learned."""
+    from scrapseg.app.asked import check
+
+    check(data, classes, model, empty, threshold=threshold)
+    from scrapseg.app.evaluate import evaluate
+    from scrapseg.data.folder import open_folder
+    from scrapseg.files import atomic_write
+    from scrapseg.models.segmenter import load
+
+    used = load(model)
+    used = used if threshold is None else replace(used, threshold=threshold)
+    folder = open_folder(data, classes, used.classes, empty=empty)
+    print(folder)
+    values = evaluate(folder, used)
+    for name, value in values.items():
+        print(f"{name:24} {value:.4g}")
+    if out:
+        said = {k: None if value != value else value for k, value in values.items()}
+        atomic_write(out, json.dumps(said, indent=1) + "\n")
 
 
 @command
