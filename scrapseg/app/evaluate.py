@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from scrapseg import metrics
-from scrapseg.app.finetune import judge, miss_rate
+from scrapseg.app.judge import judge, miss_rate
 from scrapseg.data.base import DataError
 from scrapseg.data.classes import IGNORED
 from scrapseg.data.folder import OwnFolder

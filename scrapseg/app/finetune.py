@@ -29,7 +29,7 @@ import itertools
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -37,10 +37,10 @@ import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit
-from scipy.stats import binomtest
 from torch import nn
 
 from scrapseg import metrics
+from scrapseg.app.judge import Scores, counts, judge, miss_rate, object_scores
 from scrapseg.data.base import DataError, SegDataset
 from scrapseg.data.folder import OwnFolder, OwnImages
 from scrapseg.data.shots import balanced_weights
@@ -141,8 +141,6 @@ def train_on(
     return replace(start, model=model.eval(), promises={}), history
 
 
-Scores = dict[str, np.ndarray]
-"""Anomaly scores, float (H, W), by image id."""
 Maps = dict[str, tuple[np.ndarray, np.ndarray]]
 """Anomaly score, float (H, W), and most likely impurity, uint8 (H, W), by image id."""
 ThresholdRule = Callable[[OwnImages, Scores], float]
@@ -374,19 +372,6 @@ def tune(
     return Tuned(kept.compiled(), history, objects, summary)
 
 
-def counts(instance: dict) -> bool:
-    """Whether a labelled object is large enough to be measured, `metrics.ALARM_AREA` pixels."""
-    return instance["pixels"] >= metrics.ALARM_AREA
-
-
-def object_scores(images: OwnImages, scores: Scores) -> Iterator[tuple[str, dict, np.floating]]:
-    """Image id, instance, and the highest threshold at which it is found, of each that counts."""
-    for id, score in scores.items():
-        sample = images.sample(id)
-        for o in filter(counts, sample.meta["instances"]):
-            yield id, o, metrics.object_score(score[sample.instances == o["id"]])
-
-
 def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
     """What `risk.promise` makes of the folds' predictions, each image a scene of its own.
 
@@ -401,26 +386,6 @@ def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
     return risk.promise(losses, "labelled images, each by a model that had not learned from it")
 
 
-def judge(
-    segmenter: Segmenter, images: OwnImages, scores: Scores, thresholds: dict[str, float]
-) -> tuple[pd.DataFrame, int]:
-    """Labelled objects and whether they are found (as in `metrics.object_score`), and the number
-    of objects that `segmenter` would report and that touch no labelled one.
-
-    Objects of fewer than `metrics.ALARM_AREA` pixels at working size do not count.
-    """
-    rows, false_alarms = [], 0
-    for id, o, at in object_scores(images, scores):
-        rows.append((id, o["class"], o["pixels"], bool(at >= thresholds[id])))
-    for id, score in scores.items():
-        sample, threshold = images.sample(id), thresholds[id]
-        hit = (score >= threshold).astype(np.uint8)
-        _, instances, alarms = segmenter.objects(hit, score)
-        touched = set(np.unique(instances[sample.label > 0]).tolist())
-        false_alarms += sum(o.number not in touched for o in alarms)
-    return pd.DataFrame(rows, columns=["image", "class", "pixels", "found"]), false_alarms
-
-
 def doubt(summary: dict[str, float]) -> str:
     """What to say where the model that is kept misses more of what it was trained on than the
     folds' models, of which the miss rate is, did of what was new to them; else nothing."""
@@ -431,11 +396,3 @@ def doubt(summary: dict[str, float]) -> str:
         f"After {summary['step']} steps the model that is kept finds {found} of {objects} objects "
         "of the images that it was trained on: the miss rate is not its own. Give it more MINUTES."
     )
-
-
-def miss_rate(objects: pd.DataFrame) -> dict[str, float]:
-    """Share of objects not found, with its 95 % interval (Wilson 1927)."""
-    total, found = len(objects), int(objects["found"].sum())
-    low, high = binomtest(total - found, total).proportion_ci(0.95, "wilson")
-    rate = {"miss_rate": (total - found) / total, "miss_low": float(low), "miss_high": float(high)}
-    return {"objects": total, "found": found} | rate

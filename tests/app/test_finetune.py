@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.metrics import jaccard_score
 
 from scrapseg.app import finetune
+from scrapseg.app.judge import judge
 from scrapseg.data.base import DataError
 from scrapseg.data.folder import OwnFolder, open_folder
 from scrapseg.models.segmenter import Segmenter
@@ -255,7 +256,7 @@ def test_an_object_is_found_from_half_of_its_pixels_on(folder, missing, found):
     score[UPPER] = 0.9  # exactly half of the object
     score[0, 10 : 10 + missing] = 0.1
     start = Scripted(None, folder.classes, script={})
-    objects, alarms = finetune.judge(start, folder.images(["40"]), {"40": score}, {"40": 0.9})
+    objects, alarms = judge(start, folder.images(["40"]), {"40": score}, {"40": 0.9})
     assert objects["found"].tolist() == [found] and alarms == 0
 
 

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
-from scrapseg.app.finetune import deal, miss_rate, tune
+from scrapseg.app.finetune import deal, tune
+from scrapseg.app.judge import miss_rate
 from scrapseg.app.outputs import Writer, new_folder
 from scrapseg.app.report import write_report
 from scrapseg.app.suggest import label_next
