@@ -11,13 +11,22 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from making.studies import adaptation, corruptions, few_labels, label_help, large_scales, promise
+from making.studies import (
+    adaptation,
+    class_offsets,
+    corruptions,
+    few_labels,
+    label_help,
+    large_scales,
+    promise,
+)
 from scrapseg.experiments.records import provenance, save_table
 from scrapseg.experiments.run import device_name
 from scrapseg.files import atomic_write
 
 STUDIES = {
     "adaptation": adaptation.make,
+    "class_offsets": class_offsets.make,
     "corruptions": corruptions.make,
     "few_labels": few_labels.make,
     "label_help": label_help.make,

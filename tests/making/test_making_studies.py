@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from drawn_sets import draw_belt, draw_cables
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
-from making.studies import adaptation, few_labels
+from making.studies import adaptation, class_offsets, few_labels
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
 from scrapseg.data.cables import Cables
@@ -107,3 +107,36 @@ def test_a_round_of_self_training_labels_what_the_last_model_is_sure_of(
     found, _ = adaptation.adapted(arm, tmp_path, ScrapSim(tiny_scrapsim, "train"), 5)
     assert (found.origin, found.threshold) == ("round 2", 0.3)
     assert trained == [(4, 5), (4, 1005)] and asked[1] == ("round 1", 0.5, adaptation.SURE)
+
+
+def test_offsets_of_the_classes_are_those_of_a_plain_search():
+    """Two classes are outbid by a third; each offset is found as trying them one by one would."""
+    draw = np.random.default_rng(0)
+    labels = draw.integers(0, 3, 400)
+    log_p = draw.normal(size=(3, 400)) + 1.5 * np.eye(3)[:, labels] - np.array([[0], [3], [1.5]])
+
+    def miou(offsets):
+        named = (log_p + np.asarray(offsets)[:, None]).argmax(0)
+        return np.mean([((named == c) & (labels == c)).sum() / ((named == c) | (labels == c)).sum()
+                        for c in (1, 2)])  # fmt: skip
+
+    slow = [0.0, 0.0, 0.0]
+    for c in [0, 1, 2] * class_offsets.ROUNDS:
+        tried = {o: miou([*slow[:c], o, *slow[c + 1 :]]) for o in class_offsets.OFFSETS}
+        slow[c] = max(sorted(tried, key=lambda o: abs(o - slow[c])), key=tried.get)
+    found = class_offsets.best_offsets(log_p, labels)
+    assert list(found) == slow and miou(found) > miou([0, 0, 0]) + 0.1
+
+
+def test_study_of_class_offsets_in_small(tiny_scrapsim):
+    val, test = (ScrapSim(tiny_scrapsim, s) for s in ("val", "test"))
+    before, after = class_offsets.rows_of(Conv(), val, test)
+    assert (before["offsets"], after["offsets"]) == ("normal", "each class")
+    scaled = [(s.image / 255 - np.array(Conv.mean)) / np.array(Conv.std) for s in test]
+    x = [torch.tensor(image, dtype=torch.float32).permute(2, 0, 1)[None] for image in scaled]
+    named = np.concatenate([Conv()(i).logits.argmax(1)[0, ::2, ::2].ravel().numpy() for i in x])
+    truth = np.concatenate([s.label[::2, ::2].ravel() for s in test])
+    expected = jaccard_score(truth, named, average=None, labels=range(9))
+    there = [c for c in range(9) if (truth == c).any() or (named == c).any()]
+    found = np.array(list(before.values())[3:])
+    assert found[there] == pytest.approx(expected[there], abs=5e-3)
