@@ -1,6 +1,6 @@
 """Thousands of images through `make apply`, killed on the way; a thousand megapixels evaluated.
 
-    python -m making.scale [--images 500 5000] [--megapixels 10 1000] [--out results/bench]
+    python -m making.scale [--images 500 5000] [--megapixels 10 100] [--out results/bench]
 
 How long does it take, and in how much memory? The folder holds views of ScrapSim, each cut at
 another place, so that no two files are alike. `apply` runs on it as anyone would start it, is
@@ -34,6 +34,22 @@ from scrapseg.files import REPOSITORY, atomic_write
 
 #: Seconds between two looks at a process's memory.
 PAUSE = 0.5
+#: The evaluation with an image's own brightness for scores: what it takes beside the model.
+GIVEN = """
+import json, sys
+import numpy as np
+from scrapseg.app.evaluate import evaluate
+from scrapseg.data.folder import open_folder
+from scrapseg.models.segmenter import Prediction, Segmenter
+class Brightness(Segmenter):
+    def predict(self, image):
+        score = image.mean(2, dtype=np.float32) / 255
+        one, top = np.ones(score.shape, np.uint8), float(score.max())
+        return self.thresholded(Prediction(image, one, score, one, one, [], top, 0.0, score[0]))
+model = Brightness(None, threshold=0.9)
+found = evaluate(open_folder(sys.argv[1], None, model.classes), model)
+open(sys.argv[2], "w").write(json.dumps(found))
+"""
 
 
 def make_folder(
@@ -63,10 +79,11 @@ def make_folder(
 def memory_mb(process: psutil.Process) -> float:
     """What a process and its children hold, in MB; pages that several share count once where the
     system says how many do."""
-    held = 0.0
-    for one in [process, *process.children(recursive=True)]:
+    held, processes = 0.0, [process, *process.children(recursive=True)]
+    share = psutil.LINUX and len(processes) > 1
+    for one in processes:
         try:
-            held += one.memory_full_info().pss if psutil.LINUX else one.memory_info().rss
+            held += one.memory_full_info().pss if share else one.memory_info().rss
         except psutil.Error:  # it has just ended
             continue
     return held / 1e6
@@ -129,14 +146,17 @@ def afresh(images: int, options: list[str]) -> dict[str, object]:
         return applied(Path(name, "images"), Path(name, "out"), images, options)
 
 
-def evaluated(megapixels: int, side: int = 320) -> dict[str, object]:
-    """`python -m scrapseg evaluate` on a labelled folder of so many megapixels."""
+def evaluated(megapixels: int, given: bool, side: int = 320) -> dict[str, object]:
+    """`python -m scrapseg evaluate` on a labelled folder of so many megapixels; with `given` what
+    it calls, with scores that take no model's time."""
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name, "images"), Path(name, "metrics.json")
         make_folder(folder, -(-megapixels * 1_000_000 // side**2), side, labels=True)
         command = [sys.executable, "-m", "scrapseg", "evaluate", str(folder), "--out", str(out)]
+        if given:
+            command = [sys.executable, "-c", GIVEN, str(folder), str(out)]
         seen, found = watched(command), json.loads(out.read_text("utf-8"))
-    row = {"what": "evaluate", "size": megapixels, "unit": "megapixels"}
+    row = {"what": "evaluate" + given * ", scores given", "size": megapixels, "unit": "megapixels"}
     row |= {"seconds": seen["seconds"], "peak_mb": seen["peak_mb"]}
     return row | {"per_s": found["megapixels"] / seen["seconds"]}
 
@@ -148,12 +168,14 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="*", default=[500, 5000])
     parser.add_argument("--adapt", type=int, nargs="*", default=[500], help="sizes with adaptation")
     parser.add_argument("--minutes", type=float, default=1.0, help="of the runs with adaptation")
-    parser.add_argument("--megapixels", type=int, nargs="*", default=[10, 1000])
+    parser.add_argument("--megapixels", type=int, nargs="*", default=[10, 100])
+    parser.add_argument("--given", type=int, nargs="*", default=[10, 1000], help="without a model")
     parser.add_argument("--out", type=Path, help="folder for the table and its provenance")
     given = parser.parse_args()
     cases = [(n, ["--no-adapt"]) for n in given.images]
     cases += [(n, ["--adapt", "--minutes", str(given.minutes)]) for n in given.adapt]
-    report("evaluate", map(evaluated, given.megapixels), given.out)
+    sizes = [(n, False) for n in given.megapixels] + [(n, True) for n in given.given]
+    report("evaluate", (evaluated(*size) for size in sizes), given.out)
     report("scale", (afresh(*case) for case in cases), given.out)
 
 
