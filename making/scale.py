@@ -12,6 +12,7 @@ once), looked at twice a second.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import signal
 import subprocess
@@ -53,10 +54,10 @@ open(sys.argv[2], "w").write(json.dumps(found))
 
 
 def make_folder(
-    folder: Path, images: int, side: int = 320, seed: int = 0, labels: bool = False
+    folder: Path, images: int, side: int = 320, seed: int = 0, labels: bool = False, times: int = 1
 ) -> Path:
-    """Fill a folder with so many JPEGs, no two alike: test views cut at random places; with
-    `labels` each has its class indices beside it, in masks/."""
+    """Fill a folder with so many JPEGs, no two alike: test views cut at random places, enlarged
+    `times`; with `labels` each has its class indices beside it, in masks/."""
     data, draw = (
         ScrapSim(REPOSITORY / "data/scrapsim", "test", verify=False),
         np.random.default_rng(seed),
@@ -70,20 +71,29 @@ def make_folder(
         left, top = (int(v) for v in draw.integers(0, np.array(view.size) - side + 1))
         box = (left, top, left + side, top + side)
         quality = int(draw.integers(80, 96))
-        view.crop(box).save(pictures / f"{number:05}.jpg", quality=quality)
+        size = (side * times, side * times)
+        view.crop(box).resize(size).save(pictures / f"{number:05}.jpg", quality=quality)
         if masks:
-            Image.open(data.path(id, "labels")).crop(box).save(masks / f"{number:05}.png")
+            mask = (
+                Image.open(data.path(id, "labels")).crop(box).resize(size, Image.Resampling.NEAREST)
+            )
+            mask.save(masks / f"{number:05}.png")
     return folder
 
 
 def memory_mb(process: psutil.Process) -> float:
-    """What a process and its children hold, in MB; pages that several share count once where the
-    system says how many do."""
-    held, processes = 0.0, [process, *process.children(recursive=True)]
-    share = psutil.LINUX and len(processes) > 1
+    """What a process and its children hold, in MB. Of one alone the most so far, shared libraries
+    whole (VmHWM); of several, pages that they or others share are parted where the system says."""
+    processes = [process, *process.children(recursive=True)]
+    if psutil.LINUX and len(processes) == 1:
+        with contextlib.suppress(OSError, StopIteration):  # it has just ended
+            lines = Path(f"/proc/{process.pid}/status").read_text().splitlines()
+            return next(int(x.split()[1]) * 1024 for x in lines if x.startswith("VmHWM")) / 1e6
+        return 0.0
+    held = 0.0
     for one in processes:
         try:
-            held += one.memory_full_info().pss if share else one.memory_info().rss
+            held += one.memory_full_info().pss if psutil.LINUX else one.memory_info().rss
         except psutil.Error:  # it has just ended
             continue
     return held / 1e6
@@ -146,19 +156,22 @@ def afresh(images: int, options: list[str]) -> dict[str, object]:
         return applied(Path(name, "images"), Path(name, "out"), images, options)
 
 
-def evaluated(megapixels: int, given: bool, side: int = 320) -> dict[str, object]:
+def evaluated(megapixels: int, given: bool = False, times: int = 1) -> dict[str, object]:
     """`python -m scrapseg evaluate` on a labelled folder of so many megapixels; with `given` what
-    it calls, with scores that take no model's time."""
+    it calls, with scores that take no model's time; photographs of 320 pixels a side, `times` as
+    many."""
+    side = 320
     with tempfile.TemporaryDirectory() as name:
         folder, out = Path(name, "images"), Path(name, "metrics.json")
-        make_folder(folder, -(-megapixels * 1_000_000 // side**2), side, labels=True)
+        images = -(-megapixels * 1_000_000 // (side * times) ** 2)
+        make_folder(folder, images, side, labels=True, times=times)
         command = [sys.executable, "-m", "scrapseg", "evaluate", str(folder), "--out", str(out)]
         if given:
             command = [sys.executable, "-c", GIVEN, str(folder), str(out)]
-        seen, found = watched(command), json.loads(out.read_text("utf-8"))
-    row = {"what": "evaluate" + given * ", scores given", "size": megapixels, "unit": "megapixels"}
-    row |= {"seconds": seen["seconds"], "peak_mb": seen["peak_mb"]}
-    return row | {"per_s": found["megapixels"] / seen["seconds"]}
+        seen = watched(command)
+    row = {"what": "evaluate" + given * ", scores given", "side": side * times, "images": images}
+    row |= {"megapixels": megapixels, "seconds": seen["seconds"], "peak_mb": seen["peak_mb"]}
+    return row | {"images_per_s": images / seen["seconds"]}
 
 
 def main() -> None:
@@ -170,11 +183,13 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=1.0, help="of the runs with adaptation")
     parser.add_argument("--megapixels", type=int, nargs="*", default=[10, 100])
     parser.add_argument("--given", type=int, nargs="*", default=[10, 1000], help="without a model")
+    parser.add_argument("--large", type=int, nargs="*", default=[100], help="of large photographs")
     parser.add_argument("--out", type=Path, help="folder for the table and its provenance")
     given = parser.parse_args()
     cases = [(n, ["--no-adapt"]) for n in given.images]
     cases += [(n, ["--adapt", "--minutes", str(given.minutes)]) for n in given.adapt]
     sizes = [(n, False) for n in given.megapixels] + [(n, True) for n in given.given]
+    sizes += [(n, False, 12) for n in given.large]
     report("evaluate", (evaluated(*size) for size in sizes), given.out)
     report("scale", (afresh(*case) for case in cases), given.out)
 

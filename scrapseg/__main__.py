@@ -243,10 +243,16 @@ def evaluate(
     empty: Annotated[str, typer.Option(help="images labelled empty: clean, unlabelled")] = "clean",
     out: Annotated[Path | None, typer.Option(help="json file for the numbers")] = None,
 ) -> None:
-    """Measure a saved model on a folder of labelled images, however many; nothing is learned."""
-    from scrapseg.app.asked import check
+    """Measure a saved model on a folder of labelled images, at the size at which it looks at them.
 
-    check(data, classes, model, empty, threshold=threshold)
+    Its classes must be the model's, in their order. Nothing is learned. miss_rate is the share of
+    labelled objects that are not found; _lo and _hi are 95 % intervals over images.
+    """
+    from scrapseg.app.asked import check_images, check_place
+
+    check_images(data, classes, model, empty, threshold=threshold)
+    if out:
+        check_place(out, "file", "--out metrics.json")
     from scrapseg.app.evaluate import evaluate
     from scrapseg.data.folder import open_folder
     from scrapseg.files import atomic_write

@@ -35,6 +35,17 @@ def check(
             f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
             'or use scrapseg.load().predict("photo.jpg")'
         )
+    check_images(data, classes, model, empty, **options)
+
+
+def check_images(
+    data: str | Path,
+    classes: str | Path | None = None,
+    model: str | Path | None = None,
+    empty: str = "clean",
+    **options: float | None,
+) -> None:
+    """What `check` sees but for the checkout; same arguments and errors."""
     check_numbers(options)
     check_empty(empty)
     paths = list_files(root := Path(data))
@@ -63,6 +74,13 @@ def check_watch(out: Path | None, model: Path | None, **options: float | None) -
         raise DataError(f"{' and '.join(map(str.upper, options))} both set the threshold; give one")
     if model:
         model_file(model)
-    above = next(p for p in Path(out or "results/watch/_").absolute().parents if p.exists())
+    check_place(Path(out or "results/watch/_"), "folder", "OUT=results")
+
+
+def check_place(out: Path, kind: str, example: str) -> None:
+    """See whether a file or folder (`kind`) can be made there, else DataError with an example."""
+    above = next(p for p in out.absolute().parents if p.exists())
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise DataError(f"{out}: cannot be made in {above}; name another folder, as in OUT=results")
+        raise DataError(f"{out}: cannot be made in {above}; name another {kind}, as in {example}")
+    if kind == "file" and out.is_dir():
+        raise DataError(f"{out}: is a folder; name a file, as in {example}")

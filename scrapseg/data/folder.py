@@ -11,6 +11,7 @@ over, left out or assumed is said by the folder's `notes`. Nothing in it is ever
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -58,11 +59,11 @@ class OwnImages(SamplesById):
         self._folder = folder
         self._samples: dict[str, Masks] = {}
         self.meta: dict[str, dict[str, Any]] = {}
-        numbers = {id: k for k, id in enumerate(folder.files)}
+        self._last: Sample | None = None
         for id in self.ids:
             label, instances = self._masks(id)
             rows = [] if label is None else base.instance_rows(label, instances, self.classes)
-            self.meta[id] = {"id": id, "scene": numbers[id], "instances": rows}
+            self.meta[id] = {"id": id, "scene": folder.numbers[id], "instances": rows}
 
     @property
     def sha256(self) -> str:
@@ -80,12 +81,15 @@ class OwnImages(SamplesById):
         Raises:
             DataError: a file cannot be read; the message names it.
         """
+        if self._last and self._last.id == id:  # it is often asked for twice in a row
+            return self._last
         image = self._folder.photo(id)
         image = shrunk(image, self.limit_side) if self.limit_side else image
         label, instances = self._masks(id)
         if label is None:
             label, instances = np.zeros(image.shape[:2], np.uint8), np.zeros(image.shape[:2], int)
-        return Sample(id, image, label, instances, self.meta[id]["scene"], self.meta[id])
+        self._last = Sample(id, image, label, instances, self.meta[id]["scene"], self.meta[id])
+        return self._last
 
     def _masks(self, id: str) -> tuple[np.ndarray | None, np.ndarray | None]:
         if id not in self._folder.labelled:
@@ -125,6 +129,11 @@ class OwnFolder:
         number = f"{len(self.files)} image{'s' * (len(self.files) > 1)}"
         first = f"{self.root}: {number}, {seen}, {classes}"
         return "\n  note: ".join([first, *self.notes])
+
+    @functools.cached_property
+    def numbers(self) -> dict[str, int]:
+        """The place of each id."""
+        return {id: k for k, id in enumerate(self.files)}
 
     def photo(self, id: str) -> np.ndarray:
         """One of the images, uint8 (H, W, 3)."""
