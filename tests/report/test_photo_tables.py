@@ -44,6 +44,9 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
     few = {"dataset": "cables", "labels": 8, "seed": 0, "minutes": 2.5, "miou": [0.7, 0.6]}
     few = pd.DataFrame(few | {"method": ["scrapseg", "segformer"]})
     records.save_table(few, folder, "few_labels")
+    moved = {"method": "segformer", "shots": 4, "seed": 0, "miou": [0.4, 0.5]}
+    moved = pd.DataFrame(moved | {"offsets": ["normal", "each class"]})
+    records.save_table(moved, folder, "class_offsets")
     return root
 
 
