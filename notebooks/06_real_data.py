@@ -270,9 +270,9 @@ else:
     display((100 * mean.drop(columns=["seed", "shots"])).round(1))
 
 # %% [markdown]
-# An offset for each class brings back about half of what ours is behind, and more to a start on renders than to any
-# other or to SegFormer: what renders taught holds the rare, tiny class back, not blindness to it. Alignment alone names
-# blowholes without it, but ranks pixels worse. None of the three catches up.
+# An offset for each class brings back about half of what ours is behind, and little to SegFormer. From renders and from
+# ImageNet alike blowholes are ranked, and other classes outbid them; alignment alone names them without an offset, but
+# ranks pixels worse. None of the three catches up. Why ours is outbid there and SegFormer is not, is not known.
 
 # %% [markdown]
 # ## Never worse than the plain thing?
