@@ -5,8 +5,8 @@
 How long does it take, and in how much memory? The folder holds views of ScrapSim, each cut at
 another place, so that no two files are alike. `apply` runs on it as anyone would start it, is
 killed (SIGKILL, with all that it started) once it has written half of the images, and is started
-anew. Memory is the most that the processes of a start held at once (pages that they share counted
-once), looked at twice a second.
+anew. Memory is the most that the processes of a start held at once (see `memory_mb`), looked at
+twice a second.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from scrapseg.files import REPOSITORY, atomic_write
 PAUSE = 0.5
 #: The evaluation with an image's own brightness for scores: what it takes beside the model.
 GIVEN = """
-import json, sys
+import sys
 import numpy as np
 from scrapseg.app.evaluate import evaluate
 from scrapseg.data.folder import open_folder
@@ -48,8 +48,7 @@ class Brightness(Segmenter):
         one, top = np.ones(score.shape, np.uint8), float(score.max())
         return self.thresholded(Prediction(image, one, score, one, one, [], top, 0.0, score[0]))
 model = Brightness(None, threshold=0.9)
-found = evaluate(open_folder(sys.argv[1], None, model.classes), model)
-open(sys.argv[2], "w").write(json.dumps(found))
+print(evaluate(open_folder(sys.argv[1], None, model.classes), model))
 """
 
 
@@ -162,12 +161,12 @@ def evaluated(megapixels: int, given: bool = False, times: int = 1) -> dict[str,
     many."""
     side = 320
     with tempfile.TemporaryDirectory() as name:
-        folder, out = Path(name, "images"), Path(name, "metrics.json")
+        folder = Path(name, "images")
         images = -(-megapixels * 1_000_000 // (side * times) ** 2)
         make_folder(folder, images, side, labels=True, times=times)
-        command = [sys.executable, "-m", "scrapseg", "evaluate", str(folder), "--out", str(out)]
+        command = [sys.executable, "-m", "scrapseg", "evaluate", str(folder)]
         if given:
-            command = [sys.executable, "-c", GIVEN, str(folder), str(out)]
+            command = [sys.executable, "-c", GIVEN, str(folder)]
         seen = watched(command)
     row = {"what": "evaluate" + given * ", scores given", "side": side * times, "images": images}
     row |= {"megapixels": megapixels, "seconds": seen["seconds"], "peak_mb": seen["peak_mb"]}

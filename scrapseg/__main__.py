@@ -248,9 +248,9 @@ def evaluate(
     Its classes must be the model's, in their order. Nothing is learned. miss_rate is the share of
     labelled objects that are not found; _lo and _hi are 95 % intervals over images.
     """
-    from scrapseg.app.asked import check_images, check_place
+    from scrapseg.app.asked import check, check_place
 
-    check_images(data, classes, model, empty, threshold=threshold)
+    check(data, classes, model, empty, checkout=False, threshold=threshold)
     if out:
         check_place(out, "file", "--out metrics.json")
     from scrapseg.app.evaluate import evaluate

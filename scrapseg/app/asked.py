@@ -22,30 +22,23 @@ def check(
     classes: str | Path | None = None,
     model: str | Path | None = None,
     empty: str = "clean",
+    checkout: bool = True,
     **options: float | None,
 ) -> None:
     """See whether there are a folder with images, a class list, a model, and numbers that can be.
+
+    Args:
+        checkout: whether a checkout of the repository is needed, for its notebook.
 
     Raises:
         MissingFile: this is not a checkout, or there is no such folder or class list.
         DataError: something else is wrong; one line says what and where.
     """
-    if not NOTEBOOK.is_file():
+    if checkout and not NOTEBOOK.is_file():
         raise MissingFile(
             f"{NOTEBOOK}: not in an installed scrapseg; run this in a checkout of the repository, "
             'or use scrapseg.load().predict("photo.jpg")'
         )
-    check_images(data, classes, model, empty, **options)
-
-
-def check_images(
-    data: str | Path,
-    classes: str | Path | None = None,
-    model: str | Path | None = None,
-    empty: str = "clean",
-    **options: float | None,
-) -> None:
-    """What `check` sees but for the checkout; same arguments and errors."""
     check_numbers(options)
     check_empty(empty)
     paths = list_files(root := Path(data))
