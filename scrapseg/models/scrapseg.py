@@ -24,9 +24,10 @@ from scrapseg.files import OneLine, atomic_write
 from scrapseg.models.clip import ClipError, first_line
 from scrapseg.models.towers import ImageEncoder, Stages, TokenEncoder, encoder_from_spec
 
-#: What may learn, the most first: everything; the last quarter of the image tower and what follows
-#: it; what follows the tower; the projections to the joint space and the scalars alone.
-TRAINED = ("all", "last stage", "head", "projections")
+#: What may learn, the most first: everything; the last two thirds of the image tower, or its last
+#: quarter, and what follows; what follows the tower; the projections to the joint space and the
+#: scalars alone.
+TRAINED = ("all", "last two thirds", "last stage", "head", "projections")
 
 #: Start value of the normal class's offset: about the log-odds of steel among pixels. Without it
 #: the first steps are spent on the imbalance alone (Lin et al. 2017, section 4.1).
@@ -188,7 +189,7 @@ class ScrapSeg(nn.Module):
         self.image_log_scale = nn.Parameter(-torch.tensor(temperature).log())
         self.normal_bias = nn.Parameter(torch.tensor(NORMAL_LOG_ODDS))
         self.register_buffer("text", text.clone())
-        self._hold_back(trained)
+        self.hold_back(trained)
         if fusion == "mean":
             self.stage_logits.requires_grad_(False)
         self.config = {
@@ -213,10 +214,11 @@ class ScrapSeg(nn.Module):
         """RGB standard deviation the images must be normalised with."""
         return self.encoder.std
 
-    def _hold_back(self, trained: str) -> None:
-        """Leave gradients to the parts that `trained` names."""
+    def hold_back(self, trained: str) -> None:
+        """Leave gradients to the parts that `trained` names alone, see `TRAINED`."""
         groups = self.encoder.depth_groups()
-        held = {"all": 0, "last stage": len(groups) - len(groups) // 4}.get(trained, len(groups))
+        n = len(groups)
+        held = {"all": 0, "last two thirds": -(-n // 3), "last stage": n - n // 4}.get(trained, n)
         for parameter in (p for group in groups[:held] for p in group):
             parameter.requires_grad_(False)
         if self.encoder.new_head:

@@ -306,9 +306,7 @@ def held_back(start: Segmenter) -> Segmenter:
     teach them.
     """
     start = replace(start, model=copy.deepcopy(start.model))
-    groups = start.model.encoder.depth_groups()
-    for parameter in (p for group in groups[: -(-len(groups) // 3)] for p in group):
-        parameter.requires_grad_(False)
+    start.model.hold_back("last two thirds")
     return start
 
 

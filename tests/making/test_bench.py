@@ -46,3 +46,18 @@ def test_each_case_has_its_policy_and_ends_the_busy_process(monkeypatch):
     assert not started
     assert bench.step_in_a_process("PASSIVE", True, TrainConfig(), 1) == len("PASSIVE")
     assert len(started) == 1 and started[0].poll() is not None
+
+
+def test_every_part_of_a_step_takes_time():
+    table = bench.profile(TrainConfig(batch_size=2, crop=32), steps=1).set_index("part")
+    assert list(table.index) == bench.PARTS
+    assert (table > 0).all(axis=None)
+
+
+def test_the_parts_are_told_in_their_order():
+    told = []
+    model = build("scrapseg", seed=0)
+    before = [p.clone() for p in model.parameters()]
+    bench.training_step(model, TrainConfig(batch_size=2, crop=32))(told.append)
+    assert told == bench.PARTS
+    assert any(not p.equal(b) for p, b in zip(model.parameters(), before, strict=True))

@@ -156,7 +156,8 @@ def test_the_scale_is_that_of_the_image(model):
 @pytest.mark.parametrize(
     "trained, learning",
     [
-        ("all", {"stem", "last block", "pyramid", "projections"}),
+        ("all", {"stem", "middle block", "last block", "pyramid", "projections"}),
+        ("last two thirds", {"middle block", "last block", "pyramid", "projections"}),
         ("last stage", {"last block", "pyramid", "projections"}),
         ("head", {"pyramid", "projections"}),
         ("projections", {"projections"}),
@@ -166,6 +167,7 @@ def test_only_the_named_part_learns(trained, learning):
     model = ScrapSeg(pocket_image_encoder(), TEXT, width=16, trained=trained).train()
     parts = {
         "stem": model.encoder.visual.trunk.conv_stem,
+        "middle block": model.encoder.visual.trunk.blocks[3],
         "last block": model.encoder.visual.trunk.blocks[-1],
         "pyramid": model.pyramid,
         "projections": model.projections,
