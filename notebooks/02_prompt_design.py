@@ -536,8 +536,8 @@ for k, ids in enumerate(distance.topk(3, largest=False).indices.tolist()):
 # The hardest question one can put to the words. A model is trained on scrap with the labels of all classes
 # but one; the pixels of that one count neither as steel nor as anything else. At test time its prompt joins.
 # Does the name find it? The measure is the pixel AP of the class's own score on **test**, against its share
-# of the pixels and against a model that had all labels for as many steps. Where a profile trains none
-# of these, those of profile `full` are shown.
+# of the pixels, the name alone *before* any scrap, and a model that had all labels for as many steps. Where a
+# profile trains none of these, those of profile `full` are shown.
 
 # %%
 specs = plan("words", globals())
@@ -555,8 +555,8 @@ summary = "No such runs are at hand."
 if len(by_name):
     summary = (
         f"Over {len(by_name)} class(es) the name alone reaches a mean AP of {by_name['words'].mean():.3f}, which is "
-        f"{by_name['words'].mean() / by_name['prior'].mean():.1f} times the mean share of pixels; with labels it is "
-        f"{by_name['supervised'].mean():.3f}."
+        f"{by_name['words'].mean() / by_name['prior'].mean():.1f} times the mean share of pixels; before any scrap it "
+        f"reached {by_name['before'].mean():.3f}, and with labels it is {by_name['supervised'].mean():.3f}."
     )
 Markdown(summary)
 

@@ -38,6 +38,7 @@ STUDY = (
     ("stages-1", 0, 0.9),
     ("with-all", 0, 1.0),
     ("without-copper_coil", 0, 0.5),
+    ("zero-shot", 0, 0.6),
 )
 CONFIG = {
     "steps": 600,

@@ -97,7 +97,8 @@ def findings(results_dir: Path) -> str:
         told = f"{better} of {len(few)} numbers of few labels"
         lines += [f"Fine-tuning the encoder is shown to beat freezing it at {told}"]
     if len(words := saved(study, "class_by_words")):
-        forgets = f"finds it with a mean AP of {percent(words['words'].mean())} % (one seed)"
+        left, had = (percent(words[k].mean()) for k in ("words", "before"))
+        forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"
         lines += [f"Fine-tuning forgets words: of a class that was left out, its prompt {forgets}"]
     if "scrapseg-random" in named.index:
         row = named.loc["scrapseg-random"]

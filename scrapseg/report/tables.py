@@ -244,22 +244,25 @@ def ablation(metrics: pd.DataFrame) -> pd.DataFrame:
 def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
     """AP of a class that had no labels in training, found by its prompt alone.
 
-    Columns: class, prior (its share of the pixels: a random score), words (trained without the
-    class), supervised (trained with it, the same steps), words_over_prior. Rows are the classes for
-    which both runs exist; means over seeds.
+    Columns: class, prior (its share of the pixels: a random score), before (any scrap), words
+    (trained without the class), supervised (trained with it, the same steps), words_over_prior.
+    Rows are the classes for which these runs exist; means over seeds.
     """
-
-    tag = metrics["run"].str.extract(r"_(without-.+|with-all)$")[0]
-    mean = metrics.groupby([tag, "metric"])["value"].mean()
+    ours = metrics[metrics["method"] == OURS]
+    tag = ours["run"].str.extract(r"_(without-.+|with-all|zero-shot)$")[0]
+    mean = ours.groupby([tag, "metric"])["value"].mean()
     out = []
     for slug in SLUGS[1:]:
         # Run names have no underscore within a part, see `RunRecord.name`.
         without, ap = f"without-{slug.replace('_', '-')}", f"class_ap/{slug}"
-        keys = [(without, f"class_prior/{slug}"), (without, ap), ("with-all", ap)]
+        keys = [(without, f"class_prior/{slug}"), ("zero-shot", ap), (without, ap)]
+        keys += [("with-all", ap)]
         if all(key in mean.index for key in keys):
-            prior, words, supervised = mean.loc[keys]
-            out.append((slug, prior, words, supervised, words / prior if prior else math.nan))
-    return pd.DataFrame(out, columns=["class", "prior", "words", "supervised", "words_over_prior"])
+            prior, before, words, supervised = mean.loc[keys]
+            over = words / prior if prior else math.nan
+            out.append((slug, prior, before, words, supervised, over))
+    columns = ["class", "prior", "before", "words", "supervised", "words_over_prior"]
+    return pd.DataFrame(out, columns=columns)
 
 
 def long(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -280,12 +283,14 @@ def long(metrics: pd.DataFrame) -> pd.DataFrame:
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
     """What the reference paper is said to report (`REFERENCE`), the same of ours, what differs."""
     mean = mean_over_seeds(metrics, QUALITY).set_index("method")
+    untrained = metrics[metrics["run"].str.endswith("_zero-shot")]
+    untrained = untrained.pivot_table("value", "method", "metric")
     runs = main_runs(metrics)
     names = sorted(set(runs[runs["method"] == OURS]["backbone"]))
     encoder = " or ".join(ENCODERS.get(name, name) for name in names) or "none yet"
     rows = []
     for entry in yaml.safe_load(REFERENCE.read_text(encoding="utf-8")):
-        of = mean[entry["metric"]]
+        of = (untrained if entry.get("labels") == 0 else mean).get(entry["metric"], {})
         ours = of.get(entry["method"], math.nan)
         if "minus" in entry:
             ours -= of.get(entry["minus"], math.nan)

@@ -165,6 +165,7 @@ def test_a_class_by_words_stands_between_chance_and_labels(frame):
     coil = row(table, **{"class": "copper_coil"})  # its runs' names say copper-coil
     assert len(table) == 1
     assert 0 < coil["words"] == pytest.approx(0.5 * coil["supervised"])
+    assert coil["before"] == pytest.approx(0.6 * coil["supervised"])
     assert coil["words_over_prior"] == pytest.approx(coil["words"] / coil["prior"])
 
 
