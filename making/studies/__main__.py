@@ -19,6 +19,7 @@ from making.studies import (
     label_help,
     large_scales,
     promise,
+    words_kept,
 )
 from scrapseg.experiments.records import provenance, save_table
 from scrapseg.experiments.run import device_name
@@ -32,6 +33,7 @@ STUDIES = {
     "label_help": label_help.make,
     "large_scales": large_scales.make,
     "promise": promise.make,
+    "words_kept": words_kept.make,
 }
 
 

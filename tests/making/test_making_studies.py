@@ -3,18 +3,23 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from drawn_sets import draw_belt, draw_cables
 from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
-from making.studies import adaptation, class_offsets, few_labels
+from making.studies import adaptation, class_offsets, few_labels, words_kept
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
 from scrapseg.data.cables import Cables
+from scrapseg.data.classes import SLUGS
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.build import build
+from scrapseg.experiments.fit import whole_images
+from scrapseg.experiments.splits import Splits
 from scrapseg.models.scrapseg import SegOutput
 from scrapseg.models.tiles import predict_large
 from scrapseg.train.loop import TrainConfig
@@ -140,3 +145,44 @@ def test_study_of_class_offsets_in_small(tiny_scrapsim):
     there = [c for c in range(9) if (truth == c).any() or (named == c).any()]
     found = np.array(list(before.values())[3:])
     assert found[there] == pytest.approx(expected[there], abs=5e-3)
+
+
+def test_weights_between_two_models_are_theirs_at_the_ends():
+    before, after = build("scrapseg", 0), build("scrapseg-imagenet", 1)
+    for share, end in ((0.0, before), (1.0, after)):
+        mixed = words_kept.between(before, after, share).state_dict()
+        floating = [k for k, v in mixed.items() if v.is_floating_point()]
+        assert all(torch.equal(mixed[k], end.state_dict()[k]) for k in floating)
+    half = words_kept.between(before, after, 0.5)
+    mean = (before.stage_logits + after.stage_logits) / 2
+    assert torch.allclose(half.stage_logits, mean) and not half.training
+
+
+def test_the_share_of_trained_weights_is_chosen_on_val_among_those_that_cost_little():
+    rows = [(w, s, split) for w in ("motor", "wood") for s in (0.0, 0.5, 1.0)
+            for split in ("val", "test")]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["without", "share", "split"])
+    table["ap"] = 1 - table["share"]  # the words fade as training goes on
+    table["miou_others"] = table["share"].map({0.0: 0.1, 0.5: 0.495, 1.0: 0.5})
+    assert words_kept.chosen_share(table) == 0.5
+    table.loc[table["split"] == "test", "miou_others"] = 0.0  # test has no say
+    table.loc[(table["share"] == 0.5) & (table["without"] == "wood"), "miou_others"] = 0.47
+    assert words_kept.chosen_share(table) == 1.0
+
+
+def test_study_of_kept_words_in_small(tiny_scrapsim):
+    splits = Splits.load(tiny_scrapsim)
+    config = TrainConfig(steps=1, batch_size=2, crop=64, evals=1, without="cable")
+    rows = words_kept.rows_of("scrapseg-frozen", "cable", config, splits)
+    assert [r["share"] for r in rows[::2]] == list(words_kept.SHARES)
+    # Before any scrap its AP is that of the aligned model, by scikit-learn.
+    found = next(r for r in rows if (r["share"], r["split"]) == (0.0, "test"))
+    model = build("scrapseg-frozen", 0).eval()
+    truth, scores = [], []
+    for image, label in whole_images(splits.test, model):
+        with torch.inference_mode():
+            p = model(image[None]).logits[0].softmax(0)[SLUGS.index("cable")]
+        scores.append(p[::2, ::2].ravel())
+        truth.append((label[::2, ::2] == SLUGS.index("cable")).ravel())
+    expected = average_precision_score(torch.cat(truth), torch.cat(scores))
+    assert found["ap"] == pytest.approx(expected, abs=5e-3)
