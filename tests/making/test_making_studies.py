@@ -149,13 +149,19 @@ def test_study_of_class_offsets_in_small(tiny_scrapsim):
 
 def test_weights_between_two_models_are_theirs_at_the_ends():
     before, after = build("scrapseg", 0), build("scrapseg-imagenet", 1)
+    images = [[torch.randn(2, 3, 64, 64)]]
     for share, end in ((0.0, before), (1.0, after)):
-        mixed = words_kept.between(before, after, share).state_dict()
+        mixed = words_kept.between(before, after, share, images).state_dict()
         floating = [k for k, v in mixed.items() if v.is_floating_point()]
         assert all(torch.equal(mixed[k], end.state_dict()[k]) for k in floating)
-    half = words_kept.between(before, after, 0.5)
+    half = words_kept.between(before, after, 0.5, images)
     mean = (before.stage_logits + after.stage_logits) / 2
     assert torch.allclose(half.stage_logits, mean) and not half.training
+    # Its batch statistics are those of the images.
+    stem = half.encoder.visual.trunk.conv_stem(images[0][0])
+    assert torch.allclose(
+        half.encoder.visual.trunk.bn1.running_mean, stem.mean((0, 2, 3)), atol=1e-5
+    )
 
 
 def test_the_share_of_trained_weights_is_chosen_on_val_among_those_that_cost_little():
@@ -173,11 +179,11 @@ def test_the_share_of_trained_weights_is_chosen_on_val_among_those_that_cost_lit
 def test_study_of_kept_words_in_small(tiny_scrapsim):
     splits = Splits.load(tiny_scrapsim)
     config = TrainConfig(steps=1, batch_size=2, crop=64, evals=1, without="cable")
-    rows = words_kept.rows_of("scrapseg-frozen", "cable", config, splits)
+    rows = words_kept.rows_of(config, splits)
     assert [r["share"] for r in rows[::2]] == list(words_kept.SHARES)
     # Before any scrap its AP is that of the aligned model, by scikit-learn.
     found = next(r for r in rows if (r["share"], r["split"]) == (0.0, "test"))
-    model = build("scrapseg-frozen", 0).eval()
+    model = build("scrapseg", 0).eval()
     truth, scores = [], []
     for image, label in whole_images(splits.test, model):
         with torch.inference_mode():
