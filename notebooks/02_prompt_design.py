@@ -52,7 +52,7 @@ import pandas as pd
 import PIL.Image
 import seaborn as sns
 import torch
-from IPython.display import Markdown
+from IPython.display import Markdown, display
 from open_clip.tokenizer import HFTokenizer
 from torch.nn.functional import cross_entropy, interpolate, normalize, one_hot
 
@@ -559,6 +559,45 @@ if len(by_name):
         f"reached {by_name['before'].mean():.3f}, and with labels it is {by_name['supervised'].mean():.3f}."
     )
 Markdown(summary)
+
+# %% [markdown]
+# ## Can training keep the words?
+#
+# Training on scrap forgets words. Weights may be mixed: on the straight line between those before and those after
+# training lie models that have some of both ([WiSE-FT](https://arxiv.org/abs/2109.01903)). For each class left out, as
+# above, the line is walked in quarters (`python -m making.studies words_kept`). Each point is the mean over the classes
+# left out, on test; the share of trained weights that is marked was chosen on val, as the one that finds the class left
+# out best and costs the others at most a point of mean IoU. The aim: to lose at most a quarter of the AP before scrap.
+
+# %%
+kept_file = Path(study_dir) / "tables/words_kept.csv"
+line = pd.read_csv(kept_file) if kept_file.is_file() else None
+if line is not None:
+    means_on = line.groupby(["split", "share"])[["ap", "miou_others", "chosen"]].mean()
+    figure = style.figure(style.COLUMN, 2.4)
+    axes, look = figure.subplots(), style.method_style("scrapseg") | {"markersize": 4}
+    of = means_on.loc["test"]
+    axes.plot(of["miou_others"], of["ap"], **look)
+    for share, row in of.iterrows():
+        name = f"{share:.0%}" + (", chosen on val" if row["chosen"] else "")
+        axes.annotate(name, (row["miou_others"], row["ap"]), (5, 4), textcoords="offset points")
+    axes.set(xlabel="mIoU of the classes with labels", ylabel="AP of the class without", ylim=0)
+    axes.margins(x=0.25)
+    display(figure)
+
+# %%
+kept = "It was not measured whether training can keep the words."
+if line is not None:
+    share = of.index[of["chosen"] == 1][0]
+    before, there, after = of.loc[0], of.loc[share], of.loc[1]
+    cost = 100 * (there["miou_others"] - after["miou_others"])
+    kept = (
+        f"With {share:.0%} of the trained weights, chosen on val, the class without labels has an AP of "
+        f"{there['ap']:.3f} ({before['ap']:.3f} before scrap, {after['ap']:.3f} after training: "
+        f"{1 - there['ap'] / before['ap']:.0%} is lost in place of {1 - after['ap'] / before['ap']:.0%}), at "
+        f"{cost:+.1f} points of the others' mIoU."
+    )
+Markdown(kept)
 
 # %% [markdown]
 # ## What to write

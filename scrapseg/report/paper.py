@@ -100,7 +100,8 @@ def pdf(source: Path, results_dir: Path) -> bytes:
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
     folders = {"results": results_dir, "study": study_of(results_dir), "alignment": ALIGNMENT}
-    studies = {n: folders["study"] / f"tables/{n}.csv" for n in ("promise", "corruptions")}
+    apart = ("promise", "corruptions", "words_kept")
+    studies = {n: folders["study"] / f"tables/{n}.csv" for n in apart}
     studies["targets"] = results_dir.parent / "bench/targets.csv"
     folders |= {n: t for n, t in studies.items() if t.is_file()} | {"real": real_of(results_dir)}
     inputs = {k: f"/{path.relative_to(root).as_posix()}" for k, path in folders.items() if path}
