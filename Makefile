@@ -76,7 +76,7 @@ render-pieces: $(RENDER)/.ready ## render the pieces of data/pieces that are not
 	@PYTHONPATH=. $(RENDER)/bin/python -m making.synth pieces --out data/pieces
 
 tune: $(READY) ## choose every method's settings on val, four candidates each (hours; resumable)
-	@$(PY) -m scrapseg tune
+	@$(PY) -m making.tune
 
 grid: PROFILE = full
 grid: $(READY) ## the runs of profile full and their tables; JOBS=n at a time, EXECUTOR=slurm elsewhere (hours, resumable)

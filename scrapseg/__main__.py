@@ -112,23 +112,6 @@ def accept(profile: Profile = "laptop") -> None:
 
 
 @command
-def tune(
-    data: Path = SCRAPSIM,
-    out: Annotated[Path | None, typer.Option(help="csv of the trials")] = None,
-    steps: int = 200,
-    method: Annotated[list[str] | None, typer.Option(help="only these")] = None,
-    fresh: Annotated[bool, typer.Option(help="make all trials anew")] = False,
-    dataset: Annotated[str, typer.Option(help="scrapsim, or one of photographs")] = "scrapsim",
-    crop: Annotated[int, typer.Option(help="side of the training crops")] = 256,
-) -> None:
-    """Choose every method's settings on val, four candidates each (hours; resumable)."""
-    from scrapseg.experiments import tune
-
-    trials = tune.choose_all(data, out, steps, method, fresh, dataset, crop)
-    print(trials.to_string(index=False))
-
-
-@command
 def notebook(stem: str, profile: Profile = "laptop", log: Log = None) -> None:
     """Run notebooks/STEM.py with a profile's parameters to results/PROFILE/notebooks."""
     from scrapseg.report import engine

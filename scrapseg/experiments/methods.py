@@ -5,15 +5,12 @@ The file's head says what an entry holds and how a method is added. Nothing heav
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import yaml
-
-from scrapseg.files import atomic_write
 
 PATH = Path(__file__).with_name("methods.yaml")
 SCRAPSEG = "scrapseg.models.scrapseg.ScrapSeg"
@@ -124,29 +121,3 @@ def rates(
     if not of.is_trained:
         return {}
     return {"lr": lr, "encoder_lr": encoder_lr} if lr and of.is_ours else of.settings(dataset)
-
-
-def write_chosen(
-    choice: dict[str, dict[str, Any]], path: Path = PATH, dataset: str = "scrapsim"
-) -> None:
-    """Write settings chosen on val as the `chosen` lines of their entries, of another data set than
-    ScrapSim as `chosen_on`; all else stays as it is.
-
-    Raises:
-        MethodsError: a method has no entry.
-    """
-    text, before = path.read_text(encoding="utf-8"), load(path)
-    key = "chosen" if dataset == "scrapsim" else "chosen_on"
-    for slug, settings in choice.items():
-        if dataset != "scrapsim" and slug in before:
-            settings = before[slug].chosen_on | {dataset: settings}
-        flow = yaml.safe_dump(settings, default_flow_style=True, width=1000).strip()
-        entry = re.search(rf"^{re.escape(slug)}:[^\n]*\n(?:(?: [^\n]*)?\n)*?(?=\S|\Z)", text, re.M)
-        if not entry:
-            raise MethodsError(f"{path}: no entry {slug!r} to write the chosen settings to")
-        block, line = entry.group(), f"  {key}: {flow}\n"
-        fresh, found = re.subn(rf"^  {key}:[^\n]*\n", lambda _, line=line: line, block, flags=re.M)
-        if not found:
-            fresh = block.rstrip("\n") + "\n" + line + block[len(block.rstrip("\n")) + 1 :]
-        text = text.replace(block, fresh)
-    atomic_write(path, text)

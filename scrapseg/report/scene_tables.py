@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from scrapseg.experiments import records, stats
@@ -138,6 +139,32 @@ def domains(results_dir: Path | str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "gap", "gap_lo", "gap_hi"])
 
 
+def wrong_pixels(results_dir: Path | str) -> pd.DataFrame:
+    """What the pixels are that are named wrongly, with all labels: means over seeds.
+
+    Returns:
+        Columns method, label, seeds, wrong (their share of all pixels) and, as shares of these,
+        missed (an impurity called normal), invented (normal called an impurity), misnamed. No rows
+        for methods that name no classes.
+    """
+    runs = main_runs(records.read_metrics(results_dir))
+    runs = runs[runs["shots"] == "all"].drop_duplicates("run")
+    rows = []
+    for row in runs.itertuples():
+        of_scenes = stats.read(results_dir, row.run)
+        if of_scenes is not None and of_scenes.classes is not None:
+            table = of_scenes.classes.sum(0).astype(float)
+            wrong = table * (1 - np.eye(len(table)))
+            kinds = [wrong[1:, 0].sum(), wrong[0].sum(), wrong[1:, 1:].sum()]
+            rows.append((row.method, wrong.sum() / table.sum(), *(kinds / wrong.sum())))
+    names = ["wrong", "missed", "invented", "misnamed"]
+    table = pd.DataFrame(rows, columns=["method", *names]).groupby("method")
+    found = table[names].mean().assign(seeds=table.size())
+    found = found.loc[method_order(found.index)].reset_index()
+    found["label"] = found["method"].map(method_label)
+    return found[["method", "label", "seeds", *names]]
+
+
 def measured(known: Iterable[ImageStats], among: Sequence[str] = WITH_INTERVAL) -> list[str]:
     """Those of some metrics that statistics tell of: none without any, few where classes lack."""
     named = {of_scenes.classes is not None for of_scenes in known}
@@ -169,7 +196,7 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) ->
 
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
-MAKERS = (paired, paired_fewshot, fewshot_bands, domains, photographs, photo_paired)
+MAKERS = (paired, paired_fewshot, fewshot_bands, domains, wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 

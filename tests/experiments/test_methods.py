@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import yaml
 
+from making.tune import write_chosen
 from scrapseg.experiments import methods
 from scrapseg.experiments.build import build
-from scrapseg.experiments.methods import METHODS, MethodsError, load, write_chosen
+from scrapseg.experiments.methods import METHODS, MethodsError, load
 from scrapseg.experiments.run import run
 from scrapseg.experiments.splits import Splits
 from scrapseg.experiments.studies import RunSpec

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import METHODS, write_results
+from fake_results import METHODS, image_stats, write_results
 from PIL import Image
 
 from scrapseg.data.base import SPLITS
@@ -180,3 +181,17 @@ def test_without_a_study_its_tables_are_empty(frame):
     plain = tables.main_runs(frame)
     assert len(tables.ablation(plain)) == len(tables.class_by_words(plain)) == 0
     assert "miou_impurity_diff" in tables.ablation(plain)
+
+
+def test_wrong_pixels_are_counted_by_kind(folder):
+    table = scene_tables.wrong_pixels(folder)
+    assert "patchcore" not in set(table["method"])  # names no classes
+    unet, counts = row(table, method="unet"), image_stats("unet").classes.sum(0)
+    kinds = {"missed": 0, "invented": 0, "misnamed": 0}
+    for truth, said in itertools.product(range(len(counts)), repeat=2):
+        if truth != said:
+            kind = "invented" if truth == 0 else "missed" if said == 0 else "misnamed"
+            kinds[kind] += counts[truth, said]
+    wrong = sum(kinds.values())
+    assert unet["wrong"] == pytest.approx(wrong / counts.sum())
+    assert unet[list(kinds)].to_dict() == pytest.approx({k: n / wrong for k, n in kinds.items()})

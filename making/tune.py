@@ -1,5 +1,7 @@
 """Choose every method's settings on val, with equal effort: four candidates each.
 
+    make tune                       # or python -m making.tune [--method unet ...]
+
 Candidates stand in `methods.yaml`. Short runs on all training images; the one with the best score
 on val becomes the method's `chosen`, every trial goes to `results/tuning/tuning.csv`; on data sets
 of photographs these are `chosen_on` and `<data set>.csv`. The score is the impurity mIoU, or pixel
@@ -12,7 +14,10 @@ when all are asked for anew, never because a source file moved.
 
 from __future__ import annotations
 
+import argparse
 import json
+import re
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,11 +25,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from scrapseg import metrics
 from scrapseg.baselines.registry import make
+from scrapseg.data.base import DataError
 from scrapseg.experiments.fit import best_look, learn, train
-from scrapseg.experiments.methods import METHODS, write_chosen
+from scrapseg.experiments.methods import METHODS, PATH, MethodsError, load
 from scrapseg.experiments.methods import method as find
 from scrapseg.experiments.splits import Splits, label_stack, load_splits
 from scrapseg.experiments.studies import RunSpec, inputs_sha256
@@ -142,3 +149,54 @@ def choose(trials: pd.DataFrame) -> dict[str, dict[str, Any]]:
     longest = trials[trials["steps"] == trials.groupby("method")["steps"].transform("max")]
     best = longest.loc[longest.groupby("method")["val"].idxmax()]
     return {row.method: json.loads(row.settings) for row in best.itertuples()}
+
+
+def write_chosen(
+    choice: dict[str, dict[str, Any]], path: Path = PATH, dataset: str = "scrapsim"
+) -> None:
+    """Write settings chosen on val as the `chosen` lines of their entries, of another data set than
+    ScrapSim as `chosen_on`; all else stays as it is.
+
+    Raises:
+        MethodsError: a method has no entry.
+    """
+    text, before = path.read_text(encoding="utf-8"), load(path)
+    key = "chosen" if dataset == "scrapsim" else "chosen_on"
+    for slug, settings in choice.items():
+        if dataset != "scrapsim" and slug in before:
+            settings = before[slug].chosen_on | {dataset: settings}
+        flow = yaml.safe_dump(settings, default_flow_style=True, width=1000).strip()
+        entry = re.search(rf"^{re.escape(slug)}:[^\n]*\n(?:(?: [^\n]*)?\n)*?(?=\S|\Z)", text, re.M)
+        if not entry:
+            raise MethodsError(f"{path}: no entry {slug!r} to write the chosen settings to")
+        block, line = entry.group(), f"  {key}: {flow}\n"
+        fresh, found = re.subn(rf"^  {key}:[^\n]*\n", lambda _, line=line: line, block, flags=re.M)
+        if not found:
+            fresh = block.rstrip("\n") + "\n" + line + block[len(block.rstrip("\n")) + 1 :]
+        text = text.replace(block, fresh)
+    atomic_write(path, text)
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(prog="python -m making.tune", description=__doc__)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--data", type=Path, default=SCRAPSIM, help="ScrapSim's folder")
+    parser.add_argument("--out", type=Path, help="csv of the trials")
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--method", nargs="+", help="only these")
+    parser.add_argument("--fresh", action="store_true", help="make all trials anew")
+    parser.add_argument("--dataset", default="scrapsim", help="scrapsim, or one of photographs")
+    parser.add_argument("--crop", type=int, default=TrainConfig.crop, help="side of the crops")
+    of = parser.parse_args()
+    try:
+        trials = choose_all(of.data, of.out, of.steps, of.method, of.fresh, of.dataset, of.crop)
+    except (DataError, MethodsError) as error:
+        sys.exit(f"tune: {error}")
+    except KeyboardInterrupt:
+        sys.exit("interrupted; the same command goes on with the trials that are missing")
+    print(trials.to_string(index=False))
+
+
+if __name__ == "__main__":
+    main()

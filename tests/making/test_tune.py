@@ -7,7 +7,7 @@ import json
 import pandas as pd
 import pytest
 
-from scrapseg.experiments import tune
+from making import tune
 from scrapseg.experiments.methods import METHODS
 
 
