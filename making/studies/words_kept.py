@@ -1,15 +1,20 @@
-"""Can a model learn scrap and keep the words it had? Weights between before and after.
+"""Can a model learn scrap and keep the words it had?
 
     python -m making.studies words_kept --results results/full
 
 One class after another loses its labels, as in notebook 02, and ours is trained on the others from
-the aligned weights. What is asked of weights on the straight line between those before and those
-after training (WiSE-FT, arXiv:2109.01903), with batch statistics taken anew from training images
-(as for averaged weights, arXiv:1803.05407): how well the class is then found by its words alone
-(its AP), and what the classes that were learned have (their mean IoU, the normal class's offset
-chosen on val anew at each point). The share of the trained weights is chosen on val: of those that
+the aligned weights. How well is the class then found by its words alone (its AP), and what do the
+classes that were learned have (their mean IoU)? Asked of the model before and after training, and
+of what may be made of the two:
+
+- *weights*: on the straight line between theirs (WiSE-FT, arXiv:2109.01903), with batch statistics
+  taken anew from training images (as for averaged weights, arXiv:1803.05407);
+- *outputs*: the mean of their log-probabilities, weighted, which takes two models at test time;
+- *each its own*: the class without labels as before training, the others as after, likewise.
+
+The normal class's offset is chosen on val anew for each, and so is one of them all: of those that
 cost the learned classes at most `COST`, mean over the classes left out, the one that finds these
-best. Test is looked at once at each point, and chooses nothing.
+best. Test is looked at once for each, and chooses nothing.
 """
 
 from __future__ import annotations
@@ -21,8 +26,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
 
@@ -35,19 +41,20 @@ from scrapseg.experiments.methods import rates
 from scrapseg.experiments.records import save_table
 from scrapseg.experiments.splits import Splits, label_stack, load_splits
 from scrapseg.models.calibrate import best_normal_offset
-from scrapseg.models.predict import CLASS_STRIDE, eval_transform, predict
+from scrapseg.models.predict import CLASS_STRIDE, eval_transform, log_odds, predict
 from scrapseg.models.runtime import Runtime
 from scrapseg.train.loop import TrainConfig
 
 METHOD = "scrapseg"
-#: Of the trained weights in the mean: 0 is before any scrap, 1 what training gives.
-SHARES = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)
+#: What is made of the two models, and the share of the trained one; 0 and 1 are themselves.
+KINDS = (("weights", 0.0), ("weights", 0.75), ("weights", 1.0), ("outputs", 0.25),
+         ("outputs", 0.5), ("outputs", 0.75), ("outputs", 0.9), ("each its own", 1.0))  # fmt: skip
 #: Of so many train images one is looked at for batch statistics.
 EVERY = 6
 #: Impurity mIoU that the classes with labels may lose.
 COST = 0.01
 STEPS = 60
-KEYS = ["without", "share", "split"]
+KEYS = ["without", "kind", "share", "split"]
 
 
 def between(
@@ -69,55 +76,81 @@ def between(
     return mixed.eval()
 
 
+def odds_of(model: nn.Module, split: LabelledImages) -> Tensor:
+    """Log-odds of the classes at every second pixel of a split, float32 (C, N, h, w)."""
+    found = predict(Runtime(model), whole_images(split, model), class_scores=True)
+    return torch.from_numpy(found.class_scores).float()
+
+
+def of_both(before: Tensor, after: Tensor, share: float) -> Tensor:
+    """Log-odds of the weighted mean of two models' log-probabilities, `share` that of the second.
+
+    Args:
+        before, after: log-odds (C, N, h, w).
+    """
+    log_p = (1 - share) * F.logsigmoid(before) + share * F.logsigmoid(after)
+    return log_odds(log_p.transpose(0, 1)).transpose(0, 1)
+
+
 def measured(
-    model: nn.Module, split: LabelledImages, kept: list[bool], offset: float | None
+    odds: Tensor, split: LabelledImages, kept: list[bool], offset: float | None
 ) -> tuple[dict[str, float], float]:
-    """AP of the class that is not kept and mean IoU of those that are, at every second pixel, and
-    the normal class's offset: the one given, else the best."""
-    odds = predict(Runtime(model), whole_images(split, model), class_scores=True).class_scores
+    """AP of the class that is not kept and mean IoU of those that are, and the normal class's
+    offset: the one given, else the best."""
     labels = label_stack(split)[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
     if offset is None:
-        offset = best_normal_offset(odds, labels, kept)
+        offset = best_normal_offset(odds.numpy(), labels, kept)
     left_out = 1 + kept.index(False)
-    ranking = metrics.rank(odds[left_out].astype(np.float32), labels == left_out)
-    log_p = np.log(expit(odds.astype(np.float32)) + 1e-30)
+    ranking = metrics.rank(odds[left_out].numpy(), labels == left_out)
+    log_p = F.logsigmoid(odds)
     log_p[0] += offset
-    table = metrics.confusion(log_p.argmax(0), labels, len(SLUGS)).sum(0)
+    table = metrics.confusion(log_p.argmax(0).numpy(), labels, len(SLUGS)).sum(0)
     values = metrics.class_metrics(table, SLUGS)
     iou = np.mean([values[f"iou/{s}"] for s, k in zip(SLUGS[1:], kept, strict=True) if k])
     return {"ap": metrics.average_precision(ranking), "miou_others": float(iou)}, offset
 
 
 def rows_of(config: TrainConfig, splits: Splits) -> list[dict[str, object]]:
-    """A row for each share and split, with the class left out that `config` names."""
+    """A row for each of `KINDS` and split, with the class left out that `config` names."""
     before = build(METHOD, config.seed).eval()
     after, _, _ = train(METHOD, splits, config)
-    kept, rows = [c.slug != config.without for c in IMPURITIES], []
-    some = SegDataset(
-        splits.train, splits.train.ids[::EVERY], eval_transform(after.mean, after.std)
-    )
-    images = DataLoader(some, config.batch_size)
-    for share in SHARES:
-        model, offset = between(before, after, share, images), None
-        for split in ("val", "test"):
-            found, offset = measured(model, getattr(splits, split), kept, offset)
-            rows.append(dict(zip(KEYS, (config.without, share, split), strict=True)) | found)
+    kept = [c.slug != config.without for c in IMPURITIES]
+    shape = eval_transform(after.mean, after.std)
+    some = SegDataset(splits.train, splits.train.ids[::EVERY], shape)
+    images, own = DataLoader(some, config.batch_size), 1 + kept.index(False)
+    parts = {"val": splits.val, "test": splits.test}
+    ends = {name: [odds_of(m, part) for m in (before, after)] for name, part in parts.items()}
+    rows = []
+    for kind, share in KINDS:
+        offset, model = None, None
+        for name, part in parts.items():
+            if kind == "weights" and 0 < share < 1:
+                model = model or between(before, after, share, images)
+                odds = odds_of(model, part)
+            elif kind == "each its own":
+                odds = ends[name][1].clone()
+                odds[own] = ends[name][0][own]
+            else:
+                odds = of_both(*ends[name], share)
+            found, offset = measured(odds, part, kept, offset)
+            rows.append(dict(zip(KEYS, (config.without, kind, share, name), strict=True)) | found)
     return rows
 
 
-def chosen_share(table: pd.DataFrame) -> float:
-    """The share that val chooses, see above."""
-    mean = table[table["split"] == "val"].groupby("share")[["ap", "miou_others"]].mean()
-    bearable = mean["miou_others"] >= mean.loc[1.0, "miou_others"] - COST
-    return float(mean.loc[bearable, "ap"].idxmax())
+def choose(table: pd.DataFrame) -> pd.Series:
+    """Whether a row is of the kind and share that val chooses, see above."""
+    keys = ["kind", "share"]
+    mean = table[table["split"] == "val"].groupby(keys)[["ap", "miou_others"]].mean()
+    bearable = mean["miou_others"] >= mean.loc[("weights", 1.0), "miou_others"] - COST
+    kind, share = mean.loc[bearable, "ap"].idxmax()
+    return (table["kind"] == kind) & (table["share"] == share)
 
 
 def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
     """All that is not in the table yet, written class by class.
 
     Returns:
-        The table: without, share, split, ap, miou_others, chosen (whether val chooses this share).
-        And what stands beside it.
+        The table: without, kind, share, split, ap, miou_others, chosen. And what stands beside it.
     """
     path = results / "tables" / "words_kept.csv"
     table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=KEYS)
@@ -127,7 +160,7 @@ def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
         if not (table["without"] == c.slug).any():
             rows = pd.DataFrame(rows_of(replace(config, without=c.slug), splits))
             table = pd.concat([table, rows], ignore_index=True)
-            table["chosen"] = table["share"] == chosen_share(table)
+            table["chosen"] = choose(table)
             save_table(table, results, "words_kept")
     beside = {"config": asdict(config), "cost": COST}
     return table, beside | {"sha256": splits.test.sha256}

@@ -164,25 +164,40 @@ def test_weights_between_two_models_are_theirs_at_the_ends():
     )
 
 
-def test_the_share_of_trained_weights_is_chosen_on_val_among_those_that_cost_little():
-    rows = [(w, s, split) for w in ("motor", "wood") for s in (0.0, 0.5, 1.0)
+def test_outputs_are_mixed_as_probabilities_are():
+    logits = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0))  # of two models
+    p = logits.softmax(2)
+    before, after = torch.log(p / (1 - p)).transpose(1, 2)
+    mean = p[0] ** 0.25 * p[1] ** 0.75
+    mean /= mean.sum(1, keepdim=True)
+    found = words_kept.of_both(before, after, 0.75).sigmoid().transpose(0, 1)
+    assert torch.allclose(found, mean, atol=1e-5)
+
+
+def test_what_costs_little_on_val_and_finds_most_is_chosen():
+    kinds = [("weights", 0.0), ("weights", 1.0), ("outputs", 0.5)]
+    rows = [(w, *kind, split) for w in ("motor", "wood") for kind in kinds
             for split in ("val", "test")]  # fmt: skip
-    table = pd.DataFrame(rows, columns=["without", "share", "split"])
+    table = pd.DataFrame(rows, columns=["without", "kind", "share", "split"])
     table["ap"] = 1 - table["share"]  # the words fade as training goes on
     table["miou_others"] = table["share"].map({0.0: 0.1, 0.5: 0.495, 1.0: 0.5})
-    assert words_kept.chosen_share(table) == 0.5
+    assert set(table.loc[words_kept.choose(table), "kind"]) == {"outputs"}
     table.loc[table["split"] == "test", "miou_others"] = 0.0  # test has no say
     table.loc[(table["share"] == 0.5) & (table["without"] == "wood"), "miou_others"] = 0.47
-    assert words_kept.chosen_share(table) == 1.0
+    chosen = table[words_kept.choose(table)]
+    assert set(chosen["share"]) == {1.0} and len(chosen) == 4
 
 
 def test_study_of_kept_words_in_small(tiny_scrapsim):
     splits = Splits.load(tiny_scrapsim)
     config = TrainConfig(steps=1, batch_size=2, crop=64, evals=1, without="cable")
     rows = words_kept.rows_of(config, splits)
-    assert [r["share"] for r in rows[::2]] == list(words_kept.SHARES)
+    assert [(r["kind"], r["share"]) for r in rows[::2]] == list(words_kept.KINDS)
+    by = {(r["kind"], r["share"], r["split"]): r for r in rows}
+    own = by["each its own", 1.0, "test"]
+    assert own["ap"] == pytest.approx(by["weights", 0.0, "test"]["ap"], abs=2e-3)
     # Before any scrap its AP is that of the aligned model, by scikit-learn.
-    found = next(r for r in rows if (r["share"], r["split"]) == (0.0, "test"))
+    found = by["weights", 0.0, "test"]
     model = build("scrapseg", 0).eval()
     truth, scores = [], []
     for image, label in whole_images(splits.test, model):
