@@ -160,7 +160,7 @@ def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
         if not (table["without"] == c.slug).any():
             rows = pd.DataFrame(rows_of(replace(config, without=c.slug), splits))
             table = pd.concat([table, rows], ignore_index=True)
-            table["chosen"] = choose(table)
             save_table(table, results, "words_kept")
+    table["chosen"] = choose(table)
     beside = {"config": asdict(config), "cost": COST}
     return table, beside | {"sha256": splits.test.sha256}
