@@ -158,7 +158,7 @@ pd.DataFrame(rows) if rows else Markdown(
 # rates, weights and thresholds are chosen on val of each set, test is looked at once per run. A *shot* is one
 # labelled photograph per class, and every method makes **the same number of steps at every number of labels**.
 # Belt waste has no 16 photographs of each class; there the most are 8. On Magnetic-Tile only ours and SegFormer have
-# runs with all labels, and the frozen tower and other starts of ours with 4; the rest is not run yet. Intervals (95 %) are drawn over
+# runs with all labels, none has 16, and U-Net and SegFormer on our tower are not run there yet. Intervals (95 %) are drawn over
 # seeds and scenes, where there is one seed over scenes alone. *Ours* begins with the model that was trained on renders; *adapted* is that model adapted to the
 # train photographs without their labels before it gets any.
 
