@@ -139,8 +139,24 @@ def photographs(rows: Targets, tables: Path) -> None:
     table = pd.read_csv(tables / "photo_paired.csv", dtype={"shots": str})
     table = table[(table["metric"] == "miou") & (table["scrapseg minus"] == "segformer")]
     for row in table[table["shots"].isin(["1", "4"])].itertuples():
-        said = f"{row.dataset}, {row.shots} labels a class: points of mIoU over SegFormer"
+        labels = "1 label" if row.shots == "1" else f"{row.shots} labels"
+        said = f"{row.dataset}, {labels} a class: points of mIoU over SegFormer"
         rows.add("real/tables/photo_paired.csv", said, 100 * row.value, least=0.0, form="{:.1f}")
+
+
+def words(rows: Targets, tables: Path) -> None:
+    """What is left of a class's words once ours is trained on the others: means over classes."""
+    source, table = "full/tables/words_kept.csv", pd.read_csv(tables / "words_kept.csv")
+    table = table[table["split"] == "test"]
+    mean = table.groupby(["kind", "share"])[["ap", "miou_others"]].mean()
+    before, after = mean.loc[("weights", 0.0)], mean.loc[("weights", 1.0)]
+    chosen = table[table["chosen"]][["ap", "miou_others"]].mean()
+    lost = 1 - chosen["ap"] / before["ap"]
+    kind = table.loc[table["chosen"], "kind"].iloc[0]
+    what = f"AP by words alone, share lost, of what val chose ({kind})"
+    rows.add(source, what, lost, most=0.25, form="{:.2f}")
+    cost = 100 * (after["miou_others"] - chosen["miou_others"])
+    rows.add(source, "points of the other classes' mIoU for it", cost, most=1.0, form="{:.1f}")
 
 
 def table(results: Path = RESULTS) -> pd.DataFrame:
@@ -151,6 +167,7 @@ def table(results: Path = RESULTS) -> pd.DataFrame:
     photographs(rows, results / "real/tables")
     speed(rows, results / "bench")
     promises(rows, results / "full/tables")
+    words(rows, results / "full/tables")
     sturdiness(rows, results / "bench")
     return pd.DataFrame(rows, columns=["source", "what", "target", "measured", "met"])
 
