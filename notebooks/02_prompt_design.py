@@ -570,42 +570,51 @@ Markdown(summary)
 # ringed one (per cent: the share of the trained model) was chosen on val: it finds the class left out best among those that cost the others at most a point of mean
 # IoU. The aim: to lose at most a quarter of the AP that the words had before.
 
+
 # %%
-kept_file = Path(study_dir) / "tables/words_kept.csv"
-line = pd.read_csv(kept_file) if kept_file.is_file() else None
-if line is not None:
-    of = line[line["split"] == "test"].groupby(["kind", "share"], sort=False)
-    of = of[["ap", "miou_others", "chosen"]].mean()
+def kept_figure(of):
+    """AP of the class left out against the mean IoU of the others, a point a kind and share."""
     figure = style.figure(style.COLUMN, 2.6)
-    axes = figure.subplots()
-    kinds = of.groupby("kind", sort=False)
+    axes, kinds = figure.subplots(), of.groupby("kind", sort=False)
     for marker, below, (kind, points) in zip("os*", (-10, 4, 4), kinds):
         axes.plot(points["miou_others"], points["ap"], marker, ls=":", label=kind, mfc="none")
         for (_, share), row in points.iterrows() if kind != "each its own" else ():
             at = row["miou_others"], row["ap"]
             axes.annotate(f"{share:.0%}", at, (4, below), textcoords="offset points", size=7)
-    best = of[of["chosen"] == 1]
-    axes.plot(best["miou_others"], best["ap"], "o", ms=13, mfc="none", color="0.5")
+    ringed = of[of["chosen"] == 1]
+    axes.plot(ringed["miou_others"], ringed["ap"], "o", ms=13, mfc="none", color="0.5")
     axes.set(xlabel="mIoU of the classes with labels", ylabel="AP of the class without", ylim=0)
     style.legend_below(figure, axes.get_legend_handles_labels()[0], cols=3)
-    display(figure)
+    return figure
+
+
+kept_file = Path(study_dir) / "tables/words_kept.csv"
+kept_means = None
+if kept_file.is_file():
+    kept_means = pd.read_csv(kept_file).query("split == 'test'")
+    kept_means = kept_means.groupby(["kind", "share"], sort=False)[["ap", "miou_others", "chosen"]]
+    kept_means = kept_means.mean()
+    display(kept_figure(kept_means))
+
 
 # %%
-kept = "It was not measured whether training can keep the words."
-if line is not None:
-    (kind, share), there = best.index[0], best.iloc[0]
-    before, after = of.loc[("weights", 0.0)], of.loc[("weights", 1.0)]
-    cost = 100 * (there["miou_others"] - after["miou_others"])
+def kept_words(of):
+    """What val chooses, and what it keeps and costs."""
+    ringed = of[of["chosen"] == 1]
+    (kind, share), there = ringed.index[0], ringed.iloc[0]
+    first, last = of.loc[("weights", 0.0)], of.loc[("weights", 1.0)]
     how = f"{share:.0%} of the trained model"
     if kind == "each its own":
         how = "two passes; the class without labels keeps its AP by construction"
-    kept = (
+    return (
         f"Val chooses *{kind}* ({how}). The class without labels has an AP of "
-        f"{there['ap']:.3f} ({before['ap']:.3f} before scrap, {after['ap']:.3f} after training: "
-        f"{1 - there['ap'] / before['ap']:.0%} is lost in place of {1 - after['ap'] / before['ap']:.0%}), at "
-        f"{cost:+.1f} points of the others' mIoU."
+        f"{there['ap']:.3f} ({first['ap']:.3f} before scrap, {last['ap']:.3f} after training: "
+        f"{1 - there['ap'] / first['ap']:.0%} is lost in place of {1 - last['ap'] / first['ap']:.0%}), at "
+        f"{100 * (there['miou_others'] - last['miou_others']):+.1f} points of the others' mIoU."
     )
-Markdown(kept)
+
+
+Markdown("It was not measured." if kept_means is None else kept_words(kept_means))
 
 # %% [markdown]
 # ## What to write

@@ -126,8 +126,10 @@ def test_claims_get_every_seed_and_the_rest_one():
 
 def test_words_have_one_run_with_all_labels():
     planned = plan("words", TINY | {"held_out": ["cable", "copper_coil"], "words_steps": 5})
-    assert [s.tag for s in planned] == ["with-all", "without-cable", "without-copper_coil"]
-    assert [s.changes.get("without") for s in planned] == [None, "cable", "copper_coil"]
+    tags = ["with-all", "without-cable", "without-copper_coil", "zero-shot", "zero-shot"]
+    assert [s.tag for s in planned] == tags
+    assert [s.changes.get("without") for s in planned[:3]] == [None, "cable", "copper_coil"]
+    assert [(s.method, s.shots) for s in planned[3:]] == [("scrapseg", 0), ("scrapseg-imagenet", 0)]
     assert planned[2].name == "scrapseg_scrapsim_allshots_s0_without-copper-coil"
     assert plan("words", TINY | {"held_out": [], "words_steps": 5}) == []
 
