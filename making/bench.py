@@ -61,11 +61,11 @@ def median_s(function: Callable[[], None], seconds: float) -> float:
 
 def training_step(
     model: nn.Module, config: TrainConfig, device: str = "cpu"
-) -> Callable[[Callable[[str], None]], None]:
+) -> Callable[..., None]:
     """A training step on noise: forward, backward, optimiser.
 
-    It calls what it is given with the name of each of `PARTS` when that part is done; of a model
-    without an `encoder` with those that need none.
+    What it is given, if anything, it calls with the name of each of `PARTS` when that part is done;
+    of a model without an `encoder` with those that need none.
     """
     generator = torch.Generator().manual_seed(0)
     shape = (config.batch_size, config.crop, config.crop)
