@@ -172,8 +172,10 @@ def photographs(results_dir: Path) -> str:
     body = [[str(cell) for cell in row] for row in rows.itertuples(index=False, name=None)]
     scenes = table.drop_duplicates("dataset").set_index("dataset")["scenes"]
     small = ", ".join(f"{n} ({name})" for name, n in scenes.items())
-    note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any. Scenes of the "
-    note += f"test (frames of a belt, arrangements of cables, tiles): {small}."
+    note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any, and from "
+    note += "renders one model alone, its intervals over scenes. 8–16: as many as there are of "
+    note += "each class. Scenes of the test (frames of a belt, arrangements of cables, tiles): "
+    note += f"{small}."
     return f"{markdown([heads, *body], texts=2)}\n\n{note}"
 
 
@@ -192,7 +194,13 @@ def adaptation(results_dir: Path) -> str:
     for label, values in mean.iterrows():
         cells = [f"{v:.2f}" if name == OBJECTS else percent(v) for name, v in values.items()]
         rows.append([label, str(seeds[label]), *cells])
-    return f"{markdown(rows)}\n\nIn per cent but for the objects; means over seeds."
+    note = "In per cent but for the objects; means over seeds."
+    methods = saved(results_dir.parent / "full", "methods")
+    if not methods.empty:
+        best = percent(methods.set_index("method").loc["scrapseg", "ap"])
+        note += f" The benchmark's own model has an AP of {best} on ScrapSim: the one that comes "
+        note += "along is trained to keep what ImageNet knows of photographs, and pays there."
+    return f"{markdown(rows)}\n\n{note}"
 
 
 def times(results_dir: Path) -> str:
