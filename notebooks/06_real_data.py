@@ -75,8 +75,8 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 # rendered pieces are laid (`scrapseg.train.adapt`); no label of a photograph is used.
 #
 # An arm changes one thing of the first settings (*all*), or several by their names; *held* is *slow* and *finless* with
-# the first third of the encoder held fixed; *shipped* is what `make apply` does, *held* with larger photographs and
-# pieces as large. Val's composites chose, and of what they do not tell apart, val's yard.
+# the first third of the encoder held fixed; *shipped* is *held* with larger photographs and pieces as large, and what
+# `make apply` does when it has the minutes (its five hold fewer steps). Val's composites chose, and of what they do not tell apart, val's yard.
 
 # %%
 path = Path("../results/real/tables/adaptation.csv")
@@ -444,7 +444,7 @@ if arms is not None:
     first, best = (
         ends.loc[arms.loc[arms["arm"] == a, "label"].iloc[0]] for a in ("renders", "shipped")
     )
-    lines += ["- **Without a label**, from renders alone and adapted as `make apply` does:"]
+    lines += ["- **Without a label**, from renders alone and adapted (*shipped*):"]
     for metric in ("composite/ap", "yard/auroc/mean", "yard/false_objects", "scrapsim/ap"):
         lines[-1] += f" {metric} {first[metric]:.3f} and {best[metric]:.3f};"
 for name in sets if frame is not None else ():
