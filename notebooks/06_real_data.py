@@ -455,6 +455,7 @@ for name in sets if frame is not None else ():
         f"  Training on renders adds to ImageNet's weights: {told(name, 'scrapseg-imagenet')}."
     ]
     lines += [f"  It less alignment with words in its place: {told(name, 'scrapseg')}."]
+    lines += [f"  It less itself adapted first: {told(name, 'scrapseg-adapted')}."]
 if few is not None:
     ahead = [f"{name} {100 * gap:+.1f}" for (name, _), gap in means.iloc[:, -1].items()]
     won, seeds = int((by_method.iloc[:, -1] > 0).sum()), few["seed"].nunique()
