@@ -8,6 +8,7 @@ it was measured. The README shows the table.
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -65,6 +66,15 @@ def speed(rows: Targets, bench: Path) -> None:
     aims = {"import scrapseg": 0.3, "python -m scrapseg --help": 0.5, "first prediction": 4.0}
     for name, aim in aims.items():
         rows.add("bench/start.csv", f"{name}, seconds", start[name], most=aim, form="{:.2f}")
+
+
+def times(rows: Targets, laptop: Path) -> None:
+    """`make apply` on fifty images, from the command to the report."""
+    told = json.loads((laptop / "times.json").read_text())
+    for key, said in (("apply_s", "8 with labels"), ("apply_unlabelled_s", "without labels")):
+        if key in told:
+            what = f"make apply, 50 images, {said}: minutes"
+            rows.add("laptop/times.json", what, told[key] / 60, most=5, form="{:.1f}")
 
 
 def sturdiness(rows: Targets, bench: Path) -> None:
@@ -172,6 +182,7 @@ def table(results: Path = RESULTS) -> pd.DataFrame:
     few_labels(rows, results / "real/tables")
     photographs(rows, results / "real/tables")
     speed(rows, results / "bench")
+    times(rows, results / "laptop")
     promises(rows, results / "full/tables")
     words(rows, results / "full/tables")
     sturdiness(rows, results / "bench")

@@ -174,8 +174,7 @@ def photographs(results_dir: Path) -> str:
     small = ", ".join(f"{n} ({name})" for name, n in scenes.items())
     note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any, and from "
     note += "renders one model alone, its intervals over scenes. 8–16: as many as there are of "
-    note += "each class. Scenes of the test (frames of a belt, arrangements of cables, tiles): "
-    note += f"{small}."
+    note += f"each class. Scenes of the test (belt frames, arrangements of cables, tiles): {small}."
     return f"{markdown([heads, *body], texts=2)}\n\n{note}"
 
 
@@ -198,16 +197,25 @@ def adaptation(results_dir: Path) -> str:
     methods = saved(results_dir.parent / "full", "methods")
     if not methods.empty:
         best = percent(methods.set_index("method").loc["scrapseg", "ap"])
-        note += f" The benchmark's own model has an AP of {best} on ScrapSim: the one that comes "
-        note += "along is trained to keep what ImageNet knows of photographs, and pays there."
+        note += f" The benchmark's own model has an AP of {best} on ScrapSim."
     return f"{markdown(rows)}\n\n{note}"
+
+
+#: What ``times.json`` holds, in seconds.
+TIMED = {
+    "reproduce_first_s": "`make reproduce`, first time, after set-up",
+    "reproduce_second_s": "`make reproduce`, nothing changed",
+    "test_s": "`make test`, after set-up",
+    "apply_s": "`make apply`, 50 images, 8 with labels",
+    "apply_unlabelled_s": "`make apply`, 50 images without labels",
+}
 
 
 def times(results_dir: Path) -> str:
     """Measured times and sizes, of ``times.json``.
 
     It holds reproduce_first_s, reproduce_second_s, test_s (seconds), machine (text), and, where
-    measured, apply_s, environment_gb and clone_mb.
+    measured, those of make apply, environment_gb and clone_mb.
 
     Raises:
         ReadmeError: the file is there but cannot be read.
@@ -217,14 +225,8 @@ def times(results_dir: Path) -> str:
         return NOT_YET
     try:
         told = json.loads(path.read_text(encoding="utf-8"))
-        rows = [
-            ["command", f"time on {told['machine']}"],
-            ["`make reproduce`, first time, after set-up", _clock(told["reproduce_first_s"])],
-            ["`make reproduce`, nothing changed", _clock(told["reproduce_second_s"])],
-            ["`make test`, after set-up", _clock(told["test_s"])],
-        ]
-        if "apply_s" in told:
-            rows.append(["`make apply`, 50 images, 8 with labels", _clock(told["apply_s"])])
+        rows = [["command", f"time on {told['machine']}"]]
+        rows += [[t, _clock(told[k])] for k, t in TIMED.items() if k in told or "apply" not in k]
     except (ValueError, KeyError, TypeError) as error:
         raise ReadmeError(f"{path}: not a readable table of times ({error!r})") from error
     sizes = {"clone_mb": "the clone is a download of {:.0f} MB"}
@@ -245,7 +247,8 @@ def targets(results_dir: Path) -> str:
 
 
 def _clock(seconds: float) -> str:
-    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
+    minutes = f"{seconds / 60:.1f} min" if seconds < 600 else f"{seconds / 60:.0f} min"
+    return minutes if seconds >= 90 else f"{seconds:.0f} s"
 
 
 BLOCKS = {
