@@ -162,7 +162,7 @@ def results(results_dir: Path) -> str:
 
 
 def photographs(results_dir: Path) -> str:
-    """From renders to all labels on the photographs: ours, adapted, and the best rival."""
+    """From renders to all labels on the photographs: ours, adapted, and SegFormer."""
     real = tables.real_of(results_dir)
     table = saved(real, "photographs") if real else pd.DataFrame()
     if table.empty:
