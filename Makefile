@@ -92,7 +92,7 @@ accept: $(READY) ## take what is there as up to date, after a change that cannot
 notebooks: $(READY) ## the notebooks with a profile's outputs, to be read on the web, appendices too
 	@$(ENGINE) -- notebooks
 
-apply: $(READY) ## what is in your own images: make apply DATA=folder [MINUTES=5 ADAPT=no MODEL= THRESHOLD= RECALL= EMPTY= CLASSES= SIDE= OUT=]
+apply: $(READY) ## what is in your own images: make apply DATA=folder [MINUTES=5 ADAPT=no|yes MODEL= THRESHOLD= RECALL= EMPTY= CLASSES= SIDE= OUT=]
 	@test -n "$(DATA)" || { echo "name the folder with your images, as in make apply DATA=my-images" >&2; exit 1; }
 	@test -z "$(filter-out yes no,$(ADAPT))" || { echo "ADAPT is '$(ADAPT)'; it may be yes or no" >&2; exit 1; }
 	@$(PY) -m scrapseg apply "$(DATA)" $(call given,OUT,out) $(call given,CLASSES,classes) $(call given,SIDE,side) $(call given,MODEL,model) \

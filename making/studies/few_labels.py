@@ -5,9 +5,10 @@
 Each set becomes a folder of one's own with a few labelled images of its train split: `tune` gets it
 as a user's. The plain thing starts from the same ImageNet weights and trains on the same images,
 with the same augmentation, sampler and loss, for all of the minutes; it is a SegFormer decoder as
-segmentation-models-pytorch has it, and takes the most likely class. Test images are looked at once,
-at the end of each run. With one thread the minutes are of processor time, so that they are equal
-whatever else the machine does.
+segmentation-models-pytorch has it, takes the most likely class, and looks at an image and at its
+mirror image, as what `tune` gives does. Test images are looked at once, at the end of each run.
+With one thread the minutes are of processor time, so that they are equal whatever else the machine
+does.
 """
 
 from __future__ import annotations
@@ -130,7 +131,8 @@ def plain(
         x = normalised(model, base.shrunk(image, SIDE)[None].copy())
         height, width = x.shape[-2:]
         x = F.pad(x, (0, -width % 32, 0, -height % 32), mode="replicate")
-        best = model(x).logits[..., :height, :width].argmax(1, keepdim=True)
+        p = sum(model(v).logits.softmax(1).flip(k) for v, k in ((x, ()), (x.flip(3), (3,))))
+        best = p[..., :height, :width].argmax(1, keepdim=True)
         best = F.interpolate(best.float(), size=image.shape[:2], mode="nearest-exact")
         return best[0, 0].numpy().astype(np.uint8)
 

@@ -11,11 +11,12 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import typst
 
 from scrapseg import files
+from scrapseg.data import belt_waste, classes
 from scrapseg.experiments.methods import METHODS
 from scrapseg.files import REPOSITORY
 from scrapseg.metrics.bootstrap import AP_RESAMPLES, RESAMPLES
@@ -73,9 +74,11 @@ def missing(source: Path, results_dir: Path) -> list[Path]:
     return [path for path in needed if not path.is_file()]
 
 
-def constants() -> dict[str, float]:
-    """Numbers of the code that the document's prose names."""
+def constants() -> dict[str, Any]:
+    """Numbers of the code that the document's prose names, and the colours of overlays by set."""
+    impurities = {"scrapsim": classes.IMPURITIES, "belt-waste": belt_waste.CLASSES[1:]}
     return {
+        "colours": {of: {c.name: c.colour for c in some} for of, some in impurities.items()},
         "fpr_limit": FPR_LIMIT,
         "small": SIZES["medium"][0],
         "large": SIZES["medium"][1],

@@ -178,7 +178,7 @@ def label_there(method: str) -> str:
     return STARTS.get(method, method_label(method))
 
 
-#: What the table from renders to all labels shows: ours, from two starts, and the best rival.
+#: What the table from renders to all labels shows: ours, from two starts, and SegFormer.
 CHAIN = (OURS_THERE, "scrapseg-adapted", "segformer")
 
 

@@ -36,7 +36,7 @@ def test_met_is_decided_by_the_number_itself_not_as_it_is_shown(options, said, m
 
 
 def test_a_job_that_lost_something_is_a_miss(tmp_path):
-    for name in ("bench", "real/tables", "full/tables"):
+    for name in ("bench", "laptop", "real/tables", "full/tables"):
         shutil.copytree(RESULTS / name, tmp_path / name)
     path = tmp_path / "bench/torture.csv"
     kills = pd.read_csv(path)
@@ -46,3 +46,16 @@ def test_a_job_that_lost_something_is_a_miss(tmp_path):
     (what,) = (w for w in table.index if w.startswith("of those, that did not go on"))
     row = table.loc[what]
     assert (row["measured"], row["met"]) == ("1", "no")
+
+
+@pytest.mark.parametrize(("rival", "said"), [("fpn", "FPN"), ("unet", "U-Net")])
+def test_on_photographs_the_rival_is_the_best_of_the_same_weights(tmp_path, rival, said):
+    table = pd.read_csv(RESULTS / "real/tables/photo_paired.csv", dtype={"shots": str})
+    of = (table["dataset"] == "cables") & (table["shots"] == "4") & (table["metric"] == "miou")
+    assert (of & (table["scrapseg minus"] == rival)).sum() == 1
+    table.loc[of & (table["scrapseg minus"] == rival), "value"] = -0.05
+    table.loc[of & (table["scrapseg minus"] == "segformer-aligned"), "value"] = -0.5  # a control
+    table.to_csv(tmp_path / "photo_paired.csv", index=False)
+    targets.photographs(rows := targets.Targets(), tmp_path)
+    (row,) = (r for r in rows if r[1].startswith("cables, 4 labels"))
+    assert row[1].endswith(f"the best rival ({said})") and row[3:] == ("-5.0", "no")

@@ -85,10 +85,12 @@ def test_times_are_shown_as_measured(tmp_path):
     times = {"reproduce_first_s": 1500, "reproduce_second_s": 4.2, "test_s": 300}
     path.write_text(json.dumps(times | {"machine": "2 cores", "clone_mb": 81.2}))
     text = readme.times(tmp_path)
-    assert "25 min" in text and "4 s" in text and "5 min" in text and "2 cores" in text
+    assert "25 min" in text and "4 s" in text and "5.0 min" in text and "2 cores" in text
     assert "download of 81 MB" in text and "GB" not in text and "make apply" not in text
-    path.write_text(json.dumps(times | {"machine": "2 cores", "apply_s": 240}))
-    assert "| `make apply`, 50 images, 8 with labels | 4 min |" in readme.times(tmp_path)
+    path.write_text(json.dumps(times | {"machine": "2 cores", "apply_s": 301}))
+    assert "| `make apply`, 50 images, 8 with labels | 5.0 min |" in readme.times(tmp_path)
+    path.write_text(json.dumps(times | {"machine": "2 cores", "apply_unlabelled_s": 270}))
+    assert "| `make apply`, 50 images without labels | 4.5 min |" in readme.times(tmp_path)
     path.write_text("{}")
     with pytest.raises(readme.ReadmeError, match=r"times\.json"):
         readme.times(tmp_path)
