@@ -26,7 +26,7 @@ from scrapseg.models.segmenter import Segmenter, SegmenterError
 #: Adaptation's share of the minutes for learning where labels come after it.
 ADAPTATION = 0.4
 #: Minutes that neither learning nor looking at the images takes: start, pieces, report.
-REST = 0.5
+REST = 1.0
 #: Images that are looked at before learning as well, to be compared.
 COMPARED = 12
 
