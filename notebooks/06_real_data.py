@@ -437,6 +437,13 @@ def told(name, rival):
     return "; ".join(f"with {k} {text}" for k, text in words.items() if text) or "not measured"
 
 
+others = {
+    "Training on renders adds to ImageNet's weights": "scrapseg-imagenet",
+    "It less alignment with words in its place": "scrapseg",
+    "It less itself adapted first": "scrapseg-adapted",
+}
+
+
 # %%
 lines = [] if frame is not None else ["Not measured yet."]
 if arms is not None:
@@ -448,14 +455,9 @@ if arms is not None:
     for metric in ("composite/ap", "yard/auroc/mean", "yard/false_objects", "scrapsim/ap"):
         lines[-1] += f" {metric} {first[metric]:.3f} and {best[metric]:.3f};"
 for name in sets if frame is not None else ():
-    lines += [
-        f"- **{name}**, mIoU of ours from renders less SegFormer's: {told(name, 'segformer')}."
-    ]
-    lines += [
-        f"  Training on renders adds to ImageNet's weights: {told(name, 'scrapseg-imagenet')}."
-    ]
-    lines += [f"  It less alignment with words in its place: {told(name, 'scrapseg')}."]
-    lines += [f"  It less itself adapted first: {told(name, 'scrapseg-adapted')}."]
+    gap = told(name, "segformer")
+    lines += [f"- **{name}**, mIoU of ours from renders less SegFormer's: {gap}."]
+    lines += [f"  {said}: {told(name, other)}." for said, other in others.items()]
 if few is not None:
     ahead = [f"{name} {100 * gap:+.1f}" for (name, _), gap in means.iloc[:, -1].items()]
     won, seeds = int((by_method.iloc[:, -1] > 0).sum()), few["seed"].nunique()
