@@ -46,7 +46,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 shutil.copy(path, folder / "results/smoke/runs")
     done = reproduce(folder)
     assert done.returncode == 0, done.stderr
-    counts = re.findall(r"(\d+) of (\d+)  ([\w ]+)  ", done.stderr)  # bars may stand before one
+    counts = re.findall(r"(\d+) of (\d+)  ([\w .-]+?)  ", done.stderr)  # bars may stand before one
     assert [int(n) for n, _, _ in counts] == list(range(1, len(counts) + 1))
     assert {total for _, total, _ in counts} == {str(len(counts))}
     assert counts[-1][2] == "reproduce" and f"run {ANEW}" in {job for _, _, job in counts}
