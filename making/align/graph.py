@@ -1,4 +1,5 @@
-"""Make the graph that models of the pocket architecture are predicted by, their weights left out.
+"""Make the graphs that models of the pocket architecture are predicted by, their weights left out:
+of those without a `Novelty`, and of those with one.
 
     python -m making.align graph
 
@@ -15,7 +16,7 @@ from onnxscript import optimizer
 from making.align import AlignError
 from scrapseg.files import atomic_write
 from scrapseg.models.export import program_of
-from scrapseg.models.runtime import GRAPH, architecture, exported, session_for
+from scrapseg.models.runtime import GRAPH, GRAPH_NOVELTY, architecture, exported, session_for
 from scrapseg.models.scrapseg import ScrapSeg
 
 
@@ -44,6 +45,6 @@ def make_graph(model: ScrapSeg, path: Path = GRAPH) -> Path:
     program.metadata_props.clear()
     program.metadata_props["architecture"] = architecture(model)
     atomic_write(path, onnx_ir.to_proto(program).SerializeToString())
-    if path == GRAPH and session_for(model) is None:
+    if path in (GRAPH, GRAPH_NOVELTY) and session_for(model) is None:
         raise AlignError(f"{path} is of no use")
     return path

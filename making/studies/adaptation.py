@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from making.align.ship import imagenet
+from making.studies.laid import Dirty, HalfDirty, Matched, Tinted, WithSteel
 from scrapseg import metrics
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES
@@ -40,19 +42,21 @@ from scrapseg.models.segmenter import SIDE, Segmenter, load, starting_model
 from scrapseg.train import adapt
 from scrapseg.train.adapt import (
     AdaptConfig,
+    PasteOntoPhotos,
     adapt_model,
-    choose_threshold,
     held_back,
     library,
     photo_labels,
-    quiet_threshold,
     read_photos,
+    settled,
 )
 
 CELLS = REPOSITORY / "results" / "real" / "cache" / "adaptation"
 #: Longer side in pixels at which photographs were adapted to and looked at, at first.
 FIRST_SIDE = 448
 SURE = 0.95
+#: How often a teacher labels the photographs.
+LOOKS = 6
 YARD = ("motors", "copper-stators", "meatballs")
 COPPER = next(c.index for c in CLASSES if c.slug == "copper_coil")
 
@@ -85,14 +89,17 @@ class Arm:
     seeds: int = 1
     side: int = FIRST_SIDE
     rounds: int = 1
+    teacher: bool = False
+    onto: type[PasteOntoPhotos] = PasteOntoPhotos
+    novelty: bool = False
 
 
 #: What all arms have where nothing else is said; all of it, should a default change.
 FIRST = adapt.FIRST | {"steps": 300, "photos": 0.5, "distractors": 0.25, "surer": 0.9}
 FIRST |= {"camera": 0.3, "colour": 0.3}
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
-SHIPPED = Arm(
-    "600 steps, 768 pixels: make apply in 8 minutes (shipped)",
+LARGE = Arm(
+    "600 steps, 768 pixels, as make apply did before (large)",
     held,
     {"encoder_lr": 3e-4, "steps": 600, "sides": (24, 320)},
     library=True,
@@ -100,11 +107,13 @@ SHIPPED = Arm(
     seeds=3,
     side=SIDE,
 )
+#: What `make apply` does.
+SHIPPED = replace(LARGE, label="large, + novelty: make apply in 8 minutes (shipped)", novelty=True)
 #: What it was before photographs were looked at as large, and pieces pasted as large.
 HELD = replace(
-    SHIPPED,
-    label="600 steps, 448 pixels, as make apply did before (held)",
-    changes=SHIPPED.changes | {"sides": FIRST["sides"]},
+    LARGE,
+    label="600 steps, 448 pixels, as make apply did at first (held)",
+    changes=LARGE.changes | {"sides": FIRST["sides"]},
     side=FIRST_SIDE,
 )
 
@@ -124,19 +133,18 @@ ARMS = {
     "camera": Arm("pieces pasted, + blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
     "scale": Arm("all, pieces at half of the largest size", changes={"sides": (24, 100)}),
     "colour": Arm("all, colours changed twice as much", changes={"colour": 0.6}),
-    "steel": Arm("all, + rendered steel pasted", changes={"steel": 0.3}),
-    "tint": Arm("all, + each piece of another colour", changes={"tint": 0.5}),
+    "steel": Arm("all, + rendered steel pasted", onto=WithSteel),
+    "tint": Arm("all, + each piece of another colour", onto=Tinted),
     "photographs": Arm("all, three quarters photographs", changes={"photos": 0.75}),
     "slow": Arm("all, the encoder at a third of the rate (slow)", changes={"encoder_lr": 3e-4}),
     "long": Arm("all, 600 steps", changes={"steps": 600}),
     "pieces": Arm("all, + pieces rendered alone (pieces)", library=True),
     "all": Arm("adapted with the first settings (all)", seeds=3),
-    "dirt": Arm(
-        "the same, with the photographs' dirt on the pieces", changes={"dirt": 0.8}, seeds=3
-    ),
+    "dirt": Arm("the same, with the photographs' dirt on the pieces", onto=Dirty, seeds=3),
     "slow-pieces": Arm(
         "all, slow, pieces, of other colours",
-        changes={"encoder_lr": 3e-4, "tint": 0.5},
+        changes={"encoder_lr": 3e-4},
+        onto=Tinted,
         library=True,
     ),
     "slow-long": Arm(
@@ -161,10 +169,14 @@ ARMS = {
     ),
     "held": HELD,
     "held-2400-finless": changed("held, 2400 steps", steps=2400),
-    "held-long-dirt": changed("held, under dirt", dirt=0.8),
-    "held-long-dust": changed("held, under half as much dirt", dirt=0.4),
+    "held-long-dirt": replace(changed("held, under dirt"), onto=Dirty),
+    "held-long-dust": replace(changed("held, under half as much dirt"), onto=HalfDirty),
     "side-704": changed("held, photographs of 704 pixels", side=704),
     "side-704-large": changed("held, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
+    "large": LARGE,
+    "novelty": Arm("renders only, + novelty", changes=None, side=SIDE, novelty=True),
+    "matched": replace(SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched),
+    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True),
     "shipped": SHIPPED,
     "rounds": Arm("all, two rounds of self-training", rounds=2),
     "aligned": Arm("all, from the aligned model", aligned),
@@ -182,20 +194,39 @@ def adapted(arm: Arm, root: Path, scrapsim: ScrapSim, seed: int) -> tuple[Segmen
     images = read_photos(steel_photos(root, "val"), arm.side, seed)
     if arm.statistics:
         return with_statistics_of(start, images), {}
+    pieces, held_out = library(arm.most)
     if arm.changes is None:
-        return start, {}
+        steel = [torch.zeros(image.shape[:2], dtype=torch.uint8) for image in images]
+        return settled(start, images, steel, held_out, seed) if arm.novelty else start, {}
     config = replace(AdaptConfig(seed=seed), **FIRST | arm.changes)
     labels = photo_labels(start, images, config.surer)
-    pieces, held_out = library(arm.most)
+    lasting = list(labels)
     pieces, part = pieces * arm.library, replace(config, steps=config.steps // arm.rounds)
-    segmenter = adapt_model(start, images, labels, scrapsim, part, pieces)
+    given = {"onto": arm.onto}
+    if arm.teacher:
+        part, given = replace(part, evals=LOOKS), given | {"look": teacher(start, images, labels)}
+    segmenter = adapt_model(start, images, labels, scrapsim, part, pieces, **given)
     for number in range(1, arm.rounds):
-        labels = photo_labels(segmenter, images, 0.5, SURE)
+        lasting = labels = photo_labels(segmenter, images, 0.5, SURE)
         part = replace(part, seed=seed + 1000 * number)
         segmenter = adapt_model(segmenter, images, labels, scrapsim, part, pieces)
-    lowest = choose_threshold(segmenter, images, labels, held_out, seed)
-    threshold = quiet_threshold(segmenter, images, lowest)
-    return replace(segmenter, threshold=threshold), asdict(config)
+    return settled(segmenter, images, lasting, held_out, seed, arm.novelty), asdict(config)
+
+
+def teacher(
+    start: Segmenter, images: Sequence[np.ndarray], labels: list[Tensor]
+) -> Callable[[torch.nn.Module], float]:
+    """A look at the weight average that writes what it says of the photographs into `labels`: a
+    mean teacher (Tarvainen and Valpola, arXiv:1703.01780), as DAFormer's. Rare classes come as
+    often as others with no more ado: scenes are drawn so, and pieces evenly over the classes."""
+    looks: list[int] = []
+
+    def look(model: torch.nn.Module) -> float:
+        labels[:] = photo_labels(replace(start, model=model, runtime=None), images, 0.5, SURE)
+        looks.append(1)
+        return float(len(looks))  # the last one is kept
+
+    return look
 
 
 @torch.no_grad()

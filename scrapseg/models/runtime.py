@@ -29,6 +29,8 @@ from scrapseg.models.export import (
 from scrapseg.models.scrapseg import ScrapSeg, SegOutput
 
 GRAPH = shipped("graph.onnx")
+#: Of models with a `Novelty`.
+GRAPH_NOVELTY = shipped("graph-novelty.onnx")
 #: Of a model's config, what its graph does not depend on.
 VALUES = ("classes", "temperature", "trained")
 
@@ -88,8 +90,9 @@ def session_for(model: ScrapSeg) -> onnxruntime.InferenceSession | None:
     the graph is of no use, which is said in a line on stderr."""
     if model.text.device.type != "cpu":
         return None
+    graph = GRAPH_NOVELTY if model.novelty else GRAPH
     try:
-        proto = onnx.load(GRAPH, load_external_data=False)
+        proto = onnx.load(graph, load_external_data=False)
         if architecture(model) != proto.metadata_props[0].value:
             return None
         wrapped = exported(model)
@@ -98,7 +101,7 @@ def session_for(model: ScrapSeg) -> onnxruntime.InferenceSession | None:
             raise ExportError(f"it differs from torch by {difference:.1e}")
     except Exception as error:  # of a damaged file onnx and onnxruntime raise what they like
         reason = " ".join(str(error).split())[:200]
-        print(f"{GRAPH}: onnxruntime cannot use it, torch predicts ({reason})", file=sys.stderr)
+        print(f"{graph}: onnxruntime cannot use it, torch predicts ({reason})", file=sys.stderr)
         return None
     return session
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from scrapseg.files import OneLine, atomic_write
 from scrapseg.models.clip import ClipError, first_line
+from scrapseg.models.novelty import Novelty
 from scrapseg.models.towers import ImageEncoder, Stages, TokenEncoder, encoder_from_spec
 
 #: What may learn, the most first: everything; the last two thirds of the image tower, or its last
@@ -150,6 +151,7 @@ class ScrapSeg(nn.Module):
         fusion: "learned" stage weights, or their "mean".
         top_down: see `Pyramid` (convolutional towers).
         scale: images are resized by this factor before the encoder sees them.
+        novelty: rank of the `Novelty` that is added to the log-odds of an impurity, 0 for none.
 
     Raises:
         ValueError: an option has none of its values.
@@ -167,6 +169,7 @@ class ScrapSeg(nn.Module):
         fusion: str = "learned",
         top_down: bool = True,
         scale: float = 1.0,
+        novelty: int = 0,
     ) -> None:
         super().__init__()
         temperature = temperature or encoder.temperature
@@ -203,6 +206,7 @@ class ScrapSeg(nn.Module):
             "classes": text.shape[0],
             "encoder": encoder.spec,
         }
+        self.set_novelty(Novelty(novelty) if novelty else None)
 
     @property
     def mean(self) -> tuple[float, ...]:
@@ -240,6 +244,12 @@ class ScrapSeg(nn.Module):
         """Score other classes from now on: unit vectors (C', D), row 0 the normal class."""
         self.text = text.to(self.text)
         self.config["classes"] = text.shape[0]
+
+    def set_novelty(self, novelty: Novelty | None) -> None:
+        """Add this to the log-odds of an impurity from now on, or nothing."""
+        self.novelty = novelty
+        self.config.pop("novelty", None)
+        self.config |= {"novelty": novelty.basis.shape[1]} if novelty else {}
 
     @torch.no_grad()
     def shift_normal(self, offset: float) -> None:
@@ -283,7 +293,11 @@ class ScrapSeg(nn.Module):
         """
         maps, pooled = self.stage_similarities(images)
         total = self.fuse(maps)
-        total = torch.cat([total[:, :1] + self.normal_bias, total[:, 1:]], dim=1)
+        normal = total[:, :1] + self.normal_bias
+        if self.novelty is not None:
+            unlike = self.novelty(images)
+            normal = normal - F.interpolate(unlike, size=normal.shape[-2:], mode="bilinear")
+        total = torch.cat([normal, total[:, 1:]], dim=1)
         logits = F.interpolate(total, size=images.shape[-2:], mode="bilinear")
         return SegOutput(logits, pooled * self.image_log_scale.exp())
 

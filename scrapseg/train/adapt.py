@@ -15,6 +15,9 @@ Three things keep the model from learning what it should not:
   compressed as cameras do. A piece keeps its own brightness: black rubber lies black on bright
   steel.
 
+What was pasted is known to be found; what was not, may be overlooked. So what looks like nothing in
+the photographs counts besides, see `scrapseg.models.novelty`.
+
 What the settings are worth, one by one, is measured by `making.studies adaptation`.
 """
 
@@ -24,15 +27,14 @@ import copy
 import math
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
@@ -47,13 +49,14 @@ from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights
 from scrapseg.files import atomic_write
 from scrapseg.metrics import best_threshold
+from scrapseg.models import novelty
 from scrapseg.models.predict import to_float
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, train_transform
 from scrapseg.train.budget import Budget, measured
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
-from scrapseg.train.paste import Cutout, PasteCutouts, cutouts, paste
+from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
 
 #: At most so many photographs are learned from; of more, this many are drawn.
 MOST_PHOTOS = 200
@@ -76,11 +79,8 @@ class AdaptConfig(TrainConfig):
     Attributes:
         photos: share of the training crops that are photographs, 0..1.
         distractors: share of the pasted pieces that are cut out of photographs, 0..1.
-        steel: share of the pasted pieces that are rendered steel, 0..1.
         surer: pixels whose score is above this before adaptation have no label; 1 ignores none.
         sides: bounds of a piece's longer side in pixels of the crop.
-        tint: how far each piece's own hue (a sixth of it), saturation and contrast may change.
-        dirt: how far, at most, the photographs' own texture covers a piece, 0..1.
         camera: probability of each of blur, noise and compression on a photograph's crop.
         colour: how far brightness, contrast and saturation of a photograph's crop may change.
     """
@@ -92,11 +92,8 @@ class AdaptConfig(TrainConfig):
     paste: int = 6
     photos: float = 0.5
     distractors: float = 0.25
-    steel: float = 0.0
     surer: float = 0.9
     sides: tuple[float, float] = (24, 320)
-    tint: float = 0.0
-    dirt: float = 0.0
     camera: float = 0.3
     colour: float = 0.3
 
@@ -109,15 +106,14 @@ class PasteOntoPhotos(PasteCutouts):
     """Paste rendered impurities, and as distractors pieces of photographs with like outlines.
 
     Args:
-        pieces: rendered, from `paste.cutouts`; those of steel as far as `config.steel` says.
+        pieces: rendered, from `paste.cutouts`; those of steel are left out.
         photos: uint8 (3, H, W) each, what distractors are cut out of.
     """
 
     def __init__(self, pieces: Sequence[Cutout], photos: Sequence[Tensor], config: AdaptConfig):
-        impurities = [p for p in pieces if p.label]
-        super().__init__(pieces if config.steel else impurities, config.paste, config.steel)
+        self.outlines = [p for p in pieces if p.label]
+        super().__init__(self.outlines, config.paste, steel=0.0)
         self.photos, self.config = photos, config
-        self.outlines = impurities
 
     def _magnification(self, piece: Cutout) -> float:
         """To a longer side that is log-uniform, but no more than a rendered piece can bear."""
@@ -130,10 +126,6 @@ class PasteOntoPhotos(PasteCutouts):
         params = super().make_params(flat_inputs)
         placed = []
         for pixels, alpha, label, top, left in params["placed"]:
-            if self.config.tint and label:
-                pixels = _tinted(pixels, self.config.tint)
-            if self.config.dirt and label:
-                pixels = self._dirty(pixels)
             if float(torch.rand(())) < self.config.distractors:
                 pixels, alpha, top, left = self._distractor(flat_inputs[0].shape[-2:])
                 label = 0
@@ -148,16 +140,6 @@ class PasteOntoPhotos(PasteCutouts):
         y, x = (int(torch.randint(m - n + 1, ())) for n, m in zip((h, w), whole, strict=True))
         return photo[:, y : y + h, x : x + w]
 
-    def _dirty(self, pixels: Tensor) -> Tensor:
-        """Pixels (3, h, w) 0..255 under patches of dust, rust and oil as the photographs show it:
-        in a yard everything takes on the colour of what it lies in."""
-        h, w = (dust := self._part(pixels.shape[1:])).shape[1:]
-        patches = F.interpolate(torch.rand(1, 1, 4, 4), size=(h, w), mode="bicubic")[0, 0]
-        cover = (self.config.dirt * (torch.rand(()) + patches - 0.5)).clamp(0, 1)
-        pixels = pixels.clone()
-        paste(pixels, dust.float(), cover, 0, 0)
-        return pixels
-
     def _distractor(self, size: Sequence[int]) -> tuple[Tensor, Tensor, int, int]:
         outline = self.outlines[int(torch.randint(len(self.outlines), ()))]
         _, alpha = self._varied(outline)
@@ -168,12 +150,6 @@ class PasteOntoPhotos(PasteCutouts):
         left = int(torch.randint(-w // 2, size[1] - w // 2, ()))
         gain = 0.8 + 0.4 * torch.rand(())
         return (part * gain).clamp(0, 255), alpha, top, left
-
-
-def _tinted(pixels: Tensor, most: float) -> Tensor:
-    """Pixels (3, h, w) 0..255 of a piece with another hue, saturation and contrast."""
-    jitter = v2.ColorJitter(saturation=2 * most, contrast=most, hue=most / 6)
-    return 255 * jitter((pixels / 255).clamp(0, 1))
 
 
 def _blended(alpha: Tensor) -> Tensor:
@@ -212,13 +188,14 @@ def photo_transform(
     pieces: Sequence[Cutout],
     photos: Sequence[Tensor],
     config: AdaptConfig,
+    onto: type[PasteOntoPhotos] = PasteOntoPhotos,
 ) -> v2.Compose:
     """What a photograph goes through: a crop, pieces, turns, colour, what cameras do."""
     some, jitter = config.camera, 3 * (config.colour,)
     return v2.Compose(
         [
             ImpurityCrop(config.crop, scale=(0.5, 1.6), p=0.0),
-            PasteOntoPhotos(pieces, photos, config),
+            onto(pieces, photos, config),
             v2.RandomHorizontalFlip(),
             RandomQuarterTurn(),
             v2.ColorJitter(*jitter),
@@ -285,16 +262,35 @@ def adapt(
     base = held_back(base)
     step_s = measured(Budget(0, 0, 0, 0), base.model, config, "cpu").step_s
     spent = time.perf_counter() - clock
-    # Cutting, pasting and loading take half of a step's time besides; the threshold costs what
-    # `labels` did.
-    steps = int((60 * minutes - 2 * spent) / (1.5 * step_s))
+    # Cutting, pasting and loading take half of a step's time besides; to learn what is novel and to
+    # choose the threshold costs what `labels` did three times over.
+    steps = int((60 * minutes - 3 * spent) / (1.5 * step_s))
     config = replace(config, steps=min(max(steps, STEPS[0]), STEPS[1]))
     if state and not state.is_file():
         atomic_write(state.with_suffix(".steps"), str(config.steps))
     if state:
         config = replace(config, steps=int(state.with_suffix(".steps").read_text()))
     adapted = adapt_model(base, images, labels, scrapsim, config, pieces, state)
-    adapted = adapted.with_classes(start.classes).compiled()
+    return settled(adapted.with_classes(start.classes), images, labels, held_out, seed)
+
+
+def settled(
+    adapted: Segmenter,
+    images: Sequence[np.ndarray],
+    labels: Sequence[Tensor],
+    held_out: Sequence[Cutout],
+    seed: int = 0,
+    novel: bool = True,
+) -> Segmenter:
+    """What was trained, with what is novel in these photographs, and a threshold.
+
+    Args:
+        images, labels, held_out: see `adapt_model` and `choose_threshold`.
+    """
+    adapted = replace(adapted, model=copy.deepcopy(adapted.model))
+    steel = [label == 0 for label in labels]
+    adapted.model.set_novelty(novelty.learned(images, steel, seed) if novel else None)
+    adapted = adapted.compiled()
     lowest = choose_threshold(adapted, images, labels, held_out, seed)
     return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
 
@@ -303,9 +299,10 @@ def held_back(start: Segmenter) -> Segmenter:
     """`start` with the first third of the image tower's layers, edges and textures, held fixed.
 
     A step takes a quarter less time, and neither few labels nor other pieces have anything to
-    teach them.
+    teach them. What was novel to it is not told any more: labels say what is an impurity.
     """
     start = replace(start, model=copy.deepcopy(start.model))
+    start.model.set_novelty(None)
     start.model.hold_back("last two thirds")
     return start
 
@@ -351,6 +348,8 @@ def adapt_model(
     config: AdaptConfig,
     rendered: Sequence[Cutout] = (),
     state: Path | None = None,
+    onto: type[PasteOntoPhotos] = PasteOntoPhotos,
+    look: Callable[[nn.Module], float] = lambda _: 0.0,
 ) -> Segmenter:
     """`start`, which has ScrapSim's classes, trained on photographs and rendered scenes.
 
@@ -359,6 +358,8 @@ def adapt_model(
             rendered scenes alone. labels: see `photo_labels`.
         rendered: pieces to paste into the photographs beside those of the scenes.
         state: file to keep the state of unfinished training in.
+        onto: how pieces are laid on photographs. look: what is done `config.evals` times with
+            the weight average, see `loop.fit`; it may change `labels`.
     """
     adapted = replace(start, model=copy.deepcopy(start.model), promises={})
     model = adapted.model
@@ -373,10 +374,10 @@ def adapt_model(
         share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
         shares = [(1 - config.photos) * shares[0], share]
     if photos:
-        transform = photo_transform(*norm, [*pieces, *rendered], photos, config)
+        transform = photo_transform(*norm, [*pieces, *rendered], photos, config, onto)
         data.append(Photos(photos, labels, transform))
     given = {"label": "adapt", "state_path": state}
-    fit(model, ConcatDataset(data), torch.cat(shares), lambda _: 0.0, config, **given)
+    fit(model, ConcatDataset(data), torch.cat(shares), look, config, **given)
     model.eval()
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(adapted, origin=origin)
