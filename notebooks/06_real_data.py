@@ -75,8 +75,10 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 # rendered pieces are laid (`scrapseg.train.adapt`); no label of a photograph is used.
 #
 # An arm changes one thing of the first settings (*all*), or several by their names; *held* is *slow* and *finless* with
-# the first third of the encoder held fixed; *shipped* is *held* with larger photographs and pieces as large, and what
-# `make apply` does when it has the minutes (its five hold fewer steps). Val's composites chose, and of what they do not tell apart, val's yard.
+# the first third of the encoder held fixed; *large* is *held* with larger photographs and pieces as large; *shipped*
+# adds *novelty* to it: how far a place's features, ImageNet's, lie outside of the subspace that those of the photographs
+# fill (`scrapseg.models.novelty`). That is what `make apply` does when it has the minutes (its five hold fewer steps).
+# Val's composites chose, and of what they do not tell apart, val's yard.
 
 # %%
 path = Path("../results/real/tables/adaptation.csv")

@@ -4,7 +4,7 @@ python -m making.align train --studio data/studio --steps 2000    # pocket-align
 python -m making.align control --targets permuted --out FOLDER    # aligned to wrong words
 python -m making.align ship                                       # scrapsim.safetensors
 python -m making.align promise                                    # what its card promises
-python -m making.align graph                                      # graph.onnx
+python -m making.align graph                                      # graph.onnx, graph-novelty.onnx
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from making.align.run import run
 from making.align.ship import calibrate, ship
 from scrapseg.data.base import DataError
 from scrapseg.files import REPOSITORY
+from scrapseg.models.novelty import Novelty
 from scrapseg.models.pocket import ALIGNED
+from scrapseg.models.runtime import GRAPH_NOVELTY
 from scrapseg.models.segmenter import SHIPPED, load
 from scrapseg.models.weights import WeightsError
 from scrapseg.train.loop import TrainingDiverged
@@ -57,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     commands.add_parser("ship", help="make the model that comes along, ready to be adapted")
     commands.add_parser("promise", help="calibrate that model anew, its weights as they are")
-    commands.add_parser("graph", help="export the graph that predictions on a CPU go by")
+    commands.add_parser("graph", help="export the graphs that predictions on a CPU go by")
     given = parser.parse_args(arguments)
     try:
         if given.command == "ship":
@@ -67,7 +69,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(calibrate(REPOSITORY / "data" / "scrapsim").promises)
             return 0
         if given.command == "graph":
-            print(make_graph(load(SHIPPED).model))
+            model = load(SHIPPED).model
+            print(make_graph(model))
+            model.set_novelty(Novelty().eval())
+            print(make_graph(model, GRAPH_NOVELTY))
             return 0
         collage = CollageConfig(size=given.size)
         config = AlignConfig(

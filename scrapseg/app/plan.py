@@ -27,6 +27,8 @@ from scrapseg.models.segmenter import Segmenter, SegmenterError
 ADAPTATION = 0.4
 #: Minutes that neither learning nor looking at the images takes: start, pieces, report.
 REST = 1.0
+#: What `Novelty` adds to the time of looking at an image, as a share of it.
+NOVEL = 0.5
 #: Images that are looked at before learning as well, to be compared.
 COMPARED = 12
 
@@ -119,8 +121,9 @@ def plan(
     learned = made is not None and (Path(made) / "model/model.yaml").is_file()
     left = [i for i in ids if not (learned and (Path(made) / f"records/{i}.json").is_file())]
     each = 1.5 * seconds(start, folder) / 60  # what was found is written down as well
-    # What was trained looks at the mirror image, too.
-    looking = each * ((1 + trains) * len({*left, *compared}) + len(compared)) + REST
+    # What was trained looks at the mirror image, too; what is novel takes half as long again.
+    novel = NOVEL * (adapts and not trains)
+    looking = each * ((1 + trains + novel) * len({*left, *compared}) + len(compared)) + REST
     learning = max(minutes - looking, minutes / 2) if learns else 0.0
     adaptation = learning * adapts * (ADAPTATION if trains else 1)
     parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}
