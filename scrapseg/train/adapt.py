@@ -34,6 +34,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from scipy.special import expit
 from torch import Tensor, nn
 from torch.utils.data import ConcatDataset, Dataset
 from torchvision import tv_tensors
@@ -67,7 +68,8 @@ THRESHOLD_PHOTOS = 40
 #: The photographs may show so many objects each, on average, before the threshold is raised, up to
 #: the highest one: beyond it, what they show is taken to be there.
 OBJECTS_A_PHOTO = 0.5
-HIGHEST_THRESHOLD = 0.9
+#: Thresholds that are tried, evenly spaced in the log-odds of the score: .047 to .982.
+THRESHOLDS = expit(np.arange(-3, 4.01, 0.5))
 #: Steps, at least and at most, whatever time there is: fewer teach nothing, more were not tried.
 STEPS = 60, 2400
 
@@ -417,15 +419,15 @@ def choose_threshold(
 
 def quiet_threshold(segmenter: Segmenter, images: Sequence[np.ndarray], lowest: float) -> float:
     """`lowest`, or the least threshold above it at which photographs of mostly steel show at most
-    `OBJECTS_A_PHOTO` objects on average; `HIGHEST_THRESHOLD` if there is none below it.
+    `OBJECTS_A_PHOTO` objects on average; the last of `THRESHOLDS` if there is none below it.
 
     Pasted pieces say what is found, not how often a wall or a rail looks like an impurity.
     """
-    tried = [t for t in np.arange(0.05, HIGHEST_THRESHOLD, 0.05) if t > lowest]
+    tried = [t for t in THRESHOLDS[:-1] if t > lowest]
     counts = np.zeros(len(tried) + 1)
     for image in images[:THRESHOLD_PHOTOS]:
         said = segmenter.predict(image)
         for k, threshold in enumerate([lowest, *tried]):
             counts[k] += len(replace(segmenter, threshold=threshold).thresholded(said).objects)
     quiet = counts / len(images[:THRESHOLD_PHOTOS]) <= OBJECTS_A_PHOTO
-    return float([*(np.array([lowest, *tried])[quiet]), max(lowest, HIGHEST_THRESHOLD)][0])
+    return float([*(np.array([lowest, *tried])[quiet]), max(lowest, THRESHOLDS[-1])][0])

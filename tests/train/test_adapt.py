@@ -154,10 +154,10 @@ class Squares:
 
 def test_the_threshold_rises_until_photographs_of_steel_are_quiet():
     photos = [0.0, 1.0, 0.0, 1.0]
-    assert adapt.quiet_threshold(Squares(False), photos, 0.1) == pytest.approx(0.35)
+    assert adapt.quiet_threshold(Squares(False), photos, 0.1) == adapt.THRESHOLDS[5]
     assert adapt.quiet_threshold(Squares(False), photos, 0.7) == 0.7
-    assert adapt.quiet_threshold(Squares(True), photos, 0.1) == adapt.HIGHEST_THRESHOLD
-    assert adapt.quiet_threshold(Squares(True), photos, 0.95) == 0.95
+    assert adapt.quiet_threshold(Squares(True), photos, 0.1) == adapt.THRESHOLDS[-1]
+    assert adapt.quiet_threshold(Squares(True), photos, 0.985) == 0.985
 
 
 def test_no_photographs_are_an_error(start, tiny_scrapsim):
