@@ -172,9 +172,10 @@ pd.DataFrame(rows) if rows else Markdown(
 # The protocol is that of ScrapSim: the same loop, loss and augmentation, the same images for every method; learning
 # rates, weights and thresholds are chosen on val of each set, test is looked at once per run. A *shot* is one
 # labelled photograph per class, and every method makes **the same number of steps at every number of labels**.
-# Belt waste has no 16 photographs of each class; there the most are 8. With all labels Magnetic-Tile has runs of ours and
-# of SegFormer alone. Intervals (95 %) are drawn over seeds and scenes, where there is one seed over scenes alone. *Ours* begins with the model that was trained on renders; *adapted* is that
-# model adapted, by the first settings above, to the
+# Belt waste has no 16 photographs of each class; there the most are 8. With all labels Magnetic-Tile has no runs of U-Net,
+# of SegFormer on our tower, of PatchCore and of other starts. Intervals (95 %) are drawn over seeds and scenes, where
+# there is one seed over scenes alone. *Ours* begins with the model that was trained on renders; *adapted* is that
+# model adapted, by the first settings above and without novelty, to the
 # train photographs without their labels before it gets any. That breaks what adaptation assumes, for what these
 # photographs show is mostly no steel, and `make apply` would leave it out: it is here to see what comes of it.
 

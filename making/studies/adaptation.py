@@ -175,8 +175,10 @@ ARMS = {
     "side-704-large": changed("held, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
     "large": LARGE,
     "novelty": Arm("renders only, + novelty", changes=None, side=SIDE, novelty=True),
-    "matched": replace(SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched),
-    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True),
+    "matched": replace(
+        SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched, seeds=1
+    ),
+    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True, seeds=1),
     "shipped": SHIPPED,
     "rounds": Arm("all, two rounds of self-training", rounds=2),
     "aligned": Arm("all, from the aligned model", aligned),
