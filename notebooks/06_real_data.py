@@ -122,13 +122,16 @@ if arms is not None:
 #
 # - **Pasting** is most of it; batch statistics alone bring little.
 # - **Steps** gain on composites and on ScrapSim; 2,400 of them, with smaller photographs, mark more objects on steel.
-# - **More pixels** of the photographs gain in the yard, more than anything else.
+# - **More pixels** of the photographs gain in the yard.
+# - **Novelty** gains on composites and in the yard, without anything pasted, too (*renders only, + novelty*). Of photographs
+#   of steel that were not adapted to, more is novel than of those that were: what the threshold lets through on val
+#   doubles on test.
 # - *Distractors* and *ignored regions* gain in the yard and lose a little on composites; *blur, noise and JPEG*, twice the
 #   change of *colours*, pieces of another colour and rendered steel move neither by what a seed does not; smaller pieces cost.
 # - Pieces *rendered alone* (as yards have them, motors without fins too) and a *tower that learns slowly* gain on val's
 #   composites, which chose them, and hardly on test's. *Dirt*, the photographs' own texture over the pieces, gains in
 #   the yard and costs on composites.
-# - *Self-training* did not help; it was two rounds of hard labels, no mean teacher that samples rare classes.
+# - *Self-training* did not help; it was two rounds of hard labels. A mean teacher (`teacher`) is not measured yet.
 # - **Does ScrapSim help as a start?** Not that this shows: from ImageNet's weights adaptation comes as far on
 #   composites with the same steps, and what is missing is AP on ScrapSim itself. From the aligned weights it comes as
 #   far there, too, and not as far in the yard.
