@@ -136,7 +136,8 @@ if arms is not None:
 #   composites with the same steps, and what is missing is AP on ScrapSim itself. From the aligned weights it comes as
 #   far there, too, and not as far in the yard.
 #
-# Scale, colour, blur and noise are drawn at random in a range as wide as photographs have them, not matched to these.
+# Scale, colour, blur and noise are drawn at random in a range as wide as photographs have them. To give each piece
+# the light, the sharpness and the noise of the very photograph that it lies on (*matched*) costs on composites and in the yard.
 
 # %% [markdown]
 # ## The photographs with labels
