@@ -69,7 +69,7 @@ def test_many_images_leave_learning_its_half_and_the_time_says_so(tmp_path, monk
     monkeypatch.setattr("scrapseg.app.plan.time.perf_counter", lambda: next(clock))
     planned = plan(folder_of(tmp_path), START, minutes=4)
     assert planned.adapt == 2
-    assert "About 15.0 minutes" in planned.notes[-1]  # 6 images, all compared, 2 and the rest
+    assert "About 18.0 minutes" in planned.notes[-1]  # 6 images, all compared, 2 and the rest
     alone = plan(folder_of(tmp_path / "b"), START, minutes=4, adapt=False)
     assert "About 7.0 minutes" in alone.notes[-1] and not alone.compared
 

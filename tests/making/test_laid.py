@@ -77,4 +77,4 @@ def test_a_piece_takes_the_light_the_sharpness_and_the_noise_of_the_photograph()
     assert sharpness(soft) < 0.6 * sharpness(textured(1))
     torch.testing.assert_close(lay.changed(textured(1), textured(1)), textured(1))
     noisy = lay.changed(torch.full((3, 64, 64), 99.0), 128 + 6 * torch.randn(3, 96, 96))
-    assert 2 < noise(noisy) < 6  # of three channels' mean
+    assert 1.5 < noise(noisy) < 6  # of three channels' mean

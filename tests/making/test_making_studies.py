@@ -98,7 +98,7 @@ def test_a_round_of_self_training_labels_what_the_last_model_is_sure_of(
         asked.append((segmenter.origin, *levels))
         return ["labels"]
 
-    def adapt_model(start, images, labels, scrapsim, config, pieces):
+    def adapt_model(start, images, labels, scrapsim, config, pieces, **_):
         trained.append((config.steps, config.seed))
         return replace(start, origin=f"round {len(trained)}")
 
@@ -106,8 +106,7 @@ def test_a_round_of_self_training_labels_what_the_last_model_is_sure_of(
     monkeypatch.setattr(adaptation, "adapt_model", adapt_model)
     for name in ("read_photos", "steel_photos"):
         monkeypatch.setattr(adaptation, name, lambda *_: [])
-    monkeypatch.setattr(adaptation, "choose_threshold", lambda *_: 0.2)
-    monkeypatch.setattr(adaptation, "quiet_threshold", lambda *_: 0.3)
+    monkeypatch.setattr(adaptation, "settled", lambda s, *_: replace(s, threshold=0.3))
     arm = adaptation.Arm("two rounds", changes={"steps": 8}, rounds=2)
     found, _ = adaptation.adapted(arm, tmp_path, ScrapSim(tiny_scrapsim, "train"), 5)
     assert (found.origin, found.threshold) == ("round 2", 0.3)
