@@ -116,7 +116,7 @@ def notebook_inputs(stem):
     text = Path(f"notebooks/{stem}.py").read_text(encoding="utf-8")
     others = set(re.findall(r"\.\./results/(\w+)", text)) - {PROFILE, "smoke"}
     shown = [path for other in sorted(others) for path in results_of(other)]
-    weights = listed("data/pocket/*") if re.search(r"scrapseg\.(models|app)", text) else []
+    weights = listed("data/pocket/*") if re.search(r"^from scrapseg\.(models|app)", text, re.M) else []
     data = listed("data/scrapsim/checksums.sha256", "data/studio/*.md", "notebooks/pictures/*")
     data += listed(f"{RESULTS}/tables/adaptation.csv") if stem == PHOTOGRAPHS else []
     return [f"notebooks/{stem}.py", *records(*NOTEBOOKS.get(stem, ())), *sources(stem), *data, *weights, *shown]

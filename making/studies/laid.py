@@ -75,8 +75,9 @@ class Matched(Changed):
     """The light, the sharpness and the noise of the photograph that it will lie on.
 
     The light's colour is the photograph's mean against grey. Sharpness is the spread of a Laplacian
-    over that of brightness; of noise see `noise`. How large impurities
-    are in it, no photograph of steel says: sizes stay drawn.
+    over that of brightness. The noise of the channels' mean is added to each of them, so coloured
+    noise comes out weaker than it was. How large impurities are in it, no photograph of steel says:
+    sizes stay drawn.
     """
 
     def changed(self, pixels: Tensor, photo: Tensor) -> Tensor:

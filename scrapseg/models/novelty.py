@@ -8,8 +8,7 @@ arXiv:2012.04250). Its logarithm, less its mean on steel and in units of its spr
 added to the log-odds that a place is an impurity. Nothing is trained: a mean, a covariance and its
 eigenvectors are all there is to learn.
 
-The tower is one of its own, since the model's changes as it is trained: a quarter of its layers
-would do, but what ImageNet taught of all things is what tells the unknown from steel.
+The tower is one of its own and keeps ImageNet's weights: the model's changes as it is trained.
 """
 
 from __future__ import annotations
@@ -22,9 +21,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from scrapseg.models.weights import EFFICIENTNET, MEAN, STD, load_encoder
+from scrapseg.models.tiles import normalised
+from scrapseg.models.weights import EFFICIENTNET, load_encoder
 
-#: Dimensions of the subspace, of 472. On val 64 to 330 of them differ by a hundredth of AP.
+#: Dimensions of the subspace, of 472.
 RANK = 160
 #: Photographs learned from at most, and places drawn of each.
 PHOTOS, PLACES = 40, 500
@@ -51,8 +51,8 @@ class Novelty(nn.Module):
         self.requires_grad_(False)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images (B, 3, H, W), normalised by ImageNet's statistics, to (B, width, H / 16, W / 16),
-        the towers' finest map averaged and its coarsest magnified."""
+        """Images (B, 3, H, W), normalised as the model's, to (B, width, H / 16, W / 16): the
+        tower's finest map averaged, its coarsest magnified."""
         maps = self.tower(images)
         size = maps[1].shape[-2:]
         return torch.cat([F.interpolate(m, size=size, mode="bilinear") for m in maps], dim=1)
@@ -71,21 +71,31 @@ class Novelty(nn.Module):
         return (self.outside(self.features(images)) - center) / spread
 
     def _span(self, places: Tensor) -> None:
-        """Take the subspace from places (N, width)."""
-        std, mean = torch.std_mean(places, 0)
-        self.mean, self.std = mean, std.clamp_min(1e-6)
-        x = (places - mean) / self.std
-        rank = self.basis.shape[1]
-        self.basis = torch.linalg.eigh(x.T @ x).eigenvectors[:, -rank:].contiguous()
+        """Take the subspace from the features of places, (N, width)."""
+        std, self.mean = torch.std_mean(places, 0)
+        self.std = std.clamp_min(1e-6)
+        x = (places - self.mean) / self.std
+        self.basis = torch.linalg.eigh(x.T @ x).eigenvectors[:, -self.basis.shape[1] :].contiguous()
+
+    def _span_usual(self, places: Tensor) -> None:
+        """Take the subspace from places (N, width), then from those not among the least usual."""
+        self._span(places)
+        rest = self.outside(places[..., None, None]).flatten()
+        self._span(places[rest <= rest.quantile(1 - TRIMMED)])
 
 
 @torch.no_grad()
 def learned(
-    images: Sequence[np.ndarray], steel: Sequence[Tensor], seed: int = 0, rank: int = RANK
+    like: nn.Module,
+    images: Sequence[np.ndarray],
+    steel: Sequence[Tensor],
+    seed: int = 0,
+    rank: int = RANK,
 ) -> Novelty | None:
     """The novelty of what these images do not show; None where there is too little steel in them.
 
     Args:
+        like: the model that it is for, whose images are normalised by its `mean` and `std`.
         images: uint8 (H, W, 3). steel: bool (H, W) each, what of them may be steel.
         seed: of the places that are drawn.
 
@@ -95,32 +105,21 @@ def learned(
     model = Novelty(rank).eval()
     load_encoder(model.tower)
     generator = torch.Generator().manual_seed(seed)
-    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (MEAN, STD))
     places = []
     for image, of in list(zip(images, steel, strict=True))[:PHOTOS]:
-        x = (torch.from_numpy(image.copy()).permute(2, 0, 1).float() / 255 - mean) / std
-        features = model.features(x[None])[0]
+        features = model.features(normalised(like, image[None].copy()))[0]
         shown = F.interpolate(of[None, None].float(), size=features.shape[1:], mode="area")[0, 0]
         kept = features[:, shown > 0.9].T
         places.append(kept[torch.randperm(len(kept), generator=generator)[:PLACES]])
-    if sum(map(len, places)) < 4 * rank:
-        return None
     halves = [torch.cat(places[k::2]) for k in (0, 1) if places[k::2]]
+    if min(map(len, halves)) < 2 * rank:
+        return None
     unseen = []
     for mine, other in zip(halves, reversed(halves), strict=True):
-        model._span(mine)
-        model._span(mine[_usual(model, mine)])
-        unseen.append(model.outside(other.T[None, :, None])[0, 0, 0])
-    every = torch.cat(halves)
-    model._span(every)
-    model._span(every[_usual(model, every)])
+        model._span_usual(mine)
+        unseen.append(model.outside(other[..., None, None]).flatten())
+    model._span_usual(torch.cat(halves))
     rest = torch.cat(unseen)
     rest = rest[rest <= rest.quantile(1 - TRIMMED)]
     model.level = torch.stack([rest.mean(), rest.std()])
     return model
-
-
-def _usual(model: Novelty, places: Tensor) -> Tensor:
-    """Which of the places (N, width) are not among the least usual ones."""
-    rest = model.outside(places.T[None, :, None])[0, 0, 0]
-    return rest <= rest.quantile(1 - TRIMMED)

@@ -289,10 +289,10 @@ def settled(
     Args:
         images, labels, held_out: see `adapt_model` and `choose_threshold`.
     """
-    adapted = replace(adapted, model=copy.deepcopy(adapted.model))
+    adapted = replace(adapted, model=copy.deepcopy(adapted.model)).compiled()
     steel = [label == 0 for label in labels]
-    adapted.model.set_novelty(novelty.learned(images, steel, seed) if novel else None)
-    adapted = adapted.compiled()
+    given = adapted.model, images, steel, seed
+    adapted.model.set_novelty(novelty.learned(*given) if novel else None)
     lowest = choose_threshold(adapted, images, labels, held_out, seed)
     return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
 

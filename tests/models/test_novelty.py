@@ -17,6 +17,9 @@ from scrapseg.models.export import to_onnx
 from scrapseg.models.novelty import Novelty, learned
 from scrapseg.models.segmenter import Segmenter, load
 
+#: A model whose images are normalised as here.
+LIKE = load().model
+
 
 def steel(seed: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
     """Grey noise with stripes."""
@@ -29,7 +32,7 @@ def steel(seed: int, size: tuple[int, int] = (96, 128)) -> np.ndarray:
 @pytest.fixture(scope="module")
 def known() -> Novelty:
     images = [steel(k) for k in range(12)]
-    return learned(images, [torch.ones(96, 128, dtype=torch.bool)] * len(images), rank=16)
+    return learned(LIKE, images, [torch.ones(96, 128, dtype=torch.bool)] * len(images), rank=16)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +57,7 @@ def test_the_error_is_that_of_scikit_learns_pca():
     x = ((places - places.mean(0)) / places.std(0)).numpy().astype(np.float64)
     pca = PCA(20, svd_solver="full").fit(x)
     expected = ((x - pca.inverse_transform(pca.transform(x))) ** 2).sum(1)
-    found = model.outside(places.T[None, :, None])[0, 0, 0]
+    found = model.outside(places[..., None, None]).flatten()
     np.testing.assert_allclose(found.exp().numpy(), expected, rtol=1e-3)
 
 
@@ -76,8 +79,8 @@ def test_places_that_may_be_no_steel_are_not_learned(known):
         image[32:64, 32:64] = np.random.default_rng(k).integers(0, 256, (32, 32, 3))
         masks.append(torch.ones(96, 128, dtype=torch.bool))
         masks[-1][16:80, 16:80] = False
-    without = learned(images, masks, rank=16)
-    among = learned(images, [torch.ones_like(m) for m in masks], rank=16)
+    without = learned(LIKE, images, masks, rank=16)
+    among = learned(LIKE, images, [torch.ones_like(m) for m in masks], rank=16)
     with torch.inference_mode():
         there = [m(as_input(images[0]))[0, 0, 2:4, 2:4].mean() for m in (without, among)]
     assert there[0] > there[1] + 1
@@ -85,8 +88,10 @@ def test_places_that_may_be_no_steel_are_not_learned(known):
 
 def test_too_little_steel_is_none():
     none = torch.zeros(96, 128, dtype=torch.bool)
-    assert learned([steel(0)], [none], rank=16) is None
-    assert learned([steel(0)], [torch.ones_like(none)], rank=200) is None
+    assert learned(LIKE, [steel(0)], [none], rank=16) is None
+    assert learned(LIKE, [steel(0), steel(1)], [~none, none], rank=8) is None
+    assert learned(LIKE, [steel(0)], [~none], rank=8)
+    assert learned(LIKE, [steel(0)], [~none], rank=200) is None
 
 
 def test_it_is_added_to_the_log_odds_of_an_impurity(segmenter, known):

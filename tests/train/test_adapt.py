@@ -28,12 +28,10 @@ def piece(label: int, side: int = 20) -> Cutout:
     return Cutout(pixels, torch.ones(side, side, dtype=torch.bool), label)
 
 
-def pasted(
-    config: AdaptConfig, seed: int = 0, kind: type[PasteOntoPhotos] = PasteOntoPhotos
-) -> tuple[torch.Tensor, torch.Tensor]:
+def pasted(config: AdaptConfig, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
     """White impurities and grey distractors on black, with every other column unlabelled."""
     grey = torch.full((3, 90, 90), 128, dtype=torch.uint8)
-    lay = kind([piece(2), piece(5), piece(0)], [grey], config)
+    lay = PasteOntoPhotos([piece(2), piece(5), piece(0)], [grey], config)
     mask = torch.zeros(96, 96, dtype=torch.uint8)
     mask[:, ::2] = IGNORED
     torch.manual_seed(seed)
