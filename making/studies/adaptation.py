@@ -179,6 +179,9 @@ ARMS = {
         SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched, seeds=1
     ),
     "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True, seeds=1),
+    "shipped-2400": replace(
+        SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
+    ),
     "shipped": SHIPPED,
     "rounds": Arm("all, two rounds of self-training", rounds=2),
     "aligned": Arm("all, from the aligned model", aligned),
