@@ -39,6 +39,8 @@ rival_methods = []  # at more numbers of labels
 rival_shots = []
 start_methods = ["scrapseg-adapted"]  # ours from other weights
 start_shots = ["all"]
+long_photo_sets = []  # where rival_methods are trained for longer, too, with 4 labels
+long_photo_steps = 4
 
 # %%
 import itertools

@@ -156,7 +156,8 @@ def photo_classes(metrics: pd.DataFrame) -> pd.DataFrame:
         Columns dataset, method, label, shots, seeds, class, iou (mean over seeds) and lowest (of
         the seeds): a class that a method gave up on shows there.
     """
-    keys, rows = ["dataset", "method", "shots", "class"], metrics[metrics["dataset"] != DATASET]
+    keys, sets = ["dataset", "method", "shots", "class"], photo_sets(metrics)
+    rows = pd.concat([metrics[:0], *(main_runs(metrics, name) for name in sets)])
     rows = rows[rows["metric"].str.startswith("iou/")]
     rows = rows.assign(**{"class": rows["metric"].str.removeprefix("iou/")})
     ends = {"seeds": "size", "iou": "mean", "lowest": "min"}

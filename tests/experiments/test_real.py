@@ -22,7 +22,7 @@ GIVEN = {"photo_methods": ["scrapseg-scrapsim"], "photo_shots": [1], "photo_seed
 GIVEN |= {"photo_steps": {"cables": 1, "magnetic-tile": 3}, "photo_sets": ["cables"]}
 GIVEN |= {"rival_methods": ["scrapseg-scrapsim"], "rival_shots": {"cables": ["all"]}}
 GIVEN |= {"start_methods": ["scrapseg-adapted"], "start_shots": ["all"]}
-GIVEN |= {"batch_size": 2, "crop": 64}
+GIVEN |= {"long_photo_sets": [], "long_photo_steps": 6, "batch_size": 2, "crop": 64}
 
 
 def test_the_drawn_set_has_every_class_in_every_split_and_is_drawn_once(tmp_path):
@@ -47,6 +47,9 @@ def test_steps_are_the_same_at_every_number_of_labels():
         of = [spec for spec in planned if spec.dataset == name]
         assert {spec.changes["steps"] for spec in of} == {steps}
         assert {spec.shots for spec in of} == {0, 1, "all", {"cables": 16}.get(name, "all")}
+    longer = [s for s in plan("photographs", GIVEN | {"long_photo_sets": ["cables"]}) if s.tag]
+    names = {f"scrapseg-scrapsim_cables_4shots_s{seed}_6-steps" for seed in (0, 1)}
+    assert {s.name for s in longer} == names and {s.changes["steps"] for s in longer} == {6}
     real = profile("real")
     assert set(real["photo_steps"]) == set(real["photo_sets"])
     if real["rival_methods"]:
