@@ -65,8 +65,8 @@ MOST_PHOTOS = 200
 MOST_MAGNIFIED = 2.5
 #: Photographs on which the threshold is chosen, and rendered pieces laid on each.
 THRESHOLD_PHOTOS = 40
-#: The photographs may show so many objects each, on average, before the threshold is raised, up to
-#: the highest one: beyond it, what they show is taken to be there.
+#: The photographs may show so many objects each, on average, before the threshold is raised; but
+#: not so far that less than half of pasted pieces is found: what they still show is there.
 OBJECTS_A_PHOTO = 0.5
 #: Thresholds that are tried, evenly spaced in the log-odds of the score: .047 to .982.
 THRESHOLDS = expit(np.arange(-3, 4.01, 0.5))
@@ -293,8 +293,8 @@ def settled(
     steel = [label == 0 for label in labels]
     given = adapted.model, images, steel, seed
     adapted.model.set_novelty(novelty.learned(*given) if novel else None)
-    lowest = choose_threshold(adapted, images, labels, held_out, seed)
-    return replace(adapted, threshold=quiet_threshold(adapted, images, lowest))
+    ends = choose_threshold(adapted, images, labels, held_out, seed)
+    return replace(adapted, threshold=quiet_threshold(adapted, images, *ends))
 
 
 def held_back(start: Segmenter) -> Segmenter:
@@ -331,8 +331,6 @@ def photo_labels(
     A pixel whose score is above `labelled` is of its most likely impurity, one above `ignored` is
     `IGNORED`, all others are steel, 0.
     """
-    if ignored >= 1:
-        return [torch.zeros(image.shape[:2], dtype=torch.uint8) for image in images]
     labels = []
     for image in tqdm(images, desc="where impurities may be", unit="photograph", leave=False):
         p = segmenter.probabilities(image)[0]
@@ -375,12 +373,10 @@ def adapt_model(
     if photos:
         share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
         shares = [(1 - config.photos) * shares[0], share]
-    if photos:
         transform = photo_transform(*norm, [*pieces, *rendered], photos, config, onto)
         data.append(Photos(photos, labels, transform))
-    given = {"label": "adapt", "state_path": state}
-    fit(model, ConcatDataset(data), torch.cat(shares), look, config, **given)
-    model.eval()
+    weights = torch.cat(shares)
+    fit(model, ConcatDataset(data), weights, look, config, state_path=state, label="adapt")
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(adapted, origin=origin)
 
@@ -396,8 +392,9 @@ def choose_threshold(
     labels: Sequence[Tensor],
     held_out: Sequence[Cutout],
     seed: int = 0,
-) -> float:
-    """The threshold with the highest binary mIoU on photographs with rendered pieces laid on them.
+) -> tuple[float, float]:
+    """On photographs with rendered pieces laid on them, the threshold with the highest binary mIoU,
+    and the one at which half of what was laid on them is found.
 
     Args:
         images, labels: as of `adapt_model`; pixels without a label do not count.
@@ -414,20 +411,24 @@ def choose_threshold(
             p = segmenter.probabilities(image.permute(1, 2, 0).numpy())[0]
             scores.append((1 - p[0])[mask != IGNORED].numpy())
             truths.append((mask[mask != IGNORED] > 0).numpy())
-    return best_threshold(np.concatenate(scores)[None, None], np.concatenate(truths)[None, None])
+    score, truth = np.concatenate(scores), np.concatenate(truths)
+    best = best_threshold(score[None, None], truth[None, None])
+    return best, float(np.median(score[truth])) if truth.any() else best
 
 
-def quiet_threshold(segmenter: Segmenter, images: Sequence[np.ndarray], lowest: float) -> float:
-    """`lowest`, or the least threshold above it at which photographs of mostly steel show at most
-    `OBJECTS_A_PHOTO` objects on average; the last of `THRESHOLDS` if there is none below it.
+def quiet_threshold(
+    segmenter: Segmenter, images: Sequence[np.ndarray], lowest: float, highest: float
+) -> float:
+    """`lowest`, or the least of `THRESHOLDS` above it at which photographs of mostly steel show at
+    most `OBJECTS_A_PHOTO` objects on average; if there is none, the last one below `highest`.
 
-    Pasted pieces say what is found, not how often a wall or a rail looks like an impurity.
+    Pasted pieces say what is found, not how often a wall or a rail looks like an impurity. Where
+    photographs are not of mostly steel, what they show would silence the model: `highest` forbids.
     """
-    tried = [t for t in THRESHOLDS[:-1] if t > lowest]
-    counts = np.zeros(len(tried) + 1)
+    tried = [lowest, *(t for t in THRESHOLDS if lowest < t <= highest)]
+    counts = np.zeros(len(tried))
     for image in images[:THRESHOLD_PHOTOS]:
         said = segmenter.predict(image)
-        for k, threshold in enumerate([lowest, *tried]):
-            counts[k] += len(replace(segmenter, threshold=threshold).thresholded(said).objects)
+        counts += [len(replace(segmenter, threshold=t).thresholded(said).objects) for t in tried]
     quiet = counts / len(images[:THRESHOLD_PHOTOS]) <= OBJECTS_A_PHOTO
-    return float([*(np.array([lowest, *tried])[quiet]), max(lowest, THRESHOLDS[-1])][0])
+    return float([*np.array(tried)[quiet], tried[-1]][0])

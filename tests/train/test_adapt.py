@@ -152,10 +152,17 @@ class Squares:
 
 def test_the_threshold_rises_until_photographs_of_steel_are_quiet():
     photos = [0.0, 1.0, 0.0, 1.0]
-    assert adapt.quiet_threshold(Squares(False), photos, 0.1) == adapt.THRESHOLDS[5]
-    assert adapt.quiet_threshold(Squares(False), photos, 0.7) == 0.7
-    assert adapt.quiet_threshold(Squares(True), photos, 0.1) == adapt.THRESHOLDS[-1]
-    assert adapt.quiet_threshold(Squares(True), photos, 0.985) == 0.985
+    assert adapt.quiet_threshold(Squares(False), photos, 0.1, 1.0) == adapt.THRESHOLDS[5]
+    assert adapt.quiet_threshold(Squares(False), photos, 0.7, 1.0) == 0.7
+    assert adapt.quiet_threshold(Squares(True), photos, 0.1, 1.0) == adapt.THRESHOLDS[-1]
+    assert adapt.quiet_threshold(Squares(True), photos, 0.985, 1.0) == 0.985
+
+
+def test_it_does_not_rise_where_half_of_the_pieces_would_be_missed():
+    photos = [0.0, 1.0, 0.0, 1.0]
+    assert adapt.quiet_threshold(Squares(True), photos, 0.1, 0.85) == adapt.THRESHOLDS[9]
+    assert adapt.THRESHOLDS[9] <= 0.85 < adapt.THRESHOLDS[10]
+    assert adapt.quiet_threshold(Squares(True), photos, 0.9, 0.3) == 0.9
 
 
 def test_no_photographs_are_an_error(start, tiny_scrapsim):
