@@ -231,7 +231,7 @@ def panel(
     fig.get_layout_engine().set(w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     grid = fig.subplots(count, len(images), squeeze=False)
     for axes_row, (name, arrays) in zip(grid, everything.items(), strict=True):
-        axes_row[0].set_ylabel(name)
+        axes_row[0].set_ylabel(name, size=14)  # 7 pt where the paper gives it one column
         for axes, image, array in zip(axes_row, images, arrays, strict=True):
             array = np.asarray(array)
             bare(axes)
