@@ -7,6 +7,7 @@ common is in `one_class`, and why anomalib's other models are not run in
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -74,6 +75,10 @@ class PatchCore(OneClass):
         size = min(self.coreset, len(patches))
         # The third dimension keeps anomalib from a random projection to 227 dimensions, made
         # for far longer features than these 152 (or 432): distances stay exact.
+        # glibc would keep every step's 6 MB, since a small result of the step lies in their place:
+        # 24 GB in all. M_MMAP_THRESHOLD (-3): it gives blocks above 1 MB back at once.
+        if hasattr(libc := ctypes.CDLL(None), "mallopt"):
+            libc.mallopt(-3, 1 << 20)
         sampler = KCenterGreedy(patches[..., None], (size + 0.5) / len(patches))
         self.model.memory_bank = patches[sampler.select_coreset_idxs()]
 
@@ -141,12 +146,9 @@ class _FastFlow(FastflowModel):
         nn.Module.__init__(self)  # the parent's would refuse the encoder
         self.input_size = size
         self.feature_extractor = TimmFeatureExtractor(ENCODER, layers).requires_grad_(False)
-        shapes = [
-            (channels, size[0] // stride, size[1] // stride)
-            for channels, stride in zip(
-                self.feature_extractor.out_dims, self.feature_extractor.reductions, strict=True
-            )
-        ]
+        of = self.feature_extractor
+        scales = zip(of.out_dims, of.reductions, strict=True)
+        shapes = [(channels, size[0] // s, size[1] // s) for channels, s in scales]
         self.norms = nn.ModuleList(nn.LayerNorm(shape) for shape in shapes)
         self.fast_flow_blocks = nn.ModuleList(
             create_fast_flow_block(shape, False, hidden, steps) for shape in shapes
