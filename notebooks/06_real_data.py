@@ -178,8 +178,8 @@ pd.DataFrame(rows) if rows else Markdown(
 # The protocol is that of ScrapSim: the same loop, loss and augmentation, the same images for every method; learning
 # rates, weights and thresholds are chosen on val of each set, test is looked at once per run. A *shot* is one
 # labelled photograph per class, and every method makes **the same number of steps at every number of labels**.
-# Belt waste has no 16 photographs of each class; there the most are 8. With all labels Magnetic-Tile has no runs of U-Net,
-# of SegFormer on our tower, of PatchCore and of other starts. Intervals (95 %) are drawn over seeds and scenes, where
+# Belt waste has no 16 photographs of each class; there the most are 8. Of ours on Magnetic-Tile there are no runs from
+# ImageNet with all labels, and none adapted first with labels. Intervals (95 %) are drawn over seeds and scenes, where
 # there is one seed over scenes alone. *Ours* begins with the model that was trained on renders; *adapted* is that
 # model adapted, by the first settings above and without novelty, to the
 # train photographs without their labels before it gets any. That breaks what adaptation assumes, for what these
@@ -221,8 +221,8 @@ if frame is not None:
 
 # %% [markdown]
 # Where that is most of them, a budget ended the training and not val; what follows is then a comparison at this budget.
-# On Magnetic-Tile, where ours loses below, both were trained three times as long, too, with 4 labels. AP, mIoU and IoU
-# by class in per cent, means over seeds:
+# On Magnetic-Tile, where ours loses below, both were trained three times as long, too, with 4 labels and one seed. AP,
+# mIoU and IoU by class in per cent:
 
 
 # %%
@@ -231,7 +231,7 @@ def at_lengths(frame):
     longer = frame[frame["run"].str.endswith("-steps")]
     shorter = frame[frame["run"].isin(longer["run"].str.rsplit("_", n=1).str[0])]
     steps = longer["run"].str.extract(r"_(\d+)-steps$")[0]
-    both = pd.concat([shorter.assign(steps="as above"), longer.assign(steps=steps)])
+    both = pd.concat([shorter.assign(steps="as the others"), longer.assign(steps=steps)])
     both = both[both["metric"].isin(["ap", "miou"]) | both["metric"].str.startswith("iou/")]
     both = both.assign(metric=both["metric"].str.removeprefix("iou/"))
     keys = ["dataset", "method", "steps"]
