@@ -138,7 +138,7 @@ if arms is not None:
 # - *Self-training* did not help: two rounds of hard labels cost, and with a mean teacher, which labels the photographs
 #   anew six times, nothing moves, since on photographs of steel there is little that it is sure of.
 # - **A plant's own photographs**: in all these arms other photographs are measured than were adapted to. Adapted to
-#   those of test themselves, some with impurities among them, the model marks a third as much on their steel as *shipped*
+#   those of test themselves, some with impurities among them, the model marks far less on their steel than *shipped*
 #   does, and composites are ranked no better: what is novel among one's own photographs is known, what
 #   impurities look like is not.
 # - **Does ScrapSim help as a start?** Not that this shows: from ImageNet's weights adaptation comes as far on
