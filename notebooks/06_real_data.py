@@ -344,8 +344,8 @@ else:
 # %% [markdown]
 # An offset for each class brings back about half of what ours is behind, and little to SegFormer. From renders and from
 # ImageNet alike blowholes are ranked, and other classes outbid them; alignment alone names them without an offset, but
-# ranks pixels worse. None of the three catches up. Why ours is outbid there and SegFormer is not, is not known; that
-# training was too short for ours is not ruled out (above).
+# ranks pixels worse. None of the three catches up. What does, on the one seed that it was tried with, is training
+# (above): with three times the steps ours names blowholes and is ahead, and SegFormer is worse than it was.
 
 # %% [markdown]
 # ## Never worse than the plain thing?
