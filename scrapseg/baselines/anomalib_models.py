@@ -73,12 +73,12 @@ class PatchCore(OneClass):
             self.model.embedding_store.clear()
         patches = torch.cat(chosen)
         size = min(self.coreset, len(patches))
-        # The third dimension keeps anomalib from a random projection to 227 dimensions, made
-        # for far longer features than these 152 (or 432): distances stay exact.
-        # glibc would keep every step's 6 MB, since a small result of the step lies in their place:
-        # 24 GB in all. M_MMAP_THRESHOLD (-3): it gives blocks above 1 MB back at once.
+        # glibc would keep 6 MB for every patch that is chosen, since a small result lies in their
+        # place: 24 GB in all. M_MMAP_THRESHOLD (-3): it gives blocks above 1 MB back at once.
         if hasattr(libc := ctypes.CDLL(None), "mallopt"):
             libc.mallopt(-3, 1 << 20)
+        # The third dimension keeps anomalib from a random projection to 227 dimensions, made
+        # for far longer features than these 152 (or 432): distances stay exact.
         sampler = KCenterGreedy(patches[..., None], (size + 0.5) / len(patches))
         self.model.memory_bank = patches[sampler.select_coreset_idxs()]
 
