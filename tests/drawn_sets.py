@@ -1,7 +1,8 @@
-"""Belt waste and cables, drawn: small pictures under every name of the shipped lists."""
+"""Belt waste, cables, and what composites are made of, drawn: small pictures."""
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 
 from scrapseg.data.belt_waste import CLASSES, BeltWaste
 from scrapseg.data.cables import Cables
+from scrapseg.data.composite import SPLIT
 
 COLOURS = {"wood": (160, 110, 60), "rubber": (15, 15, 15), "brick": (170, 70, 50)}
 COLOURS |= {"concrete": (190, 190, 180)}
@@ -61,4 +63,38 @@ def draw_cables(root: Path, height: int = 48, as_published: bool = False) -> Pat
         for path, pixels in ((image, picture), (label, mask)):
             path.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(pixels).save(path)
+    return root
+
+
+#: Of the pieces of composites: each pure, steel is grey.
+REAL_COLOURS = {"motor": (255, 0, 0), "cable": (0, 255, 0), "rubber": (0, 0, 255)}
+REAL_COLOURS |= {"wood": (255, 255, 0)}
+
+
+def draw_real(root: Path) -> Path:
+    """Flat grey photographs of steel, and photographs of one colour with an outlined square."""
+
+    def save(path: Path, image: np.ndarray) -> None:
+        """Without loss, whatever the ending says."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(path, format="png")
+
+    for k, row in enumerate(csv.DictReader(SPLIT.open())):
+        save(root / "yard" / row["file"], np.full((360, 480, 3), 60 + k, np.uint8))
+    flat = {slug: np.full((100, 100, 3), colour, np.uint8) for slug, colour in REAL_COLOURS.items()}
+    square = [[20, 20], [80, 20], [80, 80], [20, 80]]
+    for k in range(4):
+        save(root / f"motor-outlines/m{k}.jpg", flat["motor"])
+        corners = " ".join(str(v / 100) for xy in square for v in xy)
+        (root / f"motor-outlines/m{k}.txt").write_text(f"0 {corners}\n")
+        save(root / f"cables/images/c{k}.jpg", flat["cable"])
+        mask = np.zeros((100, 100), np.uint8)
+        mask[45:55, 5:95] = 1
+        save(root / f"cables/instances/c{k}_0.png", mask)
+        for slug in ("rubber", "wood"):
+            path = root / f"belt-waste/Atest/{slug}{k}.jpg"
+            save(path, flat[slug])
+            shapes = [{"label": slug, "points": square}, {"label": "brick", "points": square}]
+            record = {"shapes": shapes, "imageWidth": 100, "imageHeight": 100}
+            path.with_suffix(".json").write_text(json.dumps(record))
     return root

@@ -19,6 +19,7 @@ from making.studies import (
     label_help,
     large_scales,
     promise,
+    steel_labels,
     words_kept,
 )
 from scrapseg.experiments.records import provenance, save_table
@@ -33,6 +34,7 @@ STUDIES = {
     "label_help": label_help.make,
     "large_scales": large_scales.make,
     "promise": promise.make,
+    "steel_labels": steel_labels.make,
     "words_kept": words_kept.make,
 }
 

@@ -131,18 +131,22 @@ ARMS = {
     "renders-448": Arm("renders only, photographs of 448 pixels", changes=None),
     "renders": Arm("renders only", changes=None, side=SIDE),
     "statistics": Arm("batch statistics of the photographs", changes=None, statistics=True),
-    "paste": Arm("pieces of ScrapSim pasted", changes=PLAIN),
-    "distractors": Arm("pieces pasted, + distractors", changes=PLAIN | {"distractors": 0.25}),
-    "ignored": Arm("pieces pasted, + sure regions ignored", changes=PLAIN | {"surer": 0.9}),
-    "camera": Arm("pieces pasted, + blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}),
-    "scale": Arm("all, pieces at half of the largest size", changes={"sides": (24, 100)}),
-    "colour": Arm("all, colours changed twice as much", changes={"colour": 0.6}),
+    "paste": Arm("pieces of ScrapSim pasted", changes=PLAIN, seeds=3),
+    "distractors": Arm(
+        "pieces pasted, + distractors", changes=PLAIN | {"distractors": 0.25}, seeds=3
+    ),
+    "ignored": Arm(
+        "pieces pasted, + sure regions ignored", changes=PLAIN | {"surer": 0.9}, seeds=3
+    ),
+    "camera": Arm("pieces pasted, + blur, noise, JPEG", changes=PLAIN | {"camera": 0.3}, seeds=3),
+    "scale": Arm("all, pieces at half of the largest size", changes={"sides": (24, 100)}, seeds=3),
+    "colour": Arm("all, colours changed twice as much", changes={"colour": 0.6}, seeds=3),
     "steel": Arm("all, + rendered steel pasted", onto=WithSteel),
     "tint": Arm("all, + each piece of another colour", onto=Tinted),
     "photographs": Arm("all, three quarters photographs", changes={"photos": 0.75}),
     "slow": Arm("all, the encoder at a third of the rate (slow)", changes={"encoder_lr": 3e-4}),
     "long": Arm("all, 600 steps", changes={"steps": 600}),
-    "pieces": Arm("all, + pieces rendered alone (pieces)", library=True),
+    "pieces": Arm("all, + pieces rendered alone (pieces)", library=True, seeds=3),
     "all": Arm("adapted with the first settings (all)", seeds=3),
     "dirt": Arm("the same, with the photographs' dirt on the pieces", onto=Dirty, seeds=3),
     "slow-pieces": Arm(
@@ -182,15 +186,15 @@ ARMS = {
     "matched": replace(
         SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched, seeds=1
     ),
-    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True, seeds=1),
+    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True),
     "shipped-2400": replace(
-        SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
+        SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}
     ),
     "shipped": SHIPPED,
-    "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True, seeds=1),
-    "rounds": Arm("all, two rounds of self-training", rounds=2),
-    "aligned": Arm("all, from the aligned model", aligned),
-    "imagenet": Arm("all, from ImageNet", imagenet),
+    "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True),
+    "rounds": Arm("all, two rounds of self-training", rounds=2, seeds=3),
+    "aligned": Arm("all, from the aligned model", aligned, seeds=3),
+    "imagenet": Arm("all, from ImageNet", imagenet, seeds=3),
     "imagenet-slow": Arm("all, from ImageNet, slow", imagenet, {"encoder_lr": 3e-4}),
     "imagenet-frozen": Arm("all, from ImageNet, the encoder frozen", imagenet, {"encoder_lr": 0.0}),
     "imagenet-pieces": Arm("all, from ImageNet, pieces", imagenet, library=True),

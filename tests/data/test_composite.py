@@ -3,50 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from drawn_sets import REAL_COLOURS, draw_real
 
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.composite import PIECE_SIDE, SPLIT, Composites, steel_photos
 from scrapseg.data.errors import MissingFile
 
-#: Colours that the drawn photographs have in common with nothing else: grey steel, pure pieces.
-COLOURS = {"motor": (255, 0, 0), "cable": (0, 255, 0), "rubber": (0, 0, 255), "wood": (255, 255, 0)}
-
-
-def save(path: Path, image: np.ndarray) -> None:
-    """Without loss, whatever the ending says."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(image).save(path, format="png")
-
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory) -> Path:
-    """Flat grey photographs of steel, and photographs of one colour with an outlined square."""
-    root = tmp_path_factory.mktemp("real")
-    for k, row in enumerate(csv.DictReader(SPLIT.open())):
-        save(root / "yard" / row["file"], np.full((360, 480, 3), 60 + k, np.uint8))
-    flat = {slug: np.full((100, 100, 3), colour, np.uint8) for slug, colour in COLOURS.items()}
-    square = [[20, 20], [80, 20], [80, 80], [20, 80]]
-    for k in range(4):
-        save(root / f"motor-outlines/m{k}.jpg", flat["motor"])
-        corners = " ".join(str(v / 100) for xy in square for v in xy)
-        (root / f"motor-outlines/m{k}.txt").write_text(f"0 {corners}\n")
-        save(root / f"cables/images/c{k}.jpg", flat["cable"])
-        mask = np.zeros((100, 100), np.uint8)
-        mask[45:55, 5:95] = 1
-        save(root / f"cables/instances/c{k}_0.png", mask)
-        for slug in ("rubber", "wood"):
-            path = root / f"belt-waste/Atest/{slug}{k}.jpg"
-            save(path, flat[slug])
-            shapes = [{"label": slug, "points": square}, {"label": "brick", "points": square}]
-            record = {"shapes": shapes, "imageWidth": 100, "imageHeight": 100}
-            path.with_suffix(".json").write_text(json.dumps(record))
-    return root
+    return draw_real(tmp_path_factory.mktemp("real"))
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +28,7 @@ def test_every_pixel_has_the_class_of_its_piece(test_split):
     value = {c.slug: c.index for c in CLASSES}
     for sample in test_split:
         grey = np.ptp(sample.image.astype(int), axis=-1) < 40
-        for slug, colour in COLOURS.items():
+        for slug, colour in REAL_COLOURS.items():
             strong = np.array(colour) > 0
             # Steel is 60 or brighter here: where it is darker than 25, a piece covers over half.
             shown = (sample.image[..., strong].min(-1) > 150) & (

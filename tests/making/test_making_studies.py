@@ -1,25 +1,29 @@
 """The small studies behind one table each, on a handful of images."""
 
 from dataclasses import replace
+from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from drawn_sets import draw_belt, draw_cables
+from drawn_sets import draw_belt, draw_cables, draw_real
 from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
-from making.studies import adaptation, class_offsets, few_labels, words_kept
+from making.studies import adaptation, class_offsets, few_labels, steel_labels, words_kept
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
 from scrapseg.data.cables import Cables
 from scrapseg.data.classes import SLUGS
+from scrapseg.data.composite import Composites, steel_photos
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.build import build
 from scrapseg.experiments.fit import whole_images
 from scrapseg.experiments.splits import Splits
+from scrapseg.files import REPOSITORY
 from scrapseg.models.scrapseg import SegOutput
 from scrapseg.models.tiles import predict_large
 from scrapseg.train.loop import TrainConfig
@@ -87,6 +91,35 @@ def test_few_labels_study_in_small(tmp_path, monkeypatch):
     monkeypatch.setattr(few_labels, "tune", None)
     again, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
     assert again["miou"].tolist() == pytest.approx(table["miou"].tolist(), rel=1e-5)
+
+
+def test_study_of_labels_on_steel_in_small(tmp_path, monkeypatch):
+    """Both ways with labels learn from the same ones; adaptation sees all of the plant's images."""
+    monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
+    root, adapted, tuned = draw_real(tmp_path / "real"), [], []
+
+    def adapt(start, photos, scrapsim, minutes, **_):
+        adapted.append((minutes, len(photos)))
+        return start
+
+    def tune(starts, folder, config, minutes, now):
+        tuned.append((minutes, list(starts), list(folder.labelled)))
+        start = replace(next(iter(starts.values())), origin="from scrapsim: x")
+        return SimpleNamespace(segmenter=start, summary={"threshold": 0.5, "miss_rate": 0.1})
+
+    monkeypatch.setattr(steel_labels, "adapt", adapt)
+    monkeypatch.setattr(steel_labels, "tune", tune)
+    monkeypatch.setattr(steel_labels, "measure", lambda label, test: {"miou": len(test.files)})
+    monkeypatch.setattr(steel_labels, "Composites", partial(Composites, number=12))
+    monkeypatch.setattr(steel_labels, "SEEDS", (0,))
+    config = TrainConfig(batch_size=2, crop=32, evals=1)
+    table, _ = steel_labels.make(REPOSITORY / "data" / "scrapsim", tmp_path, 0.02, config)
+    assert set(table["way"]) == {*steel_labels.WAYS, "segformer"} and (table["miou"] == 12).all()
+    everything = 8 + len(steel_photos(root, "val"))
+    assert adapted == [(pytest.approx(m), everything) for m in (0.02, 0.008)]
+    (_, plain, labels), (rest, starts, again) = tuned
+    assert "adapted" not in plain and starts[0] == "adapted" and rest == pytest.approx(0.012)
+    assert labels == again and len(labels) == 8
 
 
 def test_a_round_of_self_training_labels_what_the_last_model_is_sure_of(

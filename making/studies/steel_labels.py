@@ -1,0 +1,129 @@
+"""A few labels on photographs of steel: what is adaptation worth to somebody who has labels, too?
+
+    SCRAPSEG_DATA=... python -m making.studies steel_labels --results results/real
+
+A plant's folder, of val's half: its photographs of steel without labels, and among them composites
+(`scrapseg.data.composite`), `LABELS` of them with labels. The same minutes are spent in each way of
+`WAYS`, on the same folder with the same seed. What came of them is measured once on test's
+composites: other photographs of steel, other pieces. With one thread the minutes are of processor
+time but for adaptation's, which are of the wall: nothing should run beside it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from PIL import Image
+
+from making.studies.few_labels import METHODS, drawn, measure, plain
+from scrapseg.app.finetune import tune
+from scrapseg.app.plan import ADAPTATION
+from scrapseg.data.classes import CLASSES, as_yaml
+from scrapseg.data.composite import PIECE_SIDE, Composites, steel_photos
+from scrapseg.data.folder import OwnFolder, open_folder
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.records import save_table
+from scrapseg.models.segmenter import SIDE, starting_model
+from scrapseg.train.adapt import adapt
+from scrapseg.train.loop import TrainConfig
+
+SEEDS = (0, 1, 2)
+LABELS, MINUTES, CONFIG = 8, 5.0, TrainConfig(evals=3)
+#: Share of the minutes for adaptation, and whether the labels are used.
+WAYS = {"labels": (0.0, True), "adaptation": (1.0, False), "both": (ADAPTATION, True)}
+KEYS = ["way", "labels", "seed", "minutes"]
+#: Steel and what composites have of impurities.
+SHOWN = [c for c in CLASSES if c.index == 0 or c.slug in PIECE_SIDE]
+
+
+def export(composites: Composites, ids: list[str], folder: Path) -> Path:
+    """A folder of one's own with these composites and their masks."""
+    value = np.zeros(len(CLASSES), np.uint8)
+    value[[c.index for c in SHOWN]] = range(len(SHOWN))
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for id in ids:
+        sample = composites.sample(id)
+        Image.fromarray(sample.image).save(folder / f"images/{id}.png")
+        Image.fromarray(value[sample.label]).save(folder / f"masks/{id}.png")
+    (folder / "classes.yaml").write_text(yaml.safe_dump(as_yaml(SHOWN), sort_keys=False))
+    return folder
+
+
+def plant(root: Path, folder: Path, seed: int) -> OwnFolder:
+    """The folder that is learned from: `LABELS` composites, drawn, with labels; all photographs."""
+    composites = Composites(root, "val")
+    held = {id: {o["class"] for o in m["instances"]} for id, m in composites.meta.items()}
+    export(composites, drawn(held, composites.ids, LABELS, seed), folder)
+    for path in steel_photos(root, "val"):
+        name = f"images/{path.parent.name}-{path.name}"  # numbers begin anew in each of its folders
+        (folder / name).write_bytes(path.read_bytes())
+    return open_folder(folder)
+
+
+def ours(
+    way: str,
+    folder: OwnFolder,
+    scrapsim: ScrapSim,
+    config: TrainConfig,
+    minutes: float,
+    now: Callable[[], float],
+) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
+    """What `make apply` does in one of `WAYS`: what labels an image, and what is to be said."""
+    share, learns = WAYS[way]
+    starts, told = {"scrapsim": starting_model(folder.classes)}, {}
+    if share:
+        photos, given = list(folder.files.values()), {"minutes": share * minutes}
+        given |= {"seed": config.seed, "side": SIDE}
+        starts = {"adapted": adapt(starts["scrapsim"], photos, scrapsim, **given)} | starts
+    segmenter = next(iter(starts.values()))
+    if learns:
+        starts["aligned"] = starting_model(folder.classes, shipped=False)
+        tuned = tune(starts, folder, config, minutes=(1 - share) * minutes, now=now)
+        segmenter = tuned.segmenter
+        told = {"start": segmenter.origin.split("from ")[1].split(":")[0]}
+        told |= {k: tuned.summary[k] for k in ("threshold", "miss_rate")}
+    return lambda image: segmenter.predict(image).label, {"threshold": segmenter.threshold} | told
+
+
+def make(
+    data_dir: Path, results: Path, minutes: float = MINUTES, config: TrainConfig = CONFIG
+) -> tuple[pd.DataFrame, dict]:
+    """All runs that are not in the table yet, each written when it is done.
+
+    Returns:
+        The table: way (one of `WAYS`, or "segformer": labels, the plain thing), labels, seed,
+        minutes, threshold, start, miss_rate (by folds), miou, miou_impurity. And what stands
+        beside it.
+    """
+    path, root = results / "tables" / "steel_labels.csv", Path(os.environ["SCRAPSEG_DATA"]) / "real"
+    composites = Composites(root, "test")
+    rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    scrapsim, alone = ScrapSim(data_dir, "train"), torch.get_num_threads() == 1
+    now = time.process_time if alone else time.perf_counter
+    for seed, way in itertools.product(SEEDS, [*WAYS, "segformer"]):
+        row = dict(zip(KEYS, (way, LABELS, seed, minutes), strict=True))
+        if any(all(r[k] == row[k] for k in KEYS) for r in rows):
+            continue
+        with tempfile.TemporaryDirectory() as made:
+            folder = plant(root, Path(made) / "train", seed)
+            test = open_folder(export(composites, composites.ids, Path(made) / "test"))
+            setting = replace(config, seed=seed, **METHODS.get(way, METHODS["scrapseg"]))
+            if way in WAYS:
+                label, told = ours(way, folder, scrapsim, setting, minutes, now)
+            else:
+                label, told = plain(folder, setting, minutes, now)
+            rows.append(row | told | measure(label, test))
+        save_table(pd.DataFrame(rows).sort_values(KEYS), results, "steel_labels")
+    beside = {"config": asdict(config), "clock": now.__name__, "threads": torch.get_num_threads()}
+    return pd.DataFrame(rows), beside | {"sha256": f"{scrapsim.sha256}+{composites.sha256}"}
