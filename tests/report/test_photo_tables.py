@@ -47,6 +47,9 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
     moved = {"method": "segformer", "shots": 4, "seed": 0, "miou": [0.4, 0.5]}
     moved = pd.DataFrame(moved | {"offsets": ["normal", "each class"]})
     records.save_table(moved, folder, "class_offsets")
+    longer = {"dataset": "magnetic-tile", "method": "segformer", "miou": [30.0, 40.0]}
+    longer = pd.DataFrame(longer | {"steps": ["as the others", "720"]})
+    records.save_table(longer, folder, "photo_lengths")
     return root
 
 
