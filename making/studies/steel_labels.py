@@ -3,8 +3,8 @@
     SCRAPSEG_DATA=... python -m making.studies steel_labels --results results/real
 
 A plant's folder, of val's half: its photographs of steel without labels, and among them composites
-(`scrapseg.data.composite`), eight of them, or four, with labels. The same minutes are spent in each
-way of `WAYS`, on the same folder with the same seed. What came of them is measured once on test's
+(`scrapseg.data.composite`), `LABELS` of them with labels. The same minutes are spent in each way of
+`WAYS`, on the same folder with the same seed. What came of them is measured once on test's
 composites: other photographs of steel, other pieces. With one thread the minutes are of processor
 time but for adaptation's, which are of the wall: nothing should run beside it.
 """
@@ -38,11 +38,9 @@ from scrapseg.train.adapt import adapt
 from scrapseg.train.loop import TrainConfig
 
 SEEDS = (0, 1, 2)
-MINUTES, CONFIG = 5.0, TrainConfig(evals=3)
+LABELS, MINUTES, CONFIG = 8, 5.0, TrainConfig(evals=3)
 #: Share of the minutes for adaptation, and whether the labels are used.
 WAYS = {"labels": (0.0, True), "adaptation": (1.0, False), "both": (ADAPTATION, True)}
-#: Ways by number of labelled images; with four, those that adaptation tells apart.
-RUNS = {8: (*WAYS, "segformer"), 4: ("labels", "both")}
 KEYS = ["way", "labels", "seed", "minutes"]
 #: Steel and what composites have of impurities.
 SHOWN = [c for c in CLASSES if c.index == 0 or c.slug in PIECE_SIDE]
@@ -62,11 +60,11 @@ def export(composites: Composites, ids: list[str], folder: Path) -> Path:
     return folder
 
 
-def plant(root: Path, folder: Path, labels: int, seed: int) -> OwnFolder:
-    """The folder that is learned from: composites, drawn, with labels; all photographs of steel."""
+def plant(root: Path, folder: Path, seed: int) -> OwnFolder:
+    """The folder that is learned from: `LABELS` composites, drawn, with labels; all photographs."""
     composites = Composites(root, "val")
     held = {id: {o["class"] for o in m["instances"]} for id, m in composites.meta.items()}
-    export(composites, drawn(held, composites.ids, labels, seed), folder)
+    export(composites, drawn(held, composites.ids, LABELS, seed), folder)
     for path in steel_photos(root, "val"):
         name = f"images/{path.parent.name}-{path.name}"  # numbers begin anew in each of its folders
         (folder / name).write_bytes(path.read_bytes())
@@ -113,13 +111,12 @@ def make(
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     scrapsim, alone = ScrapSim(data_dir, "train"), torch.get_num_threads() == 1
     now = time.process_time if alone else time.perf_counter
-    runs = [(labels, way) for labels, ways in RUNS.items() for way in ways]
-    for seed, (labels, way) in itertools.product(SEEDS, runs):
-        row = dict(zip(KEYS, (way, labels, seed, minutes), strict=True))
+    for seed, way in itertools.product(SEEDS, [*WAYS, "segformer"]):
+        row = dict(zip(KEYS, (way, LABELS, seed, minutes), strict=True))
         if any(all(r[k] == row[k] for k in KEYS) for r in rows):
             continue
         with tempfile.TemporaryDirectory() as made:
-            folder = plant(root, Path(made) / "train", labels, seed)
+            folder = plant(root, Path(made) / "train", seed)
             test = open_folder(export(composites, composites.ids, Path(made) / "test"))
             setting = replace(config, seed=seed, **METHODS.get(way, METHODS["scrapseg"]))
             if way in WAYS:
