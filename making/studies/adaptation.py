@@ -186,9 +186,9 @@ ARMS = {
     "matched": replace(
         SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched, seeds=1
     ),
-    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True),
+    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True, seeds=1),
     "shipped-2400": replace(
-        SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}
+        SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
     ),
     "shipped": SHIPPED,
     "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True),
