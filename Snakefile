@@ -118,7 +118,8 @@ def notebook_inputs(stem):
     shown = [path for other in sorted(others) for path in results_of(other)]
     weights = listed("data/pocket/*") if re.search(r"^from scrapseg\.(models|app)", text, re.M) else []
     data = listed("data/scrapsim/checksums.sha256", "data/studio/*.md", "notebooks/pictures/*")
-    data += listed(f"{RESULTS}/tables/adaptation.csv") if stem == PHOTOGRAPHS else []
+    apart = ("adaptation", "class_offsets", "few_labels", "steel_labels")  # studies that it shows
+    data += listed(*(f"{RESULTS}/tables/{name}.csv" for name in apart)) if stem == PHOTOGRAPHS else []
     return [f"notebooks/{stem}.py", *records(*NOTEBOOKS.get(stem, ())), *sources(stem), *data, *weights, *shown]
 
 
