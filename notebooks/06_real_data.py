@@ -120,7 +120,9 @@ if arms is not None:
     fig.tight_layout()
 
 # %% [markdown]
-# What carries over, then? Most arms have one seed, and seeds of one arm differ, in the yard by as much as most arms do.
+# What carries over, then? The arms that change one thing have three seeds, variations upon them one; seeds of one arm differ,
+# in the yard by as much as most arms do. Objects and `flagged` hang on the threshold besides; where an arm was measured
+# when that was chosen in another way, they are missing.
 #
 # - **Pasting** is most of it; batch statistics alone bring little.
 # - **Steps** gain on composites and on ScrapSim. 2,400 of them (*shipped, 2400 steps*: most of an hour on a core) name
@@ -130,8 +132,10 @@ if arms is not None:
 # - **Novelty** gains on composites and in the yard, without anything pasted, too (*renders only, + novelty*). Of photographs
 #   of steel that were not adapted to, more is novel than of those that were: what the threshold lets through on val
 #   doubles on test.
-# - *Distractors* and *ignored regions* gain in the yard and lose a little on composites; *blur, noise and JPEG*, twice the
-#   change of *colours*, pieces of another colour and rendered steel move neither by what a seed does not; smaller pieces cost.
+# - *Distractors* gain in the yard and lose a little on composites; *ignored regions* do less of both. *Blur, noise and
+#   JPEG* gain a little on composites. Twice the change of *colours* gains in the yard, on val as on test, and costs
+#   nothing on composites; it is not in what is shipped. Pieces of another colour and rendered steel (one seed) move
+#   neither by what a seed does not. Smaller pieces cost on composites.
 # - Pieces *rendered alone* (as yards have them, motors without fins too) and a *tower that learns slowly* gain on val's
 #   composites, which chose them, and hardly on test's. *Dirt*, the photographs' own texture over the pieces, gains in
 #   the yard and costs on composites.

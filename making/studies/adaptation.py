@@ -191,7 +191,7 @@ ARMS = {
         SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
     ),
     "shipped": SHIPPED,
-    "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True),
+    "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True, seeds=1),
     "rounds": Arm("all, two rounds of self-training", rounds=2, seeds=3),
     "aligned": Arm("all, from the aligned model", aligned, seeds=3),
     "imagenet": Arm("all, from ImageNet", imagenet, seeds=3),

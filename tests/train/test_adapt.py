@@ -158,7 +158,36 @@ def test_the_threshold_rises_until_photographs_of_steel_are_quiet():
     assert adapt.quiet_threshold(Squares(True), photos, 0.985, 1.0) == 0.985
 
 
-def test_it_does_not_rise_where_half_of_the_pieces_would_be_missed():
+class Laid:
+    """The left half of each photograph is a piece."""
+
+    def __init__(self, *_):
+        pass
+
+    def __call__(self, image, mask):
+        mask[:, : mask.shape[1] // 2] = 3
+        return image, mask
+
+
+class Bright:
+    """A pixel's score is its brightness."""
+
+    def probabilities(self, image):
+        score = torch.from_numpy(image[..., 0] / 255.0)
+        return torch.stack([1 - score, score])[None]
+
+
+def test_the_highest_threshold_still_finds_a_share_of_what_was_laid(monkeypatch):
+    monkeypatch.setattr(adapt, "PasteOntoPhotos", Laid)
+    draw = np.random.default_rng(0)
+    photos = [draw.integers(0, 256, (30, 40, 3), dtype=np.uint8) for _ in range(5)]
+    labels = [torch.zeros(30, 40, dtype=torch.uint8) for _ in photos]
+    _, highest = adapt.choose_threshold(Bright(), photos, labels, [])
+    laid = np.concatenate([photo[:, :20, 0].ravel() for photo in photos]) / 255
+    assert np.mean(laid >= highest) == pytest.approx(adapt.LEAST_FOUND, abs=0.01)
+
+
+def test_it_does_not_rise_where_too_many_of_the_pieces_would_be_missed():
     photos = [0.0, 1.0, 0.0, 1.0]
     assert adapt.quiet_threshold(Squares(True), photos, 0.1, 0.85) == adapt.THRESHOLDS[9]
     assert adapt.THRESHOLDS[9] <= 0.85 < adapt.THRESHOLDS[10]
