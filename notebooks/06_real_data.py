@@ -120,8 +120,8 @@ if arms is not None:
     fig.tight_layout()
 
 # %% [markdown]
-# What carries over, then? The arms that change one thing have three seeds, variations upon them one; seeds of one arm differ,
-# in the yard by as much as most arms do. Objects and `flagged` hang on the threshold besides; where an arm was measured
+# What carries over, then? Most arms that change one thing have three seeds, the others one; seeds of one arm differ, in
+# the yard by as much as most arms do. Objects and `flagged` hang on the threshold besides; where an arm was measured
 # when that was chosen in another way, they are missing.
 #
 # - **Pasting** is most of it; batch statistics alone bring little.
@@ -131,13 +131,13 @@ if arms is not None:
 # - **More pixels** of the photographs gain in the yard.
 # - **Novelty** gains on composites and in the yard, without anything pasted, too (*renders only, + novelty*). Of photographs
 #   of steel that were not adapted to, more is novel than of those that were: what the threshold lets through on val
-#   doubles on test.
+#   more than doubles on test.
 # - *Distractors* gain in the yard and lose a little on composites; *ignored regions* do less of both. *Blur, noise and
-#   JPEG* gain a little on composites. Twice the change of *colours* gains in the yard, on val as on test, and costs
-#   nothing on composites; it is not in what is shipped. Pieces of another colour and rendered steel (one seed) move
-#   neither by what a seed does not. Smaller pieces cost on composites.
-# - Pieces *rendered alone* (as yards have them, motors without fins too) and a *tower that learns slowly* gain on val's
-#   composites, which chose them, and hardly on test's. *Dirt*, the photographs' own texture over the pieces, gains in
+#   JPEG* move neither by what a seed does not, nor do pieces of another colour (one seed). Twice the change of *colours*
+#   gains in the yard, on val as on test, and costs nothing on composites; it is not in what is shipped. Rendered steel (one
+#   seed) costs in the yard, smaller pieces on composites.
+# - Pieces *rendered alone* (as yards have them, motors without fins too) gain on val's composites, which chose them, and
+#   on test's only where the tower learns slowly and for longer (one seed). *Dirt*, the photographs' own texture over the pieces, gains in
 #   the yard and costs on composites.
 # - *Self-training* did not help: two rounds of hard labels cost, and with a mean teacher, which labels the photographs
 #   anew six times, nothing moves, since on photographs of steel there is little that it is sure of.
@@ -352,8 +352,8 @@ else:
 # An offset for each class brings back about half of what ours is behind, and little to SegFormer. From renders and from
 # ImageNet alike blowholes are ranked, and other classes outbid them; alignment alone names them without an offset, but
 # ranks pixels worse. None of the three catches up. What does is training (above): with three times the steps ours names
-# blowholes with each seed and is level with SegFormer trained as long. That is no better than it was, and best of
-# all these stays SegFormer with the fewer steps.
+# blowholes with each seed and is level with SegFormer trained as long. SegFormer is not the better for it: best of all
+# these stays SegFormer with the fewer steps.
 
 # %% [markdown]
 # ## Never worse than the plain thing?
@@ -378,9 +378,8 @@ else:
 
 # %% [markdown]
 # None of them is steel, and so nothing was adapted first. A plant's photographs are: here its folder is val's photographs of
-# steel without labels, and eight of val's composites among them with labels. The same minutes go to the *labels* alone, to
-# *adaptation* alone, which uses none of them, or to *both*, as `make apply` does; *segformer* is the plain thing, which has
-# the labels alone, too. Measured on test's composites; mIoU in per cent, each seed another draw of labels
+# steel without labels, and eight of val's composites among them with labels. The same minutes go to the *labels* alone or
+# to *both*, adaptation first, as `make apply` does; *segformer* is the plain thing, which has the labels alone, too. Measured on test's composites; mIoU in per cent, each seed another draw of labels
 # (`python -m making.studies steel_labels`):
 
 # %%
@@ -395,10 +394,10 @@ else:
     display(ways.drop(index="mean").round(1))
 
 # %% [markdown]
-# With eight labels adaptation first brings nothing in mIoU. It takes two fifths of the minutes, and labels are worth as much
-# in them: with or without it ours is level with SegFormer, and seeds, each another eight images, differ by far more.
-# Without any label impurities are found, and seldom by their right name. So adaptation is for those who have no labels;
-# who has eight may leave it out (`ADAPT=no`).
+# With eight labels adaptation first brings nothing in mIoU: it takes two fifths of the minutes, in which the labels teach as
+# much. By the labels alone ours is level with SegFormer, with both it is a little behind in two draws of three; the draws
+# themselves, other eight images, differ by far more. So adaptation is for those who have no labels yet; who has eight
+# may leave it out (`ADAPT=no`).
 
 # %% [markdown]
 # ## What it looks like

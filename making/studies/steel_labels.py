@@ -39,8 +39,8 @@ from scrapseg.train.loop import TrainConfig
 
 SEEDS = (0, 1, 2)
 LABELS, MINUTES, CONFIG = 8, 5.0, TrainConfig(evals=3)
-#: Share of the minutes for adaptation, and whether the labels are used.
-WAYS = {"labels": (0.0, True), "adaptation": (1.0, False), "both": (ADAPTATION, True)}
+#: Share of the minutes for adaptation before the labels.
+WAYS = {"labels": 0.0, "both": ADAPTATION}
 KEYS = ["way", "labels", "seed", "minutes"]
 #: Steel and what composites have of impurities.
 SHOWN = [c for c in CLASSES if c.index == 0 or c.slug in PIECE_SIDE]
@@ -80,20 +80,16 @@ def ours(
     now: Callable[[], float],
 ) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
     """What `make apply` does in one of `WAYS`: what labels an image, and what is to be said."""
-    share, learns = WAYS[way]
-    starts, told = {"scrapsim": starting_model(folder.classes)}, {}
+    share, starts = WAYS[way], {"scrapsim": starting_model(folder.classes)}
     if share:
         photos, given = list(folder.files.values()), {"minutes": share * minutes}
         given |= {"seed": config.seed, "side": SIDE}
         starts = {"adapted": adapt(starts["scrapsim"], photos, scrapsim, **given)} | starts
-    segmenter = next(iter(starts.values()))
-    if learns:
-        starts["aligned"] = starting_model(folder.classes, shipped=False)
-        tuned = tune(starts, folder, config, minutes=(1 - share) * minutes, now=now)
-        segmenter = tuned.segmenter
-        told = {"start": segmenter.origin.split("from ")[1].split(":")[0]}
-        told |= {k: tuned.summary[k] for k in ("threshold", "miss_rate")}
-    return lambda image: segmenter.predict(image).label, {"threshold": segmenter.threshold} | told
+    starts["aligned"] = starting_model(folder.classes, shipped=False)
+    tuned = tune(starts, folder, config, minutes=(1 - share) * minutes, now=now)
+    told = {k: tuned.summary[k] for k in ("threshold", "miss_rate")}
+    told |= {"start": tuned.segmenter.origin.split("from ")[1].split(":")[0]}
+    return lambda image: tuned.segmenter.predict(image).label, told
 
 
 def make(

@@ -66,8 +66,8 @@ MOST_MAGNIFIED = 2.5
 #: Photographs on which the threshold is chosen, and rendered pieces laid on each.
 THRESHOLD_PHOTOS = 40
 #: The photographs may show so many objects each, on average, before the threshold is raised; but
-#: not so far that less than this share of pasted pieces is found: what they still show is there. (A
-#: half let a model of 200 steps show four times as many on photographs of val's steel.)
+#: not so far that less than this share of pasted pieces' pixels is found: what they still show is
+#: there. (A half let a model of 200 steps show four times as many on photographs of val's steel.)
 OBJECTS_A_PHOTO, LEAST_FOUND = 0.5, 0.25
 #: Thresholds that are tried, evenly spaced in the log-odds of the score: .047 to .982.
 THRESHOLDS = expit(np.arange(-3, 4.01, 0.5))
