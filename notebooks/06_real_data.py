@@ -92,7 +92,7 @@ else:
     order = list(dict.fromkeys(arms["label"]))
     wide = arms.pivot_table("value", "label", "metric")
     names = [m for m in wide if m.count("/") == 1]
-    display(wide.loc[order, names].round(3).fillna("–"))
+    display(wide.loc[order, names].round(3).astype(object).fillna("–"))
 
 # %%
 if arms is not None:
