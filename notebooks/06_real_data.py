@@ -137,8 +137,8 @@ if arms is not None:
 #   gains in the yard, on val as on test, and costs nothing on composites; it is not in what is shipped. Rendered steel (one
 #   seed) costs in the yard, smaller pieces on composites.
 # - Pieces *rendered alone* (as yards have them, motors without fins too) gain on val's composites, which chose them, and
-#   on test's only where the tower learns slowly and for longer (one seed). *Dirt*, the photographs' own texture over the pieces, gains in
-#   the yard and costs on composites.
+#   on test's only where the tower learns slowly and for longer (one seed). *Dirt*, the photographs' own texture over the
+#   pieces, gains in the yard and costs on composites.
 # - *Self-training* did not help: two rounds of hard labels cost, and with a mean teacher, which labels the photographs
 #   anew six times, nothing moves, since on photographs of steel there is little that it is sure of.
 # - **A plant's own photographs**: in all these arms other photographs are measured than were adapted to. Adapted to
@@ -379,7 +379,8 @@ else:
 # %% [markdown]
 # None of them is steel, and so nothing was adapted first. A plant's photographs are: here its folder is val's photographs of
 # steel without labels, and eight of val's composites among them with labels. The same minutes go to the *labels* alone or
-# to *both*, adaptation first, as `make apply` does; *segformer* is the plain thing, which has the labels alone, too. Measured on test's composites; mIoU in per cent, each seed another draw of labels
+# to *both*, adaptation first, as `make apply` does; *segformer* is the plain thing, which has the labels alone, too.
+# Measured on test's composites; mIoU in per cent, each seed another draw of labels
 # (`python -m making.studies steel_labels`):
 
 # %%

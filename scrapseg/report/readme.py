@@ -193,7 +193,7 @@ def adaptation(results_dir: Path) -> str:
     for label, values in mean.iterrows():
         cells = [f"{v:.2f}" if name == OBJECTS else percent(v) for name, v in values.items()]
         rows.append([label, str(seeds[label]), *(c.replace("nan", "–") for c in cells)])
-    note = "In per cent but for the objects; means over seeds; a dash where thresholds were others."
+    note = "In per cent but for the objects; means over seeds; –: thresholds of an earlier rule."
     methods = saved(results_dir.parent / "full", "methods")
     if not methods.empty:
         best = percent(methods.set_index("method").loc["scrapseg", "ap"])
