@@ -190,8 +190,18 @@ ARMS = {
     "shipped-2400": replace(
         SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
     ),
+    "shipped-200": replace(
+        SHIPPED,
+        label="shipped, 200 steps: make apply in 5 minutes",
+        changes=LARGE.changes | {"steps": 200},
+    ),
+    "shipped-colour": replace(
+        SHIPPED,
+        label="shipped, colours changed twice as much",
+        changes=LARGE.changes | {"colour": 0.6},
+    ),
     "shipped": SHIPPED,
-    "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True, seeds=1),
+    "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True),
     "rounds": Arm("all, two rounds of self-training", rounds=2, seeds=3),
     "aligned": Arm("all, from the aligned model", aligned, seeds=3),
     "imagenet": Arm("all, from ImageNet", imagenet, seeds=3),
