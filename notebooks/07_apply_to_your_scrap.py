@@ -271,7 +271,7 @@ Markdown(f"{text} {promise}")
 
 # %%
 writer = Writer(out, folder.classes, f"{segmenter.fingerprint()} {folder.bits}")
-changes, ids = {}, list(folder.files)
+changes, found_before, ids = {}, {}, list(folder.files)
 for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     propose = id not in folder.labelled
     if id not in planned.compared and writer.kept(id, file, propose=propose):
@@ -281,6 +281,7 @@ for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     if id in planned.compared:
         first = before.predict(prediction.image)
         changes[id] = (first.label != prediction.label).mean()
+        found_before[id] = Counter(folder.classes[o.index].slug for o in first.objects)
         thumbnail = Image.fromarray(tinted(first, folder.classes, 320))
         save_image(out / "before" / f"{id}.jpg", thumbnail, format="jpeg", quality=82)
 images, objects = writer.finish()
@@ -326,7 +327,7 @@ sheet({id: ("thumbnails", id) for id in suspicious})
 # %% [markdown]
 # ## Which to label next
 #
-# Those the model is least sure of, as unlike as possible to one another and to what is labelled. On ScrapSim such a
+# Those the model is unsure of, as unlike as possible to one another and to what is labelled. On ScrapSim such a
 # list was not better than random picks (`results/full/tables/label_help.csv`): a convenience, no promise.
 
 # %%
@@ -343,8 +344,9 @@ doubts = [line for line in [doubt(tuned.summary) if tuned else ""] if line]
 took = f"It took {(time.perf_counter() - began) / 60:.1f} minutes."
 report = write_report(
     out, folder.root.name, images, folder.classes, origin=segmenter.origin,
-    threshold=segmenter.threshold, credit=credit, changed=changed, to_label=to_label,
-    notes=[*doubts, *folder.notes, *planned.notes, promise, took],
+    threshold=segmenter.threshold, credit=credit, to_label=to_label,
+    changed={id: found_before[id] for id in changed},
+    notes=[*doubts, *folder.notes, *planned.notes[:-1], promise, took],  # not how long it would take
     summary=tuned.summary if tuned else None,
     curve=curve._repr_png_() if curve else None,
 )  # fmt: skip

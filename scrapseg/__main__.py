@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import json
+import logging
 import os
 import signal
 import sys
@@ -28,6 +29,8 @@ SCRAPSIM = REPOSITORY / "data/scrapsim"
 
 # Notebooks run on this environment's own kernel, whatever kernels the user has registered.
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
+# Torch warns of a CUDA toolkit without a GPU, which nothing here compiles with.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 app = typer.Typer(
     add_completion=False,

@@ -15,6 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import IO
 
+import pandas as pd
+import yaml
+
 from scrapseg import __version__
 from scrapseg.app.asked import NOTEBOOK, check
 from scrapseg.app.outputs import new_folder
@@ -93,6 +96,13 @@ def apply(
         except KeyboardInterrupt:
             print(f"Stopped. {made} holds what is done; the same command goes on there.")
             raise
+    images = pd.read_csv(made / "images.csv")
+    used = yaml.safe_load((made / "model/model.yaml").read_text(encoding="utf-8"))["threshold"]
+    print(
+        f"{(images['objects'] > 0).sum()} of {len(images)} images show something that is not "
+        f"{folder.classes[0].name}, {images['objects'].sum()} objects in all, at a threshold of "
+        f"{used:.3f}."
+    )
     return made / "report.html"
 
 

@@ -110,7 +110,9 @@ def plan(
             "nothing. Adapt it, or label a few images, before you believe it."
         )
 
-    rule, said = None, "chosen on the labelled images" if trains else "the model's own"
+    rule, said = None, f"the model's own, {start.threshold:.3f}"
+    if adapts or trains:
+        said = f"to be chosen on {'the labelled images' if trains else 'these images'}"
     if threshold is not None:
         rule, said = (lambda _, __: threshold), f"{threshold:g}, set by hand"
     elif recall is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -29,7 +29,7 @@ def write_report(
     threshold: float,
     notes: Sequence[str] = (),
     credit: str = "",
-    changed: Sequence[str] = (),
+    changed: Mapping[str, Mapping[str, int]] | None = None,
     to_label: Sequence[str] = (),
     summary: dict[str, float] | None = None,
     curve: bytes | None = None,
@@ -40,12 +40,13 @@ def write_report(
         images: what `Writer.finish` gave, with a column `stem`: the image's id.
         origin, threshold: of the model.
         notes: of `plan.Plan`. credit: of whoever took the photographs, put beside each.
-        changed: ids of images to show before and after learning; of what was found before there are
-            thumbnails in `before/`.
+        changed: ids of images to show before and after learning, with how many objects of each
+            class, by slug, there were before, of which there are thumbnails in `before/`.
         to_label: ids of the images to label next, the most useful first.
         summary: of `tune.Tuned`. curve: its training curves as PNG.
     """
-    rows = images.sort_values("score", ascending=False, kind="stable").to_dict("records")
+    images = images.sort_values("score", ascending=False, kind="stable")
+    rows = sorted(images.to_dict("records"), key=lambda row: not row["objects"])
     by_stem = {row["stem"]: row for row in rows}
     pixels = (images["width"] * images["height"]).sum()
     table = []
@@ -56,7 +57,10 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     said = {"title": title, "date": date.today().isoformat(), "version": __version__}
     said |= {"origin": origin, "threshold": threshold, "notes": notes, "credit": credit}
-    said |= {"changed": [by_stem[stem] for stem in changed], "images": rows, "classes": table}
+    slugs, pairs = [c.slug for c in classes[1:]], (changed or {}).items()
+    before = {id: {f"{slug}_objects": of.get(slug, 0) for slug in slugs} for id, of in pairs}
+    said |= {"changed": [(by_stem[id], counts) for id, counts in before.items()]}
+    said |= {"images": rows, "classes": table}
     said |= {"to_label": [by_stem[stem] for stem in to_label], "shown": SHOWN, "summary": summary}
     said["curve"] = base64.b64encode(curve).decode() if curve else None
     page = environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(said)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -175,6 +176,23 @@ def test_report_without_labels_claims_nothing(applied):
     assert "nothing here is measured" in text and "missed" not in text
     assert "false alarms" not in text
     assert "my &lt;scrap&gt;" in text
+
+
+def test_report_says_what_there_was_before_and_shows_what_is_found_first(tmp_path):
+    classes = CLASSES[:3]
+    slug = classes[1].slug
+    rows = pd.DataFrame({"stem": ["a", "b"], "score": [0.83, 0.73], "objects": [0, 2]})
+    rows = rows.assign(image=rows["stem"] + ".jpg", width=9, height=9, uncertainty=0.1)
+    for c in classes[1:]:
+        many = rows["objects"] * (c.slug == slug)
+        rows[f"{c.slug}_objects"], rows[f"{c.slug}_pixels"] = many, 9 * many
+    told = {"origin": "here", "threshold": 0.9712, "changed": {"a": {slug: 7}}}
+    page = write_report(tmp_path, "mine", rows, classes, **told).read_text()
+    words = " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    assert f"above, before: 7 {classes[1].name} below, after: nothing found" in words
+    assert "from a score of 0.971 on" in words
+    listed = words[words.index("the most suspicious first") :]
+    assert listed.index("b.jpg") < listed.index("a.jpg")  # though its score is lower
 
 
 def test_report_opens_in_a_browser(applied, tmp_path):
