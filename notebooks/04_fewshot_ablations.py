@@ -193,13 +193,54 @@ wide = gaps.pivot(index=["scrapseg minus", "metric"], columns="shots", values="p
 wide[tables.shots_order(wide.columns)]
 
 # %% [markdown]
-# ## Class by class
+# ## What labels alone are worth
 #
-# The IoU of ours, class by class, mean over the seeds of the study above, in the order of the last column. That column
-# takes more steps than the others, so that it does not say in which order labels teach the classes.
+# Above, labels and steps grow together. In the study `labels` every run takes as many steps as one with all images,
+# whatever number of labels it has, and every method the same seeds: along these curves nothing but the labels changes.
 
 # %%
-ours = few[(few["method"] == "scrapseg") & few["metric"].str.startswith("iou/")]
+run_all(plan("labels", globals()), results_dir, data_dir)
+collect(results_dir)
+even = tables.main_runs(study, tag=tables.EVEN)
+even_bands = scene_tables.labels(source)
+if len(even):
+    display(figures.fewshot_curve(study, bands=even_bands, tag=tables.EVEN))
+
+# %% [markdown]
+# Beside it, in points of impurity mIoU: what ours gains from the same labels by more steps (last column: the study's
+# steps less few), and how far it is from each other method at the same steps.
+
+
+# %%
+def points(row):
+    """A difference with its interval."""
+    return f"{100 * row.value:+.1f} ({100 * row.lo:.1f} to {100 * row.hi:.1f})"
+
+
+if len(even):
+    even_gaps = scene_tables.labels_paired(source)
+    even_gaps = even_gaps[even_gaps["metric"] == "miou_impurity"]
+    even_gaps = even_gaps.assign(points=[points(g) for g in even_gaps.itertuples()])
+    even_wide = even_gaps.pivot(index="scrapseg minus", columns="shots", values="points")
+    display(even_wide[tables.shots_order(even_wide.columns)])
+
+# %%
+if len(even):
+    both = even_bands.merge(bands, on=["method", "shots", "metric"], suffixes=("", "_few"))
+    both = both[(both["metric"] == "miou_impurity") & (both["shots"] != "all")]
+    both["more steps"] = both["value"] - both["value_few"]
+    steps_worth = 100 * both.pivot(index="label", columns="shots", values="more steps")
+    display(steps_worth[tables.shots_order(steps_worth.columns)].round(1))
+
+# %% [markdown]
+# ## Class by class
+#
+# The IoU of ours, class by class, mean over seeds, in the order of the last column; of the runs with the same steps
+# where there are any, else of those above, whose last column takes more steps than the others.
+
+# %%
+by_class = even if len(even) else few
+ours = by_class[(by_class["method"] == "scrapseg") & by_class["metric"].str.startswith("iou/")]
 first = ours.pivot_table(values="value", index="metric", columns="shots")
 first = first[tables.shots_order(first.columns)].rename(index=lambda m: m.removeprefix("iou/"))
 first = first.drop(index="steel").rename_axis("class").sort_values(first.columns[-1])[::-1]

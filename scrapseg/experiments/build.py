@@ -36,9 +36,10 @@ def build(
 
     On the pocket backbone ours starts from the aligned weights. The options of a method in
     `methods.yaml` change that: `tower: imagenet` starts from ImageNet's weights with a head drawn
-    anew, `text: random` puts random vectors in the place of the text's, `trained: head` freezes the
-    image tower, `value_stages: n` reads the last n stages of a ViT by value-value attention; for a
-    decoder `tower: aligned` gives it the image tower that ours starts from.
+    anew, `text: random` puts random vectors in the place of the text's, `text: permuted` gives each
+    impurity another one's (whose, goes by the seed), `trained: head` freezes the image tower,
+    `value_stages: n` reads the last n stages of a ViT by value-value attention; for a decoder
+    `tower: aligned` gives it the image tower that ours starts from.
 
     Args:
         backbone, variant: of ours; the baselines have the pocket model's image tower.
@@ -81,6 +82,9 @@ def build(
         text = random_embeddings(len(classes), seed, encoder.width)
     else:
         text = class_embeddings(classes, templates, clip=clip)
+    if of.options.get("text") == "permuted":
+        others = text[1:].roll(1 + seed % max(1, len(classes) - 2), 0)
+        text = torch.cat([text[:1], others])
     trained = {"trained": of.options["trained"]} if "trained" in of.options else {}
     model = ScrapSeg(encoder, text, **asdict(variant) | trained)
     if backbone == POCKET and not imagenet:

@@ -41,6 +41,7 @@ def fewshot_curve(
     metrics_table: pd.DataFrame,
     methods: Sequence[str] | None = None,
     bands: pd.DataFrame | None = None,
+    tag: str = "",
 ) -> style.Figure:
     """AP and impurity mIoU against labelled scenes per impurity class: a line per method.
 
@@ -51,9 +52,9 @@ def fewshot_curve(
     Args:
         metrics_table: `metrics.csv`.
         methods: slugs to draw; all by default.
-        bands: `tables.fewshot_bands` of the same runs.
+        bands: `scene_tables.fewshot_bands` of the same runs. tag: of the runs, see `main_runs`.
     """
-    tidy = main_runs(metrics_table)
+    tidy = main_runs(metrics_table, tag=tag)
     shots = shots_order(tidy["shots"])
     fig = style.figure(style.FULL * 0.8, 2.5)
     fig.get_layout_engine().set(wspace=0.08)

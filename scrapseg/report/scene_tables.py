@@ -20,6 +20,7 @@ from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_d
 from scrapseg.report import figures, tables
 from scrapseg.report.tables import (
     DATASET,
+    EVEN,
     OURS,
     OURS_THERE,
     WITH_INTERVAL,
@@ -55,7 +56,10 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
 
 
 def fewshot_bands(
-    results_dir: Path | str, dataset: str = DATASET, among: Sequence[str] = ("ap", "miou_impurity")
+    results_dir: Path | str,
+    dataset: str = DATASET,
+    among: Sequence[str] = ("ap", "miou_impurity"),
+    tag: str = "",
 ) -> pd.DataFrame:
     """Quality by labelled scenes per impurity class, with 95 % intervals of the mean over seeds.
 
@@ -63,7 +67,7 @@ def fewshot_bands(
         Columns method, shots, seeds, metric (of `among`), value, lo, hi; the interval covers
         test scenes and, where there are several, seeds, see `metrics.mean_interval`.
     """
-    runs = main_runs(records.read_metrics(results_dir), dataset).drop_duplicates("run")
+    runs = main_runs(records.read_metrics(results_dir), dataset, tag).drop_duplicates("run")
     rows = []
     for method in method_order(runs["method"]):
         of_method = runs[runs["method"] == method]
@@ -75,6 +79,20 @@ def fewshot_bands(
                 rows.append((method, shots, len(known), metric, *found))
     columns = ["method", "shots", "seeds", "metric", "value", "lo", "hi"]
     return pd.DataFrame(rows, columns=columns)
+
+
+def labels(results_dir: Path | str) -> pd.DataFrame:
+    """As `fewshot_bands` where all numbers of labels have the same steps, with labels; and mIoU."""
+    names = ("ap", "miou_binary", "miou", "miou_impurity")
+    table = fewshot_bands(results_dir, among=names, tag=EVEN)
+    table.insert(1, "label", table["method"].map(method_label))
+    return table
+
+
+def labels_paired(results_dir: Path | str) -> pd.DataFrame:
+    """As `paired_fewshot` where all numbers of labels have the same steps, all labels too."""
+    runs = main_runs(records.read_metrics(results_dir), tag=EVEN)
+    return paired_rows(results_dir, runs.drop_duplicates("run"))
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:
@@ -196,7 +214,8 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) ->
 
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
-MAKERS = (paired, paired_fewshot, fewshot_bands, domains, wrong_pixels, photographs, photo_paired)
+MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, domains, wrong_pixels)
+MAKERS += (photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 

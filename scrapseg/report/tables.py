@@ -25,6 +25,8 @@ from scrapseg.metrics.failures import boundary_ceiling
 
 DATASET = "scrapsim"
 OURS = "scrapseg"
+#: Ends the names of runs that take the same steps at every number of labels.
+EVEN = "even"
 #: What ours is on photographs: it begins with the model that was trained on renders.
 OURS_THERE = "scrapseg-scrapsim"
 REFERENCE = Path(__file__).with_name("reference.yaml")
@@ -67,15 +69,15 @@ def shots_order(shots: Iterable) -> list[str]:
     return sorted({str(s) for s in shots}, key=lambda s: math.inf if s == "all" else float(s))
 
 
-def main_runs(metrics: pd.DataFrame, dataset: str = DATASET) -> pd.DataFrame:
-    """Rows of one dataset without ablations, `shots` as text.
+def main_runs(metrics: pd.DataFrame, dataset: str = DATASET, tag: str = "") -> pd.DataFrame:
+    """Rows of one dataset without ablations, or those with a tag, `shots` as text.
 
     A run that differs from its method's usual settings carries a tag at the end of its name
     (`RunRecord.name`); it must not be averaged with the others.
     """
     rows = metrics[metrics["dataset"] == dataset].assign(shots=lambda d: d["shots"].astype(str))
     of = zip(*(rows[column] for column in ("method", "dataset", "shots", "seed", "backbone")))
-    return rows[rows["run"] == np.array([run_name(*one) for one in of], dtype=object)]
+    return rows[rows["run"] == np.array([run_name(*one, tag) for one in of], dtype=object)]
 
 
 #: Column -> the order of its values.

@@ -230,6 +230,16 @@ def test_frozen_and_fine_tuned_start_from_the_same_weights():
     assert different == ["text"]
 
 
+@pytest.mark.parametrize("seed", [0, 3, 6, 7])
+def test_permuted_words_are_those_of_another_impurity(seed):
+    plain, permuted = build("scrapseg", seed).text, build("scrapseg-permuted", seed).text
+    assert torch.equal(plain[0], permuted[0])
+    whose = [int((plain == row).all(1).nonzero()) for row in permuted[1:]]
+    assert sorted(whose) == list(range(1, 9))
+    assert all(k != of for k, of in enumerate(whose, start=1))
+    assert whose[0] != int((plain == build("scrapseg-permuted", seed + 1).text[1]).all(1).nonzero())
+
+
 def test_ours_starts_aligned_and_the_control_from_imagenet():
     aligned, imagenet = build("scrapseg", 0), build("scrapseg-imagenet", 0)
     shipped = load_file(ALIGNED)
