@@ -87,7 +87,7 @@ splits = Splits.load(data_dir, limit)
 # | U-Net, FPN, DeepLabV3+, SegFormer decoder | all training images with labels; ImageNet's encoder weights; segmentation-models-pytorch |
 # | U-Net, SegFormer decoder, aligned tower | the same with the image tower that ours starts from |
 # | random forest | all training images with labels; colours and textures at several scales; scikit-image, scikit-learn |
-# | PatchCore, PaDiM, STFPM, FastFlow, CFA, SuperSimpleNet | normal training images only; ImageNet's encoder weights; anomalib |
+# | PatchCore, PaDiM, STFPM, FastFlow, CFA | normal training images only; ImageNet's encoder weights; anomalib |
 #
 # Ours starts from an image side that learned words on rendered everyday things (notebook a2), which no
 # other method has seen. *Not aligned* and *aligned tower* say what that is worth: the first is the fair
@@ -96,8 +96,7 @@ splits = Splits.load(data_dir, limit)
 # The networks with labels share loop, augmentation, sampler, loss and number of steps; those of anomalib
 # that are trained share loop and number of steps, and have their own losses. Every method chose among
 # four candidates on val (both in `scrapseg/experiments/methods.yaml`, the trials in `results/tuning`). Thresholds come from val. Each method sees test once. Runs that notebook 03 has
-# made are read back, not repeated. Profiles differ in which of these they run; none has SuperSimpleNet, a step
-# of which takes seconds on a CPU.
+# made are read back, not repeated. Profiles differ in which of these they run.
 #
 # anomalib has more models than these. Why the others are not here:
 

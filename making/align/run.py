@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import save
 
 from making.align import AlignError
 from making.align.align import AlignConfig, align, steps_in
@@ -22,7 +23,8 @@ from making.align.studio import Studio, TextBank, composition
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import provenance
 from scrapseg.files import atomic_write
-from scrapseg.models.pocket import ALIGNED, load_aligned, pocket_model, save_aligned
+from scrapseg.models.pocket import ALIGNED, checksum_path, load_aligned, pocket_model
+from scrapseg.models.scrapseg import ScrapSeg
 
 WEIGHTS_NAME = ALIGNED.name
 
@@ -119,3 +121,26 @@ def _plan(
         config = replace(config, steps=steps_in(minutes, train, bank, config))
     atomic_write(path, json.dumps(wanted | {"steps": config.steps}))
     return config
+
+
+def save_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> str:
+    """Write the image side of a model and, beside it, the checksum as `sha256sum` writes it.
+
+    Parameters are rounded to half precision. Buffers stay as they are: a batch norm's variance
+    may exceed the range of half precision, and buffers are small.
+
+    Returns:
+        The file's sha256.
+    """
+    path = Path(path)
+    parameters = {name for name, _ in model.named_parameters()}
+    state = {
+        name: (value.half() if name in parameters else value).cpu().contiguous()
+        for name, value in model.state_dict().items()
+        if name != "text"
+    }
+    content = save(state)
+    sha256 = hashlib.sha256(content).hexdigest()
+    atomic_write(path, content)
+    atomic_write(checksum_path(path), f"{sha256}  {path.name}\n")
+    return sha256

@@ -28,8 +28,6 @@ with without_warnings():
     from anomalib.models.image.patchcore.torch_model import PatchcoreModel
     from anomalib.models.image.stfpm.loss import STFPMLoss
     from anomalib.models.image.stfpm.torch_model import STFPMModel
-    from anomalib.models.image.supersimplenet.loss import SSNLoss
-    from anomalib.models.image.supersimplenet.torch_model import SupersimplenetModel
 
 
 class PatchCore(OneClass):
@@ -226,29 +224,3 @@ class _Cfa(CfaModel):
     def compute_distance(self, target_oriented_features: Tensor) -> Tensor:
         """Squared distances; rounding must not leave one below zero: its root is taken."""
         return super().compute_distance(target_oriented_features).clamp_min(0)
-
-
-class SuperSimpleNet(TrainedOneClass):
-    """SuperSimpleNet (Rolih et al., arXiv:2408.03143): noise on features, and a head that sees it.
-
-    Args:
-        noise: standard deviation of the noise that stands for anomalies, in the units of the
-            features, which is about 4 here. anomalib's 0.015 was chosen for a ResNet's.
-    """
-
-    def __init__(
-        self, layers: Sequence[str] = ("blocks.2", "blocks.4"), *, noise: float = 0.015, **common
-    ) -> None:
-        super().__init__(layers, **common)
-        self.noise = noise
-
-    def _build(self, size: tuple[int, int]) -> nn.Module:
-        model = SupersimplenetModel(backbone=ENCODER, layers=self.layers)
-        model.anomaly_generator.noise_std = self.noise
-        model.feature_extractor.requires_grad_(False)
-        return model
-
-    def _loss(self, model: nn.Module, batch: Tensor) -> Tensor:
-        labels = torch.zeros(len(batch), device=batch.device)
-        maps, scores, masks, labels = model(batch, labels=labels)
-        return SSNLoss()(maps, scores, masks, labels)

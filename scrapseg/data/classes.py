@@ -224,14 +224,6 @@ IMPURITIES: tuple[ScrapClass, ...] = CLASSES[1:]
 SLUGS: tuple[str, ...] = tuple(c.slug for c in CLASSES)
 
 
-def by_slug(slug: str) -> ScrapClass:
-    """The class with this slug; ``KeyError`` naming the known slugs when there is none."""
-    for c in CLASSES:
-        if c.slug == slug:
-            return c
-    raise KeyError(f"no class {slug!r}; known classes: {', '.join(SLUGS)}")
-
-
 def palette() -> list[int]:
     """The palette of a label image: 768 numbers (256 times red, green, blue, each 0..255).
 

@@ -1,4 +1,4 @@
-"""The shipped weights of the pocket model's aligned image side: write them, check them, load them.
+"""The shipped weights of the pocket model's aligned image side: check them, load them.
 
 What is shipped is the whole of `ScrapSeg` but its class vectors: image tower, pyramid,
 projections, stage weights, temperatures. `making.align` makes it; any class vectors of the
@@ -12,10 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.torch import load
 from torch import Tensor
 
-from scrapseg.files import atomic_write, shipped
+from scrapseg.files import shipped
 from scrapseg.models.prompts import class_embeddings
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.towers import pocket_image_encoder
@@ -24,29 +24,6 @@ from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissin
 ALIGNED = shipped("pocket-aligned.safetensors")
 """The shipped file; its sha256 is in the file of the same name with ``.sha256`` appended."""
 _RESTORE = "restore it with git, or align anew: python -m making.align train"
-
-
-def save_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> str:
-    """Write the image side of a model and, beside it, the checksum as `sha256sum` writes it.
-
-    Parameters are rounded to half precision. Buffers stay as they are: a batch norm's variance
-    may exceed the range of half precision, and buffers are small.
-
-    Returns:
-        The file's sha256.
-    """
-    path = Path(path)
-    parameters = {name for name, _ in model.named_parameters()}
-    state = {
-        name: (value.half() if name in parameters else value).cpu().contiguous()
-        for name, value in model.state_dict().items()
-        if name != "text"
-    }
-    content = save(state)
-    sha256 = hashlib.sha256(content).hexdigest()
-    atomic_write(path, content)
-    atomic_write(_checksum_path(path), f"{sha256}  {path.name}\n")
-    return sha256
 
 
 def load_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> ScrapSeg:
@@ -63,9 +40,9 @@ def load_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> ScrapSeg:
     path = Path(path)
     try:
         content = path.read_bytes()
-        expected = _checksum_path(path).read_text().split()[0]
+        expected = checksum_path(path).read_text().split()[0]
     except (FileNotFoundError, IndexError) as error:
-        missing = getattr(error, "filename", None) or _checksum_path(path)
+        missing = getattr(error, "filename", None) or checksum_path(path)
         raise WeightsMissing(f"{missing}: file is missing or empty; {_RESTORE}") from None
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
@@ -81,7 +58,8 @@ def load_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> ScrapSeg:
     return model
 
 
-def _checksum_path(path: Path) -> Path:
+def checksum_path(path: Path) -> Path:
+    """Where the checksum of a weight file lies."""
     return path.with_name(f"{path.name}.sha256")
 
 

@@ -128,15 +128,8 @@ def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
 
 
 def fewshot(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Quality by labelled scenes per impurity class; the range is over seeds."""
-    names = ("ap", "miou_impurity", "miou")
-    table = mean_over_seeds(metrics, names, by_shots=True)
-    rows = main_runs(metrics)
-    for name in names[:2]:
-        values = rows[rows["metric"] == name].groupby(["method", "shots"])["value"]
-        ends = values.agg(["min", "max"]).add_prefix(f"{name}_")
-        table = table.join(ends, on=["method", "shots"])
-    return table
+    """Quality by labelled scenes per impurity class."""
+    return mean_over_seeds(metrics, ("ap", "miou_impurity", "miou"), by_shots=True)
 
 
 def per_class(metrics: pd.DataFrame) -> pd.DataFrame:

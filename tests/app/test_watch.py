@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy import ndimage
+from slugs import by_slug
 from typer.testing import CliRunner
 
 from making.belt_film import Belt, TrueMasks, matched
@@ -27,7 +28,7 @@ from scrapseg.app.frames import At, Frame
 from scrapseg.app.track import Track, Tracker
 from scrapseg.app.watch import Tally, watch
 from scrapseg.data.base import DataError
-from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass, by_slug
+from scrapseg.data.classes import CLASSES, SLUGS, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.files import REPOSITORY, WriteFailed
 from scrapseg.models import segmenter

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from scrapseg.data import classes
-from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, STEEL, by_slug, palette
+from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, STEEL, palette
 from scrapseg.data.errors import DataError
 
 # Linear-RGB simulation of full colour-vision deficiencies: Machado, Oliveira and Fernandes (2009),
@@ -56,12 +56,6 @@ def test_every_class_has_words_and_a_reason():
         assert c.why.endswith(".") and "\n" not in c.why
         for w in c.words:
             assert w == w.strip().lower() and not w.startswith(("a ", "an ", "the ")), w
-
-
-def test_by_slug():
-    assert by_slug("copper_coil").index == 3
-    with pytest.raises(KeyError, match="copper_coil"):
-        by_slug("gold")
 
 
 def test_palette_colours_a_label_image():

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from PIL import Image
+from slugs import by_slug
 
-from scrapseg.data.classes import by_slug
 from scrapseg.data.errors import BrokenImage, MissingFile
 from scrapseg.data.pieces import load_pieces
 

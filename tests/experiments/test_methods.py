@@ -69,11 +69,11 @@ def test_chosen_settings_are_written_to_the_entry_and_nothing_else(listed):
     kept = {slug: m.chosen for slug, m in load(listed).items() if m.chosen}
     write_chosen(kept, listed)
     assert listed.read_text() == before
-    write_chosen({"unet": {"lr": 0.5, "encoder_lr": 1e-05}, "supersimplenet": {"lr": 2}}, listed)
+    write_chosen({"unet": {"lr": 0.5, "encoder_lr": 1e-05}, "winclip": {"lr": 2}}, listed)
     after = load(listed)
     assert after["unet"].chosen == {"lr": 0.5, "encoder_lr": 1e-05}
-    assert after["supersimplenet"].chosen == {"lr": 2}
-    rest = {slug: m for slug, m in after.items() if slug not in ("unet", "supersimplenet")}
+    assert after["winclip"].chosen == {"lr": 2}
+    rest = {slug: m for slug, m in after.items() if slug not in ("unet", "winclip")}
     assert all(m == METHODS[slug] for slug, m in rest.items())
     write_chosen({"unet": {"lr": 0.1}}, listed, "cables")
     write_chosen({"unet": {"lr": 0.2}, "fpn": {"lr": 3}}, listed, "belt-waste")

@@ -15,10 +15,11 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
+from slugs import by_slug
 
 from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg.baselines.registry import make
-from scrapseg.data.classes import CLASSES, by_slug
+from scrapseg.data.classes import CLASSES
 from scrapseg.experiments import fit, studies
 from scrapseg.experiments import run as runner
 from scrapseg.experiments.build import build

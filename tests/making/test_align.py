@@ -38,10 +38,11 @@ from making.align.losses import (
     dense_loss,
     multi_positive_loss,
 )
+from making.align.run import save_aligned
 from making.align.studio import Facts, Studio, StudioObject, StudioRecord, TextBank, relation
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.models.pocket import ALIGNED, load_aligned, pocket_model, save_aligned
+from scrapseg.models.pocket import ALIGNED, load_aligned, pocket_model
 from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissing
 
 SMALL = CollageConfig(size=64, pastes=(1, 3), texts=24, captions=16)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from slugs import by_slug
 
-from scrapseg.data.classes import by_slug
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.metrics import mass
 

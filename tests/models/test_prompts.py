@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from slugs import by_slug
 from torch.nn import functional as F
 from transformers import AutoModel, AutoTokenizer
 
-from scrapseg.data.classes import CLASSES, by_slug, classes_from
+from scrapseg.data.classes import CLASSES, classes_from
 from scrapseg.models import prompts, weights
 from scrapseg.models.towers import encode_texts
 

@@ -51,11 +51,10 @@ def test_methods_has_one_row_per_method_ours_first(frame):
     assert {*tables.QUALITY, *tables.COSTS} <= set(table.columns)
 
 
-def test_means_are_over_seeds_and_the_range_is_theirs(frame):
+def test_means_are_over_seeds(frame):
     one = row(tables.fewshot(frame), method="unet", shots="1")
     values = [0.91 * 0.45, 0.91 * 0.45 + 0.01]
     assert one["seeds"] == 2 and one["ap"] == pytest.approx(np.mean(values))
-    assert (one["ap_min"], one["ap_max"]) == pytest.approx(values)
     assert list(tables.fewshot(frame)["shots"][:4]) == ["1", "4", "16", "all"]
 
 

@@ -7,9 +7,9 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from slugs import by_slug
 from torchvision import tv_tensors
 
-from scrapseg.data.classes import by_slug
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.train.augment import train_transform
 from scrapseg.train.paste import SMALLEST, Cutout, PasteCutouts, cutouts, paste
