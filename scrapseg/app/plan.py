@@ -25,8 +25,8 @@ from scrapseg.models.segmenter import Segmenter, SegmenterError
 
 #: Adaptation's share of the minutes for learning where labels come after it.
 ADAPTATION = 0.4
-#: Minutes that neither learning nor looking at the images takes: start, pieces, report.
-REST = 1.0
+#: Minutes that neither learning nor looking at the images takes: start, report.
+REST = 0.6
 #: What `Novelty` adds to the time of looking at an image, as a share of it.
 NOVEL = 0.5
 #: Images that are looked at before learning as well, to be compared.

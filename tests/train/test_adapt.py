@@ -17,7 +17,6 @@ from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.segmenter import Prediction, Segmenter, starting_model
 from scrapseg.train import adapt, loop
 from scrapseg.train.adapt import AdaptConfig, PasteOntoPhotos, photo_labels
-from scrapseg.train.budget import Budget
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout
 
@@ -123,7 +122,7 @@ def test_an_interrupt_costs_what_came_after_the_last_state(
         return adapt.adapt(start, [tmp_path / "a.png"], scenes, minutes=0.01, **options)
 
     monkeypatch.setattr(loop, "SAVE_EVERY", 2)
-    monkeypatch.setattr(adapt, "measured", lambda *_: Budget(0, 0, 0, 0, 1.0))
+    monkeypatch.setattr(adapt, "seconds_a_step", lambda *_: 1.0)
     expected = adapted(0, 6).model.state_dict()
     with pytest.raises(KeyboardInterrupt):
         adapted(4, 6, state=state)
@@ -220,3 +219,15 @@ def test_colours_change_as_far_as_asked():
             for _ in range(20)
         ]
     assert np.allclose(seen[0.0], 100 / 255, atol=0.01) and np.ptp(seen[0.6]) > 0.2
+
+
+def test_a_step_is_timed_without_what_comes_before_the_steps(monkeypatch):
+    """Two seconds before any step, and each step half a second."""
+    clock = [0.0]
+
+    def training(start, images, labels, scenes, config, pieces):
+        clock[0] += 2 + 0.5 * config.steps
+
+    monkeypatch.setattr(adapt, "adapt_model", training)
+    monkeypatch.setattr(adapt.time, "perf_counter", lambda: clock[0])
+    assert adapt.seconds_a_step(*"ails", adapt.AdaptConfig(), []) == pytest.approx(0.5)
