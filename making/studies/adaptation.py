@@ -100,7 +100,7 @@ class Arm:
 
 #: What all arms have where nothing else is said; all of it, should a default change.
 FIRST = adapt.FIRST | {"steps": 300, "photos": 0.5, "distractors": 0.25, "surer": 0.9}
-FIRST |= {"camera": 0.3, "colour": 0.3}
+FIRST |= {"camera": 0.3}
 PLAIN = {"distractors": 0.0, "surer": 1.0, "camera": 0.0}
 LARGE = Arm(
     "600 steps, 768 pixels, as make apply did before (large)",
@@ -111,8 +111,14 @@ LARGE = Arm(
     seeds=3,
     side=SIDE,
 )
+#: What it was before colours were changed more.
+NOVEL = replace(LARGE, label="large, + novelty, as make apply did before (novel)", novelty=True)
 #: What `make apply` does.
-SHIPPED = replace(LARGE, label="large, + novelty: make apply in 8 minutes (shipped)", novelty=True)
+SHIPPED = replace(
+    NOVEL,
+    label="novel, colours changed twice as much: make apply in 8 minutes (shipped)",
+    changes=LARGE.changes | {"colour": 0.6},
+)
 #: What it was before photographs were looked at as large, and pieces pasted as large.
 HELD = replace(
     LARGE,
@@ -183,22 +189,22 @@ ARMS = {
     "side-704-large": changed("held, 704 pixels, pieces to 320", side=704, sides=(24, 320)),
     "large": LARGE,
     "novelty": Arm("renders only, + novelty", changes=None, side=SIDE, novelty=True),
+    "novel": NOVEL,
     "matched": replace(
-        SHIPPED, label="shipped, pieces matched to the photograph", onto=Matched, seeds=1
+        NOVEL, label="novel, pieces matched to the photograph", onto=Matched, seeds=1
     ),
-    "teacher": replace(SHIPPED, label="shipped, + a mean teacher's labels", teacher=True, seeds=1),
-    "shipped-2400": replace(
-        SHIPPED, label="shipped, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
+    "teacher": replace(NOVEL, label="novel, + a mean teacher's labels", teacher=True, seeds=1),
+    "novel-200": replace(NOVEL, label="novel, 200 steps", changes=LARGE.changes | {"steps": 200}),
+    "novel-2400": replace(
+        NOVEL, label="novel, 2400 steps", changes=LARGE.changes | {"steps": 2400}, seeds=1
+    ),
+    "novel-own": replace(
+        NOVEL, label="novel, adapted to the test's photographs", own=True, seeds=1
     ),
     "shipped-200": replace(
         SHIPPED,
         label="shipped, 200 steps: make apply in 5 minutes",
-        changes=LARGE.changes | {"steps": 200},
-    ),
-    "shipped-colour": replace(
-        SHIPPED,
-        label="shipped, colours changed twice as much",
-        changes=LARGE.changes | {"colour": 0.6},
+        changes=SHIPPED.changes | {"steps": 200},
     ),
     "shipped": SHIPPED,
     "own": replace(SHIPPED, label="shipped, adapted to the test's photographs", own=True),

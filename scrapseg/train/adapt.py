@@ -97,11 +97,11 @@ class AdaptConfig(TrainConfig):
     surer: float = 0.9
     sides: tuple[float, float] = (24, 320)
     camera: float = 0.3
-    colour: float = 0.3
+    colour: float = 0.6
 
 
 #: What was otherwise at first, when runs on photographs and of bad pictures were made.
-FIRST = {"encoder_lr": 1e-3, "sides": (24, 200)}
+FIRST = {"encoder_lr": 1e-3, "sides": (24, 200), "colour": 0.3}
 
 
 class PasteOntoPhotos(PasteCutouts):
