@@ -229,7 +229,7 @@ if len(even):
     both = even_bands.merge(bands, on=["method", "shots", "metric"], suffixes=("", "_few"))
     both = both[(both["metric"] == "miou_impurity") & (both["shots"] != "all")]
     both["more steps"] = both["value"] - both["value_few"]
-    steps_worth = 100 * both.pivot(index="label", columns="shots", values="more steps")
+    steps_worth = 100 * both.pivot(index="method", columns="shots", values="more steps")
     display(steps_worth[tables.shots_order(steps_worth.columns)].round(1))
 
 # %% [markdown]

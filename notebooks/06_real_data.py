@@ -77,9 +77,10 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 # rendered pieces are laid (`scrapseg.train.adapt`); no label of a photograph is used.
 #
 # An arm changes one thing of the first settings (*all*), or several by their names; *held* is *slow* and *finless* with
-# the first third of the encoder held fixed; *large* is *held* with larger photographs and pieces as large; *shipped*
+# the first third of the encoder held fixed; *large* is *held* with larger photographs and pieces as large; *novel*
 # adds *novelty* to it: how far a place's features, ImageNet's, lie outside of the subspace that those of the photographs
-# fill (`scrapseg.models.novelty`). That is what `make apply` does when it has the minutes (its five hold fewer steps).
+# fill (`scrapseg.models.novelty`); *shipped* changes their colours twice as much besides. That is what `make apply` does
+# when it has the minutes; *200 steps* are about what its five hold on a core.
 # Val's composites chose, and of what they do not tell apart, val's yard.
 
 # %%
@@ -125,7 +126,7 @@ if arms is not None:
 # when that was chosen in another way, they are missing.
 #
 # - **Pasting** is most of it; batch statistics alone bring little.
-# - **Steps** gain on composites and on ScrapSim. 2,400 of them (*shipped, 2400 steps*: most of an hour on a core) name
+# - **Steps** gain on composites and on ScrapSim. 2,400 of them (*novel, 2400 steps*: most of an hour on a core) name
 #   every class but rubber better, and know ScrapSim better than the model did before; they mark more on steel, and in the
 #   yard they do not help.
 # - **More pixels** of the photographs gain in the yard.
@@ -134,8 +135,8 @@ if arms is not None:
 #   more than doubles on test.
 # - *Distractors* gain in the yard and lose a little on composites; *ignored regions* do less of both. *Blur, noise and
 #   JPEG* move neither by what a seed does not, nor do pieces of another colour (one seed). Twice the change of *colours*
-#   gains in the yard, on val as on test, and costs nothing on composites; it is not in what is shipped. Rendered steel (one
-#   seed) costs in the yard, smaller pieces on composites.
+#   gains in the yard with the first settings; with all that *novel* has it gains on val's composites, with every seed, and
+#   so is *shipped*. Rendered steel (one seed) costs in the yard, smaller pieces on composites.
 # - Pieces *rendered alone* (as yards have them, motors without fins too) gain on val's composites, which chose them, and
 #   on test's only where the tower learns slowly and for longer (one seed). *Dirt*, the photographs' own texture over the
 #   pieces, gains in the yard and costs on composites.
@@ -380,7 +381,7 @@ else:
 # None of them is steel, and so nothing was adapted first. A plant's photographs are: here its folder is val's photographs of
 # steel without labels, and eight of val's composites among them with labels. The same minutes go to the *labels* alone or
 # to *both*, adaptation first, as `make apply` does; *segformer* is the plain thing, which has the labels alone, too.
-# Measured on test's composites; mIoU in per cent, each seed another draw of labels
+# Measured on test's composites (adaptation as *novel* has it); mIoU in per cent, each seed another draw of labels
 # (`python -m making.studies steel_labels`):
 
 # %%

@@ -281,7 +281,8 @@ for id, file in tqdm(folder.files.items(), desc="predict", unit="image"):
     if id in planned.compared:
         first = before.predict(prediction.image)
         changes[id] = (first.label != prediction.label).mean()
-        found_before[id] = Counter(folder.classes[o.index].slug for o in first.objects)
+        counts = Counter(o.index for o in first.objects)
+        found_before[id] = {f"{c.slug}_objects": counts[c.index] for c in folder.classes[1:]}
         thumbnail = Image.fromarray(tinted(first, folder.classes, 320))
         save_image(out / "before" / f"{id}.jpg", thumbnail, format="jpeg", quality=82)
 images, objects = writer.finish()

@@ -96,13 +96,11 @@ def apply(
         except KeyboardInterrupt:
             print(f"Stopped. {made} holds what is done; the same command goes on there.")
             raise
-    images = pd.read_csv(made / "images.csv")
+    objects = pd.read_csv(made / "images.csv")["objects"]
     used = yaml.safe_load((made / "model/model.yaml").read_text(encoding="utf-8"))["threshold"]
-    print(
-        f"{(images['objects'] > 0).sum()} of {len(images)} images show something that is not "
-        f"{folder.classes[0].name}, {images['objects'].sum()} objects in all, at a threshold of "
-        f"{used:.3f}."
-    )
+    shown = f"{(objects > 0).sum()} of {len(objects)} images show something that is not "
+    shown += f"{folder.classes[0].name}, {objects.sum()} objects in all"
+    print(f"{shown}, at a threshold of {used:.3f}.")
     return made / "report.html"
 
 

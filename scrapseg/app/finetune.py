@@ -48,6 +48,7 @@ from scrapseg.metrics import risk
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.adapt import held_back
 from scrapseg.train.augment import train_transform
+from scrapseg.train.budget import seconds_a_step
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.paste import cutouts
 
@@ -243,13 +244,12 @@ class Clock:
 
     def time_step(self, start: Segmenter, images: OwnImages, config: TrainConfig) -> None:
         """See how long a step takes."""
-        begun = []
-        for steps in (1, 4):  # the first step of all is slower, and so is what comes before it
-            begun.append(self.now())
+
+        def train(steps: int) -> None:
             few = replace(config, steps=steps, evals=1)
             train_on(start, images, images.ids, few, lambda _: 0.0, "time a step")
-        once, four = begun[1] - begun[0], self.now() - begun[1]
-        self.step_s = max((four - once) / 3, four / 8, 1e-3)
+
+        self.step_s = seconds_a_step(train, self.now)
 
     def time_image(self, start: Segmenter, images: OwnImages) -> None:
         """See how long a prediction takes."""

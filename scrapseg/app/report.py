@@ -40,8 +40,8 @@ def write_report(
         images: what `Writer.finish` gave, with a column `stem`: the image's id.
         origin, threshold: of the model.
         notes: of `plan.Plan`. credit: of whoever took the photographs, put beside each.
-        changed: ids of images to show before and after learning, with how many objects of each
-            class, by slug, there were before, of which there are thumbnails in `before/`.
+        changed: ids of images to show before and after learning, of which there are thumbnails in
+            `before/`, with what stood before in their columns <slug>_objects.
         to_label: ids of the images to label next, the most useful first.
         summary: of `tune.Tuned`. curve: its training curves as PNG.
     """
@@ -57,9 +57,7 @@ def write_report(
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
     said = {"title": title, "date": date.today().isoformat(), "version": __version__}
     said |= {"origin": origin, "threshold": threshold, "notes": notes, "credit": credit}
-    slugs, pairs = [c.slug for c in classes[1:]], (changed or {}).items()
-    before = {id: {f"{slug}_objects": of.get(slug, 0) for slug in slugs} for id, of in pairs}
-    said |= {"changed": [(by_stem[id], counts) for id, counts in before.items()]}
+    said |= {"changed": [(by_stem[stem], before) for stem, before in (changed or {}).items()]}
     said |= {"images": rows, "classes": table}
     said |= {"to_label": [by_stem[stem] for stem in to_label], "shown": SHOWN, "summary": summary}
     said["curve"] = base64.b64encode(curve).decode() if curve else None

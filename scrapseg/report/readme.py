@@ -27,7 +27,7 @@ ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
            OBJECTS: "objects marked on steel", "yard/flagged": "other photographs flagged",
            "scrapsim/ap": "ScrapSim, AP"}  # fmt: skip
 #: Arms of adaptation that are shown; the others are in the notebook.
-TOLD = ("renders", "paste", "all", "held", "large", "shipped", "own")
+TOLD = ("renders", "paste", "all", "held", "large", "novel", "shipped-200", "shipped", "own")
 
 
 class ReadmeError(ResultsError):
@@ -93,10 +93,11 @@ def findings(results_dir: Path) -> str:
         lines[0] += (
             f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])}"
         )
-    if len(few := saved(study, "paired_fewshot")):
-        few = few[(few["scrapseg minus"] == "scrapseg-frozen") & (few["metric"] == "miou_impurity")]
+    if len(few := saved(study, "labels_paired")):
+        asked = "shots != 'all' and metric == 'miou_impurity'"
+        few = few.query(f"{asked} and `scrapseg minus` == 'scrapseg-frozen'")
         better = ((few["value"] > 0) & (few["p_holm"] < 0.05)).sum()
-        told = f"{better} of {len(few)} numbers of few labels"
+        told = f"{better} of {len(few)} numbers of few labels, all steps taken ({runs(few)})"
         lines += [f"Fine-tuning the encoder is shown to beat freezing it at {told}"]
     if len(words := saved(study, "class_by_words")):
         left, had = (percent(words[k].mean()) for k in ("words", "before"))

@@ -82,11 +82,8 @@ def fewshot_bands(
 
 
 def labels(results_dir: Path | str) -> pd.DataFrame:
-    """As `fewshot_bands` where all numbers of labels have the same steps, with labels; and mIoU."""
-    names = ("ap", "miou_binary", "miou", "miou_impurity")
-    table = fewshot_bands(results_dir, among=names, tag=EVEN)
-    table.insert(1, "label", table["method"].map(method_label))
-    return table
+    """As `fewshot_bands` where all numbers of labels have the same steps."""
+    return fewshot_bands(results_dir, tag=EVEN)
 
 
 def labels_paired(results_dir: Path | str) -> pd.DataFrame:
@@ -252,11 +249,13 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
         drawn = [r for r in records.read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
         fig = figures.ablation_dots(study)
         written.append(records.save_figure(fig, results_dir, "ablation", drawn))
-    few = main_runs(frame)
-    names = sorted(set(few.loc[few["shots"] != "all", "method"]))
-    if names:
-        shown = [n for n in names if n in SHOWN] or names
-        fig = figures.fewshot_curve(frame, methods=shown, bands=fewshot_bands(results_dir))
-        drawn = few.loc[few["method"].isin(shown), "run"]
-        written.append(records.save_figure(fig, results_dir, "fewshot", drawn))
+    for name, tag in (("fewshot", ""), ("labels", EVEN)):
+        few = main_runs(frame, tag=tag)
+        names = sorted(set(few.loc[few["shots"] != "all", "method"]))
+        if names:
+            shown = [n for n in names if n in SHOWN] or names
+            bands = fewshot_bands(results_dir, tag=tag)
+            fig = figures.fewshot_curve(frame, methods=shown, bands=bands, tag=tag)
+            drawn = few.loc[few["method"].isin(shown), "run"]
+            written.append(records.save_figure(fig, results_dir, name, drawn))
     return written

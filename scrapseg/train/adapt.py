@@ -54,6 +54,7 @@ from scrapseg.models import novelty
 from scrapseg.models.predict import to_float
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, train_transform
+from scrapseg.train.budget import seconds_a_step
 from scrapseg.train.loop import TrainConfig, fit
 from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import Cutout, PasteCutouts, cutouts
@@ -265,7 +266,7 @@ def adapt(
     labelling, base = time.perf_counter() - began, held_back(base)
     given = base, images, labels, scrapsim
     if not (state and state.is_file()):
-        step_s = seconds_a_step(*given, config, pieces)
+        step_s = seconds_a_step(lambda n: adapt_model(*given, replace(config, steps=n), pieces))
         # To learn what is novel and to choose the threshold takes three times what `labels` did.
         left = 60 * minutes - 3 * labelling - (time.perf_counter() - clock)
         config = replace(config, steps=min(max(int(left / (1.1 * step_s)), STEPS[0]), STEPS[1]))
@@ -275,18 +276,6 @@ def adapt(
         config = replace(config, steps=int(state.with_suffix(".steps").read_text()))
     adapted = adapt_model(*given, config, pieces, state)
     return settled(adapted.with_classes(start.classes), images, labels, held_out, seed)
-
-
-def seconds_a_step(*given: Any) -> float:
-    """How long a step of `adapt_model` takes, which is given start, images, labels, scenes, config
-    and pieces."""
-    *before, config, pieces = given
-    clock = [time.perf_counter()]
-    for steps in (1, 4):  # the first step of all is slower, and so is what comes before it
-        adapt_model(*before, replace(config, steps=steps), pieces)
-        clock.append(time.perf_counter())
-    once, four = np.diff(clock)
-    return max((four - once) / 3, four / 8)
 
 
 def settled(

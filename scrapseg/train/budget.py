@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import copy
 import weakref
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from time import perf_counter
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -154,6 +157,19 @@ def measured(budget: Budget, model: nn.Module, config: TrainConfig, device: str)
             "set a smaller batch_size, or grad_checkpointing"
         ) from error
     return replace(budget, step_s=step_s, step_bytes=peak)
+
+
+def seconds_a_step(train: Callable[[int], Any], now: Callable[[], float] = perf_counter) -> float:
+    """How long a step takes of `train`, which is told how many to take.
+
+    The first step of all is slower, and so is what comes before it.
+    """
+    clock = [now()]
+    for steps in (1, 4):
+        train(steps)
+        clock.append(now())
+    once, four = clock[1] - clock[0], clock[2] - clock[1]
+    return max((four - once) / 3, four / 8, 1e-3)
 
 
 def announce(model: nn.Module, config: TrainConfig) -> Budget:

@@ -186,7 +186,8 @@ def test_report_says_what_there_was_before_and_shows_what_is_found_first(tmp_pat
     for c in classes[1:]:
         many = rows["objects"] * (c.slug == slug)
         rows[f"{c.slug}_objects"], rows[f"{c.slug}_pixels"] = many, 9 * many
-    told = {"origin": "here", "threshold": 0.9712, "changed": {"a": {slug: 7}}}
+    before = {f"{c.slug}_objects": 7 * (c.slug == slug) for c in classes[1:]}
+    told = {"origin": "here", "threshold": 0.9712, "changed": {"a": before}}
     page = write_report(tmp_path, "mine", rows, classes, **told).read_text()
     words = " ".join(re.sub(r"<[^>]*>", " ", page).split())
     assert f"above, before: 7 {classes[1].name} below, after: nothing found" in words

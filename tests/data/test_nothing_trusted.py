@@ -465,7 +465,7 @@ def test_the_report_shows_names_as_text(tmp_path):
     row = {"image": f"{EVIL}.jpg", "stem": EVIL, "width": 9, "height": 9, "score": 0.5}
     row |= {"uncertainty": 0.1, "objects": 1, "cable_objects": 1, "cable_pixels": 5}
     told = {"origin": EVIL, "notes": [EVIL], "credit": EVIL, "threshold": 0.5}
-    listed = {"changed": {EVIL: {"cable": 2}}, "to_label": [EVIL]}
+    listed = {"changed": {EVIL: {"cable_objects": 2}}, "to_label": [EVIL]}
     path = write_report(tmp_path, EVIL, pd.DataFrame([row]), classes, **told, **listed)
     page = Elements(path.read_text())
     assert page.words.count(EVIL) > 8

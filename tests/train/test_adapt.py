@@ -219,15 +219,3 @@ def test_colours_change_as_far_as_asked():
             for _ in range(20)
         ]
     assert np.allclose(seen[0.0], 100 / 255, atol=0.01) and np.ptp(seen[0.6]) > 0.2
-
-
-def test_a_step_is_timed_without_what_comes_before_the_steps(monkeypatch):
-    """Two seconds before any step, and each step half a second."""
-    clock = [0.0]
-
-    def training(start, images, labels, scenes, config, pieces):
-        clock[0] += 2 + 0.5 * config.steps
-
-    monkeypatch.setattr(adapt, "adapt_model", training)
-    monkeypatch.setattr(adapt.time, "perf_counter", lambda: clock[0])
-    assert adapt.seconds_a_step(*"ails", adapt.AdaptConfig(), []) == pytest.approx(0.5)
