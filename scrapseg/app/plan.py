@@ -25,8 +25,9 @@ from scrapseg.models.segmenter import Segmenter, SegmenterError
 
 #: Adaptation's share of the minutes for learning where labels come after it.
 ADAPTATION = 0.4
-#: Minutes that neither learning nor looking at the images takes: start, report.
-REST = 0.6
+#: Minutes that neither learning nor looking at the images takes, without labels and with: start,
+#: report, and what labels say.
+REST = 0.6, 1.0
 #: What `Novelty` adds to the time of looking at an image, as a share of it.
 NOVEL = 0.5
 #: Images that are looked at before learning as well, to be compared.
@@ -127,7 +128,7 @@ def plan(
     each = 1.5 * seconds(start, folder) / 60  # what was found is written down as well
     # What was trained looks at the mirror image, too; what is novel takes half as long again.
     novel = NOVEL * (adapts and not trains)
-    looking = each * ((1 + trains + novel) * len({*left, *compared}) + len(compared)) + REST
+    looking = each * ((1 + trains + novel) * len({*left, *compared}) + len(compared)) + REST[trains]
     learning = max(minutes - looking, minutes / 2) if learns else 0.0
     adaptation = learning * adapts * (ADAPTATION if trains else 1)
     parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}
