@@ -120,21 +120,25 @@ def promises(rows: Targets, tables: Path) -> None:
 
 
 def adaptation(rows: Targets, tables: Path) -> None:
-    """The model that `make apply` adapts without labels: means over seeds, on test."""
+    """The model that `make apply` adapts without labels, in the minutes that it has by default and in
+    more: means over seeds, on test."""
     source, table = "real/tables/adaptation.csv", pd.read_csv(tables / "adaptation.csv")
     table = table[table["split"] == "test"].pivot_table("value", "arm", "metric")
-    ours = table.loc["shipped"]
-    rows.add(source, "composites, AP", ours["composite/ap"], least=0.5, form="{:.3f}")
-    for name in ("motor", "cable", "rubber", "wood"):
-        value = ours[f"composite/ap/{name}"]
-        rows.add(source, f"composites, AP of {name}", value, least=0.35, form="{:.3f}")
-    rows.add(source, "yard, image AUROC", ours["yard/auroc/mean"], least=0.9, form="{:.3f}")
-    value = ours["yard/flagged"]
-    rows.add(source, "yard, motors and copper flagged", value, least=0.6, form="{:.2f}")
-    value = ours["yard/false_objects"]
-    rows.add(source, "yard, false objects an image of steel", value, most=1.0, form="{:.2f}")
-    lost = 100 * (table.loc["renders", "scrapsim/ap"] - ours["scrapsim/ap"])
-    rows.add(source, "points of AP lost on ScrapSim", lost, most=2.0, form="{:.1f}")
+    before = table.loc["renders", "scrapsim/ap"]
+    for arm, said in (("shipped-200", "5 minutes"), ("shipped", "8 minutes")):
+        ours = table.loc[arm]
+        bounds = {"composites, AP": (ours["composite/ap"], 0.5)}
+        for name in ("motor", "cable", "rubber", "wood"):
+            bounds[f"composites, AP of {name}"] = ours[f"composite/ap/{name}"], 0.35
+        bounds["yard, image AUROC"] = ours["yard/auroc/mean"], 0.9
+        bounds["yard, motors and copper flagged"] = ours["yard/flagged"], 0.6
+        for what, (value, least) in bounds.items():
+            rows.add(source, f"adapted in {said}: {what}", value, least=least, form="{:.3f}")
+        what = f"adapted in {said}: yard, false objects an image of steel"
+        rows.add(source, what, ours["yard/false_objects"], most=1.0, form="{:.2f}")
+        lost = 100 * (before - ours["scrapsim/ap"])
+        what = f"adapted in {said}: points of AP lost on ScrapSim"
+        rows.add(source, what, lost, most=2.0, form="{:.1f}")
 
 
 def few_labels(rows: Targets, tables: Path) -> None:

@@ -76,12 +76,12 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 # The model knows renders alone. *Adapted* means: trained on with unlabelled photographs of steel, on which
 # rendered pieces are laid (`scrapseg.train.adapt`); no label of a photograph is used.
 #
-# An arm changes one thing of the first settings (*all*), or several by their names; *held* is *slow* and *finless* with
-# the first third of the encoder held fixed; *large* is *held* with larger photographs and pieces as large; *novel*
+# An arm changes one thing of the first settings (*all*), or several by their names; *held* is *slow*, *finless* and
+# of 600 steps, with the first third of the encoder held fixed; *large* is *held* with larger photographs and pieces as large; *novel*
 # adds *novelty* to it: how far a place's features, ImageNet's, lie outside of the subspace that those of the photographs
 # fill (`scrapseg.models.novelty`); *shipped* changes their colours twice as much besides. That is what `make apply` does
-# when it has the minutes; *200 steps* are about what its five hold on a core.
-# Val's composites chose, and of what they do not tell apart, val's yard.
+# in 8 minutes; *200 steps* are about what the 5 that it has by default hold on one core.
+# Val's composites chose among what such minutes hold, and of what they do not tell apart, val's yard.
 
 # %%
 path = Path("../results/real/tables/adaptation.csv")
@@ -108,9 +108,9 @@ if arms is not None:
 
 # %%
 if arms is not None:
-    shown = {"composite/ap": "composites, pixel AP", "yard/auroc/mean": "yard, image AUROC",
-             "scrapsim/ap": "ScrapSim, pixel AP"}  # fmt: skip
-    fig, grid = plt.subplots(1, 3, figsize=(style.FULL, 0.26 * len(order) + 0.7), sharey=True)
+    shown = {"composite/ap": "composites,\npixel AP", "yard/auroc/mean": "yard,\nimage AUROC",
+             "scrapsim/ap": "ScrapSim,\npixel AP"}  # fmt: skip
+    fig, grid = plt.subplots(1, 3, figsize=(style.FULL, 0.26 * len(order) + 0.8), sharey=True)
     for axes, (metric, title) in zip(grid, shown.items(), strict=True):
         part = arms[arms["metric"] == metric]
         sns.stripplot(part, x="value", y="label", order=order, ax=axes, jitter=False, size=4)
@@ -121,37 +121,38 @@ if arms is not None:
     fig.tight_layout()
 
 # %% [markdown]
-# What carries over, then? Most arms that change one thing have three seeds, the others one; seeds of one arm differ, in
+# What carries over, then? Less than half of the arms have three seeds, the others one; seeds of one arm differ, in
 # the yard by as much as most arms do. Objects and `flagged` hang on the threshold besides; where an arm was measured
 # when that was chosen in another way, they are missing.
 #
 # - **Pasting** is most of it; batch statistics alone bring little.
-# - **Steps** gain on composites and on ScrapSim, and cost in the yard: 200 of them, about what five minutes hold, tell
-#   motors and copper from steel better than 600, on val as on test. 2,400 (*novel, 2400 steps*: most of an hour on a core,
-#   one seed) name every class but rubber better, know ScrapSim better than the model did before, and mark more on steel.
-# - **More pixels** of the photographs gain in the yard.
-# - **Novelty** gains on composites and in the yard, without anything pasted, too (*renders only, + novelty*). Of photographs
-#   of steel that were not adapted to, more is novel than of those that were: what the threshold lets through on val
-#   more than doubles on test.
-# - *Distractors* gain in the yard and lose a little on composites; *ignored regions* do less of both. *Blur, noise and
-#   JPEG* move neither by what a seed does not, nor do pieces of another colour (one seed). Twice the change of *colours*
-#   gains in the yard with the first settings; with all that *novel* has it gains on val's composites, with every seed, and
-#   so is *shipped*. Rendered steel (one seed) costs in the yard, smaller pieces on composites.
-# - Pieces *rendered alone* (as yards have them, motors without fins too) gain on val's composites, which chose them, and
-#   on test's only where the tower learns slowly and for longer (one seed). *Dirt*, the photographs' own texture over the
-#   pieces, gains in the yard and costs on composites.
+# - **Steps** gain on composites and on ScrapSim, and tend to cost in the yard: of *shipped*, 200 steps are ahead of 600
+#   there in two seeds of three, on val as on test. 2,400 (*novel, 2400 steps*: more than an hour on a core, one seed) know
+#   ScrapSim better than the model did before and name three classes of four better; over all classes composites gain on
+#   val and hardly on test, and the yard loses.
+# - **More pixels** of the photographs, with larger pieces, gain in the yard and lose a little on composites.
+# - **Novelty** gains on composites and in the yard, without anything pasted, too (*renders only, + novelty*). The
+#   threshold lets through about twice as many objects on test's steel as on val's, to which the model was adapted.
+# - *Distractors* gain in the yard and lose a little on composites. *Ignored regions* and *blur, noise and JPEG* move
+#   neither by more than a seed does, nor do pieces of another colour (one seed). Twice the change of *colours*
+#   gains in the yard with the first settings; with all that *novel* has it gains on val's composites, with every seed,
+#   and so is *shipped*. Rendered steel (one seed) and smaller pieces cost on composites.
+# - Pieces *rendered alone* (as yards have them, motors without fins too) gain on val's composites in two seeds of three,
+#   which chose them, and lose a little on test's; with motors without fins, a slow tower and more steps they gain on
+#   both (one seed). *Dirt*, the photographs' own texture over the pieces, gains in the yard with the first settings;
+#   on *held* it costs on composites and gains nothing (one seed).
 # - *Self-training* did not help: two rounds of hard labels cost, and with a mean teacher, which labels the photographs
-#   anew six times, nothing moves, since on photographs of steel there is little that it is sure of.
-# - **A plant's own photographs**: in all these arms other photographs are measured than were adapted to. Adapted to
+#   anew six times, nothing moves (one seed), since on photographs of steel there is little that it is sure of.
+# - **A plant's own photographs**: in all other arms other photographs are measured than were adapted to. Adapted to
 #   those of test themselves, some with impurities among them, the model marks far less on their steel than *shipped*
-#   does, and composites are ranked no better: what is novel among one's own photographs is known, what
-#   impurities look like is not.
-# - **Does ScrapSim help as a start?** Not that this shows: from ImageNet's weights adaptation comes as far on
-#   composites with the same steps, and what is missing is AP on ScrapSim itself. From the aligned weights it comes as
-#   far there, too, and not as far in the yard.
+#   does, flags somewhat fewer of those with motors and copper, and ranks composites no better: what is novel among one's
+#   own photographs is known, what impurities look like is not.
+# - **Does ScrapSim help as a start?** Not that this shows, with the first settings: from ImageNet's weights adaptation
+#   comes as far on composites with the same steps, and what is missing is AP on ScrapSim itself. From the aligned
+#   weights it comes about as far on composites, and not as far in the yard.
 #
 # Scale, colour, blur and noise are drawn at random in a range as wide as photographs have them. To give each piece
-# the light, the sharpness and the noise of the very photograph that it lies on (*matched*) costs on composites and in the yard.
+# the light, the sharpness and the noise of the very photograph that it lies on (*matched*) costs on composites (one seed).
 
 # %% [markdown]
 # ## The photographs with labels
@@ -381,8 +382,8 @@ else:
 # None of them is steel, and so nothing was adapted first. A plant's photographs are: here its folder is val's photographs of
 # steel without labels, and eight of val's composites among them with labels. The same minutes go to the *labels* alone or
 # to *both*, adaptation first, as `make apply` does; *segformer* is the plain thing, which has the labels alone, too.
-# Measured on test's composites (adaptation as *novel* has it); mIoU in per cent, each seed another draw of labels
-# (`python -m making.studies steel_labels`):
+# Measured on test's composites (colours changed as in *novel*; adaptation has two fifths of the minutes); mIoU in per cent,
+# each seed another draw of labels (`python -m making.studies steel_labels`):
 
 # %%
 path = Path("../results/real/tables/steel_labels.csv")
@@ -396,10 +397,10 @@ else:
     display(ways.drop(index="mean").round(1))
 
 # %% [markdown]
-# With eight labels adaptation first brings nothing in mIoU: it takes two fifths of the minutes, in which the labels teach as
-# much. By the labels alone ours is level with SegFormer, with both it is a little behind in two draws of three; the draws
-# themselves, other eight images, differ by far more. So adaptation is for those who have no labels yet; who has eight
-# may leave it out (`ADAPT=no`).
+# With eight labels adaptation first brings nothing in mIoU (in one draw of three the folds did not start from it at
+# all). By the labels alone ours is level with SegFormer, with both it is a little behind in two draws of three; the
+# draws themselves, other eight images, differ by far more. So adaptation is for those who have no labels yet; who has
+# eight may leave it out (`ADAPT=no`).
 
 # %% [markdown]
 # ## What it looks like

@@ -116,7 +116,7 @@ NOVEL = replace(LARGE, label="large, + novelty, as make apply did before (novel)
 #: What `make apply` does.
 SHIPPED = replace(
     NOVEL,
-    label="novel, colours changed twice as much: make apply in 8 minutes (shipped)",
+    label="make apply in 8 minutes: novel, twice the colours (shipped)",
     changes=LARGE.changes | {"colour": 0.6},
 )
 #: What it was before photographs were looked at as large, and pieces pasted as large.
@@ -203,7 +203,7 @@ ARMS = {
     ),
     "shipped-200": replace(
         SHIPPED,
-        label="shipped, 200 steps: make apply in 5 minutes",
+        label="make apply in 5 minutes: shipped, 200 steps",
         changes=SHIPPED.changes | {"steps": 200},
     ),
     "shipped": SHIPPED,

@@ -100,7 +100,7 @@ def plan(
     notes.append(
         f"Adaptation takes these {len(folder.files)} images to show mostly {normal.name}, and what "
         "else is in view (ground, walls, sky) to be no impurity; if that is wrong, ADAPT=no."
-        + " What looks like nothing else in them is suspicious, whatever it is."
+        + " What is unlike everything else in them is suspicious, whatever it is."
         * (not trains)
         if adapts
         else f"No adaptation to the images: {because}."

@@ -24,10 +24,10 @@ NOT_YET = "Not measured yet."
 OBJECTS = "yard/false_objects"
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
-           OBJECTS: "objects marked on steel", "yard/flagged": "other photographs flagged",
+           OBJECTS: "objects a photograph of steel", "yard/flagged": "motors and copper flagged",
            "scrapsim/ap": "ScrapSim, AP"}  # fmt: skip
 #: Arms of adaptation that are shown; the others are in the notebook.
-TOLD = ("renders", "paste", "all", "held", "large", "novel", "shipped-200", "shipped", "own")
+TOLD = ("renders", "paste", "large", "novel", "shipped-200", "shipped", "own")
 
 
 class ReadmeError(ResultsError):
