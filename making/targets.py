@@ -120,8 +120,7 @@ def promises(rows: Targets, tables: Path) -> None:
 
 
 def adaptation(rows: Targets, tables: Path) -> None:
-    """The model that `make apply` adapts without labels, in the minutes that it has by default and in
-    more: means over seeds, on test."""
+    """The model that `make apply` adapts without labels, in its 5 minutes and in more, on test."""
     source, table = "real/tables/adaptation.csv", pd.read_csv(tables / "adaptation.csv")
     table = table[table["split"] == "test"].pivot_table("value", "arm", "metric")
     before = table.loc["renders", "scrapsim/ap"]
