@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -39,6 +40,13 @@ def images(tmp_path: Path) -> Path:
     return folder
 
 
+def finish(out: Path, objects: Sequence[int] = (0, 3)) -> None:
+    """What the notebook leaves of a run, as far as the command line tells it."""
+    (out / "model").mkdir(exist_ok=True)
+    (out / "model/model.yaml").write_text("threshold: 0.9714\n")
+    pd.DataFrame({"objects": objects}).to_csv(out / "images.csv")
+
+
 def test_runs_at_the_same_time_do_not_meet(images, tmp_path, monkeypatch):
     together = threading.Barrier(3, timeout=60)
 
@@ -46,6 +54,7 @@ def test_runs_at_the_same_time_do_not_meet(images, tmp_path, monkeypatch):
         assert source.is_file()
         for path in (out, log):
             path.write_text(json.dumps(values))
+        finish(out.parent)
         together.wait()  # every run has written before any goes on
 
     monkeypatch.setattr(app.notebook, "execute", execute)
@@ -62,13 +71,20 @@ def test_runs_at_the_same_time_do_not_meet(images, tmp_path, monkeypatch):
 
 def test_the_notebook_takes_every_option(images, tmp_path, monkeypatch):
     seen = {}
-    monkeypatch.setattr(app.notebook, "execute", lambda source, values, *_: seen.update(values))
+
+    def execute(source, values, out, log):
+        seen.update(values)
+        finish(out.parent)
+
+    monkeypatch.setattr(app.notebook, "execute", execute)
     arguments = [str(images), "--out", str(tmp_path / "out"), "--no-adapt", "--empty", "unlabelled"]
     done = CliRunner().invoke(
         command, ["apply", *arguments, "--threshold", "0.3", "--minutes", "2"]
     )
     assert done.exit_code == 0, done.output
     assert "nothing is measured" in done.output and "0.3, set by hand" in done.output
+    told = "1 of 2 images show something that is not steel scrap, 3 objects in all"
+    assert f"{told}, at a threshold of 0.971." in done.output
     assert seen["adapt"] is False and seen["minutes"] == 2 and seen["threshold"] == 0.3
     assert seen["empty"] == "unlabelled"
     assert set(seen) <= set(notebook.defaults(app.NOTEBOOK))
@@ -204,6 +220,7 @@ def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(
         if not ends["well"]:
             raise notebook.NotebookError("no space left")
         (out.parent / "report.html").write_text("")
+        finish(out.parent)
 
     monkeypatch.setattr(app.notebook, "execute", execute)
     gone_on = []

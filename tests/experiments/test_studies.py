@@ -206,7 +206,7 @@ def test_what_is_learned_is_of_one_setting_and_the_test_of_both(splits):
 
 
 def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tiny_scrapsim, tmp_path):
-    given = TINY | {"domain_methods": ["padim", "scrapseg"], "domain_seeds": [0], "domain_steps": 1}
+    given = TINY | {"domain_methods": ["padim", "scrapseg"], "domain_steps": 1}
     planned = plan("domains", given)
     assert [spec.tag for spec in planned] == ["from-heap"] * 2 + ["from-belt"] * 2
     run_all(planned[2:], tmp_path, tiny_scrapsim)  # val is all belts here

@@ -37,7 +37,7 @@ def committed(tmp_path_factory, tiny_scrapsim) -> Path:
             stats.write(folder, one.name(), {"": image_stats(like)})
     records.collect(folder)
     scene_tables.build_all(folder)
-    arms = {"arm": ["renders", "all", "shipped"], "label": ["renders only", "first", "adapted"]}
+    arms = {"arm": ["renders", "paste", "shipped"], "label": ["renders only", "first", "adapted"]}
     arms = pd.DataFrame(arms)
     measures = pd.DataFrame({"metric": [*readme.ADAPTED, *PARTS], "value": 0.25})
     arms = arms.merge(measures, how="cross").assign(seed=0, split="test")
