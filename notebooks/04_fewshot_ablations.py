@@ -206,7 +206,7 @@ if len(even):
 
 # %% [markdown]
 # In points of impurity mIoU: ours minus each other method at the same steps, and below it what the study's steps in
-# place of few bring each method with the same labels. From 16 labelled scenes a class to all, most of what the curve
+# place of few bring each method with the same labels (means over the seeds that each has). From 16 labelled scenes a class to all, most of what the curve
 # further above gains is steps.
 
 
