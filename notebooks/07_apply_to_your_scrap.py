@@ -61,7 +61,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 # %%
-from scrapseg.app.finetune import RATES, Tuned, doubt, tune
+from scrapseg.app.finetune import MOST_STEEL, RATES, Tuned, doubt, tune
 from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
 from scrapseg.app.plan import plan
 from scrapseg.app.report import write_report
@@ -225,7 +225,11 @@ elif planned.train:
     if not model_file:
         starts["aligned"] = starting_model(folder.classes, shipped=False)
         starts["aligned"] = replace(starts["aligned"], side=start.side)
-    tuned = tune(starts, folder, config, minutes=planned.train, threshold_of=planned.threshold_of)
+    steel = [folder.files[i] for i in planned.steel]
+    looked_at = min(start.side, WHOLE_SIDE), seed, folder.bits, MOST_STEEL
+    steel = adaptation.read_photos(steel, *looked_at)
+    given = {"minutes": planned.train, "threshold_of": planned.threshold_of, "steel": steel}
+    tuned = tune(starts, folder, config, **given)
     segmenter = tuned.segmenter
     said = {name: getattr(tuned, name).to_dict("list") for name in ("history", "objects")}
     atomic_write(measured, json.dumps(said | {"summary": tuned.summary}, default=float))

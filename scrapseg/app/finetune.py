@@ -30,14 +30,14 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.special import expit
-from torch import nn
+from torch import Tensor, nn
 
 from scrapseg import metrics
 from scrapseg.app.judge import Scores, counts, judge, miss_rate, object_scores
@@ -46,7 +46,15 @@ from scrapseg.data.folder import OwnFolder, OwnImages
 from scrapseg.data.shots import balanced_weights
 from scrapseg.metrics import risk
 from scrapseg.models.segmenter import Segmenter
-from scrapseg.train.adapt import held_back
+from scrapseg.train.adapt import (
+    LEAST_FOUND,
+    THRESHOLD_PHOTOS,
+    AdaptConfig,
+    held_back,
+    photo_labels,
+    quiet_threshold,
+    with_photos,
+)
 from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import seconds_a_step
 from scrapseg.train.loop import TrainConfig, fit
@@ -62,6 +70,8 @@ NOISE = 0.02
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds.
 RACE, FOLDS = 0.1, 0.2
+#: Photographs of steel that are worth reading: each is looked at before it is learned from.
+MOST_STEEL = 80
 #: A fold of so many images is looked at whole, however long that takes.
 SMALLEST_FOLD = 4
 
@@ -95,6 +105,11 @@ class Tuned:
     summary: dict[str, float]
 
 
+Normal = tuple[Sequence[np.ndarray], Sequence[Tensor]]
+"""Photographs of mostly the normal class, and their labels, see `adapt.photo_labels`."""
+NONE: Normal = (), ()
+
+
 def deal(images: OwnImages, folds: int) -> list[list[str]]:
     """Ids in `folds` groups of like size and like classes, the rarest class dealt first.
 
@@ -126,7 +141,13 @@ def deal(images: OwnImages, folds: int) -> list[list[str]]:
 
 
 def train_on(
-    start: Segmenter, images: OwnImages, ids: Sequence[str], config: TrainConfig, score, label: str
+    start: Segmenter,
+    images: OwnImages,
+    ids: Sequence[str],
+    config: TrainConfig,
+    score,
+    label: str,
+    normal: Normal = NONE,
 ) -> tuple[Segmenter, list[dict[str, float]]]:
     """`start` trained on some of the images; `start` itself stays as it is."""
     model = copy.deepcopy(start.model)
@@ -134,6 +155,9 @@ def train_on(
     pieces = cutouts(images, ids) if config.paste else ()
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
     data, weights = SegDataset(images, ids, transform), balanced_weights(images, ids)
+    if normal[0]:
+        laid = AdaptConfig(**asdict(config))
+        data, weights = with_photos(data, weights, *normal, pieces, model, laid)
 
     def val(candidate: nn.Module) -> float:
         return score(replace(start, model=candidate))
@@ -242,12 +266,14 @@ class Clock:
         self.now, self.end = now, now() + 60 * minutes
         self.step_s = self.image_s = 0.0
 
-    def time_step(self, start: Segmenter, images: OwnImages, config: TrainConfig) -> None:
+    def time_step(
+        self, start: Segmenter, images: OwnImages, config: TrainConfig, normal: Normal = NONE
+    ) -> None:
         """See how long a step takes."""
 
         def train(steps: int) -> None:
             few = replace(config, steps=steps, evals=1)
-            train_on(start, images, images.ids, few, lambda _: 0.0, "time a step")
+            train_on(start, images, images.ids, few, lambda _: 0.0, "time a step", normal)
 
         self.step_s = seconds_a_step(train, self.now)
 
@@ -283,6 +309,7 @@ def tune(
     minutes: float = 5.0,
     folds: int = 2,
     threshold_of: ThresholdRule | None = None,
+    steel: Sequence[np.ndarray] = (),
     now: Callable[[], float] = time.perf_counter,
 ) -> Tuned:
     """Train on a folder's labelled images and say, by folds, what is missed.
@@ -293,6 +320,10 @@ def tune(
         minutes: for everything; a few steps are taken in any case.
         threshold_of: chooses the threshold, of each fold on the others, of what is kept on all;
             by default the one of the highest mean IoU of the classes.
+        steel: photographs uint8 (H, W, 3) without labels that show mostly the normal class. They
+            are half of what is learned from, pieces of the labelled images laid on them; and the
+            threshold, where `threshold_of` does not choose it, rises until they are quiet, see
+            `adapt.quiet_threshold`, for the folds as well.
         now: the time in seconds.
 
     Raises:
@@ -306,7 +337,8 @@ def tune(
     images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
     groups = deal(images, folds)
     size = max(map(len, groups))
-    clock.time_step(first, images, config)
+    normal = (steel, photo_labels(first, steel, AdaptConfig.surer)) if steel else NONE
+    clock.time_step(first, images, config, normal)
     clock.time_image(first, images)
 
     def on_fold(k: int, start: Segmenter, config: TrainConfig, most: int, label: str):
@@ -318,7 +350,7 @@ def tune(
             return float(class_iou(images, said[-1]).max())
 
         rest, label = [i for i in images.ids if i not in groups[k]], f"{label}, fold {k + 1}"
-        model, history = train_on(start, images, rest, config, val, label)
+        model, history = train_on(start, images, rest, config, val, label, normal)
         looked = [row["step"] for row in history if "val" in row]
         return model, history, dict(zip(looked, said, strict=True))
 
@@ -347,29 +379,35 @@ def tune(
     )
     results = Folds(images, [maps for *_, maps in trained], chosen, threshold_of)
     maps, thresholds = results.measured()
-    objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
     promises = {"objects": promised(images, scores_of(maps))}
     name = best(range(folds))
     stop, threshold = results.choose(range(folds), name)
-    summary = {"threshold": threshold, "images": len(maps), "folds": folds}
-    summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
-    summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
 
     # What is kept goes on from the folds' mean, as far as they shared its start.
     before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
     before = mean_weights(before or [raced[k, name] for k in range(folds)])
-    few, most = clock.steps(1.0, images=len(images.ids))
+    heard = steel[:THRESHOLD_PHOTOS] if threshold_of is None else ()
+    few, most = clock.steps(1.0, images=len(images.ids) + len(heard))
     steps = max(1, round(few * stop / config.steps))
     config = replace(config, steps=steps, evals=1)
-    kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, "all labelled images")
-    summary["step"] = steps
+    last = "all labelled images"
+    kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, last, normal)
+    kept = replace(kept, mirrored=True).compiled()
+    if heard:
+        highest = at_recall(images, scores_of(maps), LEAST_FOUND)
+        threshold = quiet_threshold(kept, heard, threshold, highest)
+        thresholds = {id: max(t, threshold) for id, t in thresholds.items()}
+
+    objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
+    summary = {"threshold": threshold, "images": len(maps), "folds": folds, "step": steps}
+    summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
+    summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
     own = predict_maps(kept, images, spread(images, images.ids, most))
     found = judge(first, images, scores_of(own), dict.fromkeys(own, threshold))[0]["found"]
     summary |= {"own_objects": len(found), "own_found": int(found.sum())}
     origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
-    kept = replace(kept, threshold=threshold, mirrored=True, promises=promises)
-    kept = replace(kept, origin=origin + starts[name].origin)
-    return Tuned(kept.compiled(), history, objects, summary)
+    kept = replace(kept, threshold=threshold, promises=promises)
+    return Tuned(replace(kept, origin=origin + starts[name].origin), history, objects, summary)
 
 
 def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """What is done with a folder of one's own images, and how the minutes are shared: decided here.
 
-Without labels the model that comes along is adapted to the images. With labels it is adapted first
-and trained on them then. A model of one's own is trained where there are labels, else used as it
-is, and adapted only when asked to. What was decided, and what that assumes, is said in sentences
-that notebook 07 and the report show.
+Without labels the model that comes along is adapted to the images. With labels it is trained on
+them, and on the images without labels beside them. A model of one's own is trained where there are
+labels, else used as it is, and adapted only when asked to. What was decided, and what that assumes,
+is said in sentences that notebook 07 and the report show.
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ from scrapseg.data.classes import ScrapClass
 from scrapseg.data.folder import OwnFolder
 from scrapseg.models.segmenter import Segmenter, SegmenterError
 
-#: Adaptation's share of the minutes for learning where labels come after it.
-ADAPTATION = 0.4
 #: Minutes that neither learning nor looking at the images takes, without labels and with: start,
 #: report, and what labels say.
 REST = 0.6, 1.0
@@ -39,7 +37,9 @@ class Plan:
     """What is to be done.
 
     Attributes:
-        adapt, train: minutes of adaptation and of training on the labels; 0 leaves it out.
+        adapt, train: minutes of adaptation or of training on labels; 0 leaves it out.
+        steel: ids of images without labels that are taken to show mostly the normal class, and
+            trained on beside the labelled ones.
         threshold_of: chooses the threshold on labelled images; None where nobody asked for another.
         compared: ids of the images to look at with the model as it was before, too.
         notes: what was decided, what that assumes and how long it takes, in sentences.
@@ -47,6 +47,7 @@ class Plan:
 
     adapt: float
     train: float
+    steel: list[str]
     threshold_of: ThresholdRule | None
     compared: list[str]
     notes: list[str]
@@ -97,14 +98,22 @@ def plan(
         "the model is one of your own" if own else f"the normal class, {normal.name}, is not steel"
     )
     because = "ADAPT=no" if adapt is False else f"{because}; ADAPT=yes does it all the same"
-    notes.append(
-        f"Adaptation takes these {len(folder.files)} images to show mostly {normal.name}, and what "
-        "else is in view (ground, walls, sky) to be no impurity; if that is wrong, ADAPT=no."
-        + " What is unlike everything else in them is suspicious, whatever it is."
-        * (not trains)
-        if adapts
-        else f"No adaptation to the images: {because}."
+    ids = list(folder.files)
+    bare = [i for i in ids if i not in folder.labelled] if trains and adapts else []
+    assumed = (
+        f"to show mostly {normal.name}, and what else is in view (ground, walls, sky) to be no "
+        "impurity; if that is wrong, ADAPT=no."
     )
+    if bare:
+        notes.append(
+            f"The {len(bare)} without labels are taken {assumed} Pieces of the labelled ones are "
+            "laid on them, and the threshold is raised until they are quiet."
+        )
+    elif adapts and not trains:
+        more = "What is unlike everything else in them is suspicious, whatever it is."
+        notes.append(f"Adaptation takes these {len(ids)} images {assumed} {more}")
+    elif not adapts:
+        notes.append(f"No adaptation to the images: {because}.")
     if not (adapts or trains or own):
         notes.append(
             "The model has seen rendered scrap alone: on photographs most of what it marks is "
@@ -121,7 +130,7 @@ def plan(
         said = f"finds {100 * recall:g} % of labelled objects"
     notes.append(f"Threshold: {said}.")
 
-    ids, learns = list(folder.files), adapts or trains
+    learns = adapts or trains
     compared = ids[:: -(-len(ids) // COMPARED)] if learns else []
     learned = made is not None and (Path(made) / "model/model.yaml").is_file()
     left = [i for i in ids if not (learned and (Path(made) / f"records/{i}.json").is_file())]
@@ -130,15 +139,14 @@ def plan(
     novel = NOVEL * (adapts and not trains)
     looking = each * ((1 + trains + novel) * len({*left, *compared}) + len(compared)) + REST[trains]
     learning = max(minutes - looking, minutes / 2) if learns else 0.0
-    adaptation = learning * adapts * (ADAPTATION if trains else 1)
-    parts = {"adaptation": adaptation, "labels": learning - adaptation, "all images": looking}
+    parts = {"labels" if trains else "adaptation": learning, "all images": looking}
     if learned:
         done = "learning is done already, " if learns else ""
         notes.append(f"An interrupted run goes on: {done}{len(left)} of {len(ids)} images left.")
         parts = {"images": looking}
     shares = ", ".join(f"{name} {value:.1f}" for name, value in parts.items() if value)
     notes.append(f"About {sum(parts.values()):.1f} minutes: {shares}.")
-    return Plan(adaptation, learning - adaptation, rule, compared, notes)
+    return Plan(learning * (not trains), learning * trains, bare, rule, compared, notes)
 
 
 def seconds(start: Segmenter, folder: OwnFolder) -> float:

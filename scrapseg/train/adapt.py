@@ -214,15 +214,22 @@ def photo_transform(
 
 
 def read_photos(
-    paths: Sequence[Path], side: int, seed: int = 0, bits: int | None = None
+    paths: Sequence[Path],
+    side: int,
+    seed: int = 0,
+    bits: int | None = None,
+    most: int = MOST_PHOTOS,
 ) -> list[np.ndarray]:
-    """At most `MOST_PHOTOS` photographs, uint8 (H, W, 3), the longer side at most `side`.
+    """Photographs, drawn where there are more than `most`, the longer side at most `side`.
 
     Args:
         bits: of the camera, see `folder.read_photo`.
+
+    Returns:
+        uint8 (H, W, 3) each.
     """
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(seed))
-    return [shrunk(read_photo(paths[int(i)], bits), side) for i in order[:MOST_PHOTOS]]
+    return [shrunk(read_photo(paths[int(i)], bits), side) for i in order[:most]]
 
 
 def adapt(
@@ -366,21 +373,40 @@ def adapt_model(
     adapted = replace(start, model=copy.deepcopy(start.model), promises={})
     model = adapted.model
     torch.manual_seed(config.seed)
-    photos = [as_tensor(image) for image in images]
     pieces = cutouts(scrapsim, scrapsim.ids)
-    norm = model.mean, model.std
-    scenes = train_transform(config.crop, *norm, pieces, config.paste)
-    data = [SegDataset(scrapsim, transform=scenes)]
-    shares = [balanced_weights(scrapsim, scrapsim.ids)]
-    if photos:
-        share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
-        shares = [(1 - config.photos) * shares[0], share]
-        transform = photo_transform(*norm, [*pieces, *rendered], photos, config, onto)
-        data.append(Photos(photos, labels, transform))
-    weights = torch.cat(shares)
-    fit(model, ConcatDataset(data), weights, look, config, state_path=state, label="adapt")
+    transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
+    data = SegDataset(scrapsim, transform=transform)
+    weights = balanced_weights(scrapsim, scrapsim.ids)
+    if images:
+        laid = [*pieces, *rendered]
+        data, weights = with_photos(data, weights, images, labels, laid, model, config, onto)
+    fit(model, data, weights, look, config, state_path=state, label="adapt")
     origin = f"adapted to {len(images)} photographs without labels, from: {start.origin}"
     return replace(adapted, origin=origin)
+
+
+def with_photos(
+    data: Dataset,
+    weights: Tensor,
+    images: Sequence[np.ndarray],
+    labels: Sequence[Tensor],
+    pieces: Sequence[Cutout],
+    model: nn.Module,
+    config: AdaptConfig,
+    onto: type[PasteOntoPhotos] = PasteOntoPhotos,
+) -> tuple[Dataset, Tensor]:
+    """Training data, how often its images are drawn, and photographs beside it.
+
+    Args:
+        weights: of the images of `data`, of sum 1. pieces: what is laid on the photographs.
+        images, labels: of photographs, at least one, see `adapt_model`. model: of what mean and
+            standard deviation.
+    """
+    photos = [as_tensor(image) for image in images]
+    transform = photo_transform(model.mean, model.std, pieces, photos, config, onto)
+    share = torch.full((len(photos),), config.photos / len(photos), dtype=torch.float64)
+    both = ConcatDataset([data, Photos(photos, labels, transform)])
+    return both, torch.cat([(1 - config.photos) * weights, share])
 
 
 def as_tensor(image: np.ndarray) -> Tensor:

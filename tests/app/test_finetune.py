@@ -60,12 +60,13 @@ class Training:
 
     Attributes:
         by_step: at each share of a training's steps, the scores of each image, by start if they
-            differ. calls: ids, steps, and start of each.
+            differ. calls: ids, steps, and start of each. beside: the photographs each was given.
     """
 
     folder: OwnFolder
     by_step: dict[float, dict]
     calls: list = field(default_factory=list)
+    beside: list = field(default_factory=list)
     seconds: float = 0.0
 
     def wait(self, seconds: float) -> None:
@@ -76,7 +77,8 @@ class Training:
         model = torch.nn.Identity()
         return Scripted(model, self.folder.classes, origin=name, script=script, clock=self.wait)
 
-    def train_on(self, start, images, ids, config, score, label):
+    def train_on(self, start, images, ids, config, score, label, normal):
+        self.beside.append(normal)
         self.wait(STEP_S * config.steps)
         self.calls.append((list(ids), config.steps, start.origin))
         models, history = [], []
@@ -199,6 +201,50 @@ def test_a_kept_model_that_misses_what_it_was_trained_on_is_doubted(monkeypatch,
     told = "After 2 steps the model that is kept finds 1 of 4 objects"
     assert finetune.doubt(spoilt).startswith(told)
     assert finetune.doubt(spoilt | {"miss_rate": 0.75}) == ""
+
+
+def test_photographs_of_steel_are_learned_from_and_raise_the_threshold(monkeypatch, folder):
+    """Folds are measured with the threshold that the photographs ask for, one by hand stands."""
+    steel = [np.full((SIDE, SIDE, 3), 50 + k, np.uint8) for k in range(50)]
+    labels = [torch.zeros(SIDE, SIDE)] * len(steel)
+    asked = []
+
+    def quiet(kept, photos, lowest, highest):
+        asked.append((kept.mirrored, len(photos), lowest, highest))
+        return 0.8
+
+    monkeypatch.setattr(finetune, "photo_labels", lambda *_: labels)
+    monkeypatch.setattr(finetune, "quiet_threshold", quiet)
+    script = {1.0: {10: GOOD, 20: GOOD, 30: (0.7, 0.7), 40: GOOD}}
+    result, training = tuned(monkeypatch, folder, script, steel=steel)
+    assert asked == [(True, 40, 0.5, pytest.approx(0.9))]
+    assert result.segmenter.threshold == result.summary["threshold"] == 0.8
+    found = result.objects.set_index("image")["found"]
+    assert found.to_dict() == {"10": True, "20": True, "30": False, "40": True}
+    assert all(photos is steel and given is labels for photos, given in training.beside)
+    by_hand = {"threshold_of": lambda *_: 0.6}
+    result, _ = tuned(monkeypatch, folder, script, steel=steel, **by_hand)
+    assert result.summary["threshold"] == 0.6 and len(asked) == 1
+
+
+def test_half_of_what_is_learned_from_are_photographs_with_labelled_pieces_on_them(
+    monkeypatch, folder
+):
+    seen = []
+    monkeypatch.setattr(finetune, "fit", lambda _, *given, **__: seen.extend(given[:2]) or [])
+    images = folder.images(list(folder.labelled))
+    model = torch.nn.Identity()
+    model.mean = model.std = (0.5, 0.5, 0.5)
+    start, config = Segmenter(model, folder.classes), TrainConfig(crop=32)
+    steel = [np.full((SIDE, SIDE, 3), 100, np.uint8)] * 6
+    normal = steel, [torch.zeros(SIDE, SIDE, dtype=torch.uint8)] * 6
+    finetune.train_on(start, images, ["10", "20"], config, lambda _: 0.0, "", normal)
+    data, weights = seen
+    assert len(data) == len(weights) == 8
+    assert weights[:2].sum() == pytest.approx(0.5) and weights[2:].sum() == pytest.approx(0.5)
+    torch.manual_seed(0)
+    laid = [set(data[2 + k % 6][1].unique().tolist()) for k in range(30)]
+    assert {0, 1} in laid and {0} in laid
 
 
 def test_the_stop_that_the_folds_choose_is_kept_to(monkeypatch, folder):

@@ -55,13 +55,17 @@ def test_without_labels_all_minutes_of_learning_are_adaptation(tmp_path):
     assert "nothing is measured" in text and "About 5.0 minutes" in text
 
 
-def test_with_labels_both_share_the_minutes(tmp_path):
+def test_with_labels_the_others_are_learned_from_beside_them(tmp_path):
     planned = plan(folder_of(tmp_path, labels=4), START, minutes=5)
     alone = plan(folder_of(tmp_path / "b", labels=4), START, minutes=5, adapt=False)
-    assert 0 < planned.adapt < planned.train < alone.train < 5 and alone.adapt == 0
-    assert planned.adapt + planned.train == pytest.approx(alone.train, abs=0.1)
+    assert planned.adapt == alone.adapt == 0
+    assert planned.train == pytest.approx(alone.train, abs=0.1) and 3 < alone.train < 5
+    assert planned.steel == ["4", "5"] and alone.steel == []
+    assert "The 2 without labels are taken to show mostly steel" in " ".join(planned.notes)
     assert "mostly" not in " ".join(alone.notes)
     assert "No adaptation to the images: ADAPT=no." in alone.notes
+    everything = plan(folder_of(tmp_path / "c", labels=6), START, minutes=5)
+    assert everything.steel == [] and "mostly" not in " ".join(everything.notes)
 
 
 def test_many_images_leave_learning_its_half_and_the_time_says_so(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 from drawn_sets import draw_belt, draw_cables, draw_real
+from PIL import Image
 from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
@@ -94,20 +95,16 @@ def test_few_labels_study_in_small(tmp_path, monkeypatch):
 
 
 def test_study_of_labels_on_steel_in_small(tmp_path, monkeypatch):
-    """Both ways with labels learn from the same ones; adaptation sees all of the plant's images."""
+    """All ways learn from the same labels, one of them from all of the plant's photographs."""
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
-    root, adapted, tuned = draw_real(tmp_path / "real"), [], []
+    root, tuned = draw_real(tmp_path / "real"), []
 
-    def adapt(start, photos, scrapsim, minutes, **_):
-        adapted.append((minutes, len(photos)))
-        return start
-
-    def tune(starts, folder, config, minutes, now):
-        tuned.append((minutes, list(starts), list(folder.labelled)))
+    def tune(starts, folder, config, minutes, steel, now):
+        tuned.append((list(starts), list(folder.labelled), len(steel)))
         start = replace(next(iter(starts.values())), origin="from scrapsim: x")
-        return SimpleNamespace(segmenter=start, summary={"threshold": 0.5, "miss_rate": 0.1})
+        summary = {"threshold": 0.5, "miss_rate": 0.1, "step": 3}
+        return SimpleNamespace(segmenter=start, summary=summary)
 
-    monkeypatch.setattr(steel_labels, "adapt", adapt)
     monkeypatch.setattr(steel_labels, "tune", tune)
     monkeypatch.setattr(steel_labels, "measure", lambda label, test: {"miou": len(test.files)})
     monkeypatch.setattr(steel_labels, "Composites", partial(Composites, number=12))
@@ -115,11 +112,30 @@ def test_study_of_labels_on_steel_in_small(tmp_path, monkeypatch):
     config = TrainConfig(batch_size=2, crop=32, evals=1)
     table, _ = steel_labels.make(REPOSITORY / "data" / "scrapsim", tmp_path, 0.02, config)
     assert set(table["way"]) == {*steel_labels.WAYS, "segformer"} and (table["miou"] == 12).all()
-    everything = 8 + len(steel_photos(root, "val"))
-    assert adapted == [(pytest.approx(0.008), everything)]
-    (_, plain, labels), (rest, starts, again) = tuned
-    assert "adapted" not in plain and starts[0] == "adapted" and rest == pytest.approx(0.012)
-    assert labels == again and len(labels) == 8
+    (_, labels, alone), (starts, again, beside) = tuned
+    assert starts == ["scrapsim", "aligned"] and labels == again and len(labels) == 8
+    assert alone == 0 and beside == len(steel_photos(root, "val"))
+
+
+def test_objects_on_the_yard_are_counted_apart_on_steel_and_on_others(tmp_path):
+    root = draw_real(tmp_path / "real")
+    for group in adaptation.YARD:
+        (root / "yard" / group).mkdir()
+        for k in range(3):  # test has the first of them and the third
+            Image.new("RGB", (60, 50)).save(root / "yard" / group / f"{k}.jpg")
+    shown = iter([group for group, _ in adaptation.photographs(root, "test")])
+
+    def label(image):
+        """One object on each photograph of steel, none on motors, two on all others."""
+        said = np.zeros(image.shape[:2], np.uint8)
+        group = next(shown)
+        said[:20, :20] = group != "motors"
+        said[30:50, 30:50] = group not in ("steel", "motors")
+        return said
+
+    found = steel_labels.on_yard(label, root)
+    assert found["false_objects"] == 1
+    assert found["flagged"] == pytest.approx(4 / 6)
 
 
 def test_a_round_of_self_training_labels_what_the_last_model_is_sure_of(
