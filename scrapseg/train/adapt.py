@@ -198,7 +198,7 @@ def photo_transform(
     return v2.Compose(
         [
             ImpurityCrop(config.crop, scale=(0.5, 1.6), p=0.0),
-            onto(pieces, photos, config),
+            *([onto(pieces, photos, config)] if any(p.label for p in pieces) else []),
             v2.RandomHorizontalFlip(),
             RandomQuarterTurn(),
             v2.ColorJitter(*jitter),

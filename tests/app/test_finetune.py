@@ -245,6 +245,10 @@ def test_half_of_what_is_learned_from_are_photographs_with_labelled_pieces_on_th
     torch.manual_seed(0)
     laid = [set(data[2 + k % 6][1].unique().tolist()) for k in range(30)]
     assert {0, 1} in laid and {0} in laid
+    # Of impurities too small to be cut out nothing is laid on them.
+    monkeypatch.setattr(finetune, "cutouts", lambda *_: [])
+    finetune.train_on(start, images, ["10", "20"], config, lambda _: 0.0, "", normal)
+    assert (seen[2][5][1] == 0).all()
 
 
 def test_the_stop_that_the_folds_choose_is_kept_to(monkeypatch, folder):
