@@ -203,7 +203,7 @@ def apply(
     classes: Annotated[Path | None, typer.Option(help="a classes.yaml")] = None,
     side: Annotated[int | None, typer.Option(help="longer side, in pixels")] = None,
     model: Annotated[Path | None, typer.Option(help="a saved model to go on with")] = None,
-    adapt: Annotated[bool | None, typer.Option(help="to the images without labels")] = None,
+    adapt: Annotated[bool | None, typer.Option(help="to images without labels")] = None,
     minutes: Annotated[float, typer.Option(help="for everything")] = 5,
     threshold: Annotated[float | None, typer.Option(help="by hand, 0 to 1")] = None,
     recall: Annotated[float | None, typer.Option(help="or by recall, 0 to 1")] = None,

@@ -2,11 +2,11 @@
 
     SCRAPSEG_DATA=... python -m making.studies steel_labels --results results/real
 
-A plant's folder, of val's half: its photographs of steel without labels, and among them composites
-(`scrapseg.data.composite`), `LABELS` of them with labels. The same minutes are spent in each of
-`WAYS`, on the same folder with the same seed. What came of them is measured once, on test's
-composites and on test's photographs of the yard: other steel, other pieces. With one thread the
-minutes are of processor time.
+A plant's folder, of val's half: its photographs of steel without labels, and `LABELS` composites
+(`scrapseg.data.composite`) with labels; so nothing without a label shows an impurity. The same
+minutes are spent in each of `WAYS`, on the same folder with the same seed. What came of them is
+measured once, on test's composites and on test's photographs of the yard: other steel, other
+pieces. With one thread the minutes are of processor time.
 """
 
 from __future__ import annotations

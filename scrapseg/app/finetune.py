@@ -17,8 +17,9 @@ with what the others of its own start chose; where there are none, as with two f
 from different starts, with what the other chose. Promises rest on the predictions of all folds. The
 last training goes on from the mean of the folds' weights, so that what was spent on them is not
 lost: trainings from one start stay near enough to one another to be averaged (Wortsman et al.,
-arXiv:2203.05482). It has seen more than they, so it should miss no more; `doubt` says where it
-does.
+arXiv:2203.05482). Photographs without labels that show mostly the normal class, where there are
+any, raise the threshold of each fold, as far as the labels of the others allow. The last training
+has seen more than theirs, so it should miss no more; `doubt` says where it does.
 """
 
 from __future__ import annotations
@@ -70,8 +71,9 @@ NOISE = 0.02
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds.
 RACE, FOLDS = 0.1, 0.2
-#: Photographs of steel that are worth reading: each is looked at before it is learned from.
-MOST_STEEL = 80
+#: Photographs of steel that are worth reading; each is looked at before it is learned from, and
+#: that may take so much of the time.
+MOST_STEEL, LABELLING = 80, 0.1
 #: A fold of so many images is looked at whole, however long that takes.
 SMALLEST_FOLD = 4
 
@@ -320,10 +322,11 @@ def tune(
         minutes: for everything; a few steps are taken in any case.
         threshold_of: chooses the threshold, of each fold on the others, of what is kept on all;
             by default the one of the highest mean IoU of the classes.
-        steel: photographs uint8 (H, W, 3) without labels that show mostly the normal class. They
-            are half of what is learned from, pieces of the labelled images laid on them; and the
-            threshold, where `threshold_of` does not choose it, rises until they are quiet, see
-            `adapt.quiet_threshold`, for the folds as well.
+        steel: photographs uint8 (H, W, 3) without labels that show mostly the normal class, as
+            large as they are looked at. They are half of what is learned from, pieces of the
+            labelled images laid on them; and the threshold, where `threshold_of` does not choose
+            it, rises until they are quiet, see `adapt.quiet_threshold`, for the folds as well, as
+            far as `LEAST_FOUND` of the labelled objects are found.
         now: the time in seconds.
 
     Raises:
@@ -337,9 +340,10 @@ def tune(
     images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
     groups = deal(images, folds)
     size = max(map(len, groups))
+    clock.time_image(first, images)
+    steel = steel[: max(SMALLEST_FOLD, int(60 * LABELLING * minutes / max(clock.image_s, 1e-3)))]
     normal = (steel, photo_labels(first, steel, AdaptConfig.surer)) if steel else NONE
     clock.time_step(first, images, config, normal)
-    clock.time_image(first, images)
 
     def on_fold(k: int, start: Segmenter, config: TrainConfig, most: int, label: str):
         """`start` trained on all but fold k; and what it says of the fold, by number of steps."""
@@ -394,9 +398,16 @@ def tune(
     kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, last, normal)
     kept = replace(kept, mirrored=True).compiled()
     if heard:
-        highest = at_recall(images, scores_of(maps), LEAST_FOUND)
-        threshold = quiet_threshold(kept, heard, threshold, highest)
-        thresholds = {id: max(t, threshold) for id, t in thresholds.items()}
+        quiet = quiet_threshold(kept, heard[:most], min(threshold, *thresholds.values()), 1.0)
+
+        def raised(to: float, by: Sequence[str]) -> float:
+            """As quiet as can be, by the labels of some images."""
+            found = scores_of({i: maps[i] for i in by})
+            return max(to, min(quiet, at_recall(images, found, LEAST_FOUND)))
+
+        threshold = raised(threshold, list(maps))
+        others = {i: [j for j in maps if j not in g] for g in groups for i in g if i in maps}
+        thresholds = {i: raised(thresholds[i], by) for i, by in others.items()}
 
     objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
     summary = {"threshold": threshold, "images": len(maps), "folds": folds, "step": steps}
@@ -405,7 +416,8 @@ def tune(
     own = predict_maps(kept, images, spread(images, images.ids, most))
     found = judge(first, images, scores_of(own), dict.fromkeys(own, threshold))[0]["found"]
     summary |= {"own_objects": len(found), "own_found": int(found.sum())}
-    origin = f"fine-tuned on {len(images)} labelled images for {minutes:g} minutes, from {name}: "
+    origin = f"fine-tuned on {len(images)} labelled images, "
+    origin += f"{len(steel)} without labels, for {minutes:g} minutes, from {name}: "
     kept = replace(kept, threshold=threshold, promises=promises)
     return Tuned(replace(kept, origin=origin + starts[name].origin), history, objects, summary)
 

@@ -1,9 +1,9 @@
 """What is done with a folder of one's own images, and how the minutes are shared: decided here.
 
 Without labels the model that comes along is adapted to the images. With labels it is trained on
-them, and on the images without labels beside them. A model of one's own is trained where there are
-labels, else used as it is, and adapted only when asked to. What was decided, and what that assumes,
-is said in sentences that notebook 07 and the report show.
+them, and where the normal class is steel on the images without labels beside them. A model of one's
+own is trained where there are labels, else used as it is, and adapted only when asked to. What was
+decided, and what that assumes, is said in sentences that notebook 07 and the report show.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scrapseg.app.finetune import ThresholdRule, TooFewLabels, at_recall, deal
+from scrapseg.app.finetune import MOST_STEEL, ThresholdRule, TooFewLabels, at_recall, deal
 from scrapseg.data.base import DataError
 from scrapseg.data.classes import ScrapClass
 from scrapseg.data.folder import OwnFolder
-from scrapseg.models.segmenter import Segmenter, SegmenterError
+from scrapseg.models.segmenter import WHOLE_SIDE, Segmenter, SegmenterError
 
 #: Minutes that neither learning nor looking at the images takes, without labels and with: start,
 #: report, and what labels say.
@@ -93,21 +93,24 @@ def plan(
     normal = folder.classes[0]
     said = " ".join([normal.name, *normal.words]).casefold()
     steel = re.search(r"\b(steel|iron|ferrous)\b", said)
-    adapts = adapt if adapt is not None else bool(steel) and not own
+    adapts = adapt if adapt is not None else bool(steel) and (trains or not own)
     because = (
         "the model is one of your own" if own else f"the normal class, {normal.name}, is not steel"
     )
     because = "ADAPT=no" if adapt is False else f"{because}; ADAPT=yes does it all the same"
     ids = list(folder.files)
-    bare = [i for i in ids if i not in folder.labelled] if trains and adapts else []
+    # Larger images are looked at in tiles, at another scale than these would be learned from.
+    alike = trains and adapts and start.side <= WHOLE_SIDE
+    bare = [i for i in ids if i not in folder.labelled] if alike else []
     assumed = (
         f"to show mostly {normal.name}, and what else is in view (ground, walls, sky) to be no "
         "impurity; if that is wrong, ADAPT=no."
     )
     if bare:
         notes.append(
-            f"The {len(bare)} without labels are taken {assumed} Pieces of the labelled ones are "
-            "laid on them, and the threshold is raised until they are quiet."
+            f"Images without labels, {min(len(bare), MOST_STEEL)} of {len(bare)}, are taken "
+            f"{assumed} Pieces of the labelled ones are laid on them. What impurities they show "
+            "may be overlooked: the miss rate is of labelled images."
         )
     elif adapts and not trains:
         more = "What is unlike everything else in them is suspicious, whatever it is."
@@ -123,6 +126,8 @@ def plan(
     rule, said = None, f"the model's own, {start.threshold:.3f}"
     if adapts or trains:
         said = f"to be chosen on {'the labelled images' if trains else 'these images'}"
+    if bare:
+        said += ", and raised until those without are quiet"
     if threshold is not None:
         rule, said = (lambda _, __: threshold), f"{threshold:g}, set by hand"
     elif recall is not None:

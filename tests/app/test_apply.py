@@ -167,7 +167,7 @@ def test_a_saved_model_goes_over_a_new_folder_as_it_is(images, run, adapted, tmp
     assert "Before and after" not in (out / "report.html").read_text()
 
 
-def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
+def test_images_without_labels_stand_beside_the_labels_and_what_is_not_counted_is_said(
     images, run, adapted, monkeypatch
 ):
     (images / "masks").mkdir()
@@ -178,21 +178,20 @@ def test_the_labels_come_after_adaptation_and_what_is_not_counted_is_said(
         Image.fromarray(label).save(images / f"masks/{k}.png")
     calls = {}
 
-    def tune(starts, folder, config, *, minutes, threshold_of):
-        calls.update(starts=starts, minutes=minutes)
+    def tune(starts, folder, config, *, minutes, threshold_of, steel):
+        calls.update(starts=starts, minutes=minutes, steel=steel)
         history = pd.DataFrame({"fold": [1, 2], "step": [5, 5], "loss": [1.0, 1.0], "val": [1, 1]})
         objects = pd.DataFrame({"class": ["motor"] * 4, "found": [True, True, True, False]})
         summary = {"objects": 4, "found": 3, "miss_rate": 0.25, "miss_low": 0.05, "miss_high": 0.7}
         summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3}
         promises = {"objects": {"on": "folds", "scenes": 4, "thresholds": {0.2: 0.25}}}
-        kept = replace(starts["adapted"], threshold=threshold_of(None, None), promises=promises)
+        kept = replace(starts["scrapsim"], threshold=threshold_of(None, None), promises=promises)
         return Tuned(kept, history, objects, summary)
 
     monkeypatch.setattr("scrapseg.app.finetune.tune", tune)
     space = run(images, threshold=0.4)
-    ((count, split, minutes),) = adapted
-    assert count == 6 and split == "train" and 0 < minutes < calls["minutes"]
-    assert next(iter(calls["starts"])) == "adapted" and "scrapsim" in calls["starts"]
+    assert not adapted and calls["minutes"] > 0 and list(calls["starts"]) == ["scrapsim", "aligned"]
+    assert [photo.shape for photo in calls["steel"]] == [(48, 64, 3)] * 2  # a and b, of side 64
     assert scrapseg.load(space["out"] / "model").threshold == 0.4
     text = " ".join((space["out"] / "report.html").read_text().split())
     assert "3 labelled objects smaller than 25 pixels" in text and "0.4, set by hand" in text

@@ -217,11 +217,22 @@ def test_photographs_of_steel_are_learned_from_and_raise_the_threshold(monkeypat
     monkeypatch.setattr(finetune, "quiet_threshold", quiet)
     script = {1.0: {10: GOOD, 20: GOOD, 30: (0.7, 0.7), 40: GOOD}}
     result, training = tuned(monkeypatch, folder, script, steel=steel)
-    assert asked == [(True, 40, 0.5, pytest.approx(0.9))]
+    assert asked == [(True, 40, 0.5, 1.0)]
     assert result.segmenter.threshold == result.summary["threshold"] == 0.8
     found = result.objects.set_index("image")["found"]
     assert found.to_dict() == {"10": True, "20": True, "30": False, "40": True}
-    assert all(photos is steel and given is labels for photos, given in training.beside)
+    assert all(len(photos) == 50 and given is labels for photos, given in training.beside)
+    # Where they are quiet at once, each fold keeps the threshold that the other one chose.
+    low = {1.0: {10: GOOD, 20: GOOD, 30: (0.3, 0.3), 40: (0.3, 0.3)}}
+    monkeypatch.setattr(finetune, "quiet_threshold", lambda _, __, lowest, ___: lowest)
+    still, _ = tuned(monkeypatch, folder, low, steel=steel)
+    without, _ = tuned(monkeypatch, folder, low)
+    assert still.objects.equals(without.objects) and still.summary["miss_rate"] == 0.5
+    # And as far as too few labelled objects would be found it does not rise.
+    monkeypatch.setattr(finetune, "quiet_threshold", lambda *_: 0.99)
+    loud, _ = tuned(monkeypatch, folder, script, steel=steel)
+    assert loud.summary["threshold"] == pytest.approx(0.9)
+    monkeypatch.setattr(finetune, "quiet_threshold", quiet)
     by_hand = {"threshold_of": lambda *_: 0.6}
     result, _ = tuned(monkeypatch, folder, script, steel=steel, **by_hand)
     assert result.summary["threshold"] == 0.6 and len(asked) == 1

@@ -61,7 +61,12 @@ def test_with_labels_the_others_are_learned_from_beside_them(tmp_path):
     assert planned.adapt == alone.adapt == 0
     assert planned.train == pytest.approx(alone.train, abs=0.1) and 3 < alone.train < 5
     assert planned.steel == ["4", "5"] and alone.steel == []
-    assert "The 2 without labels are taken to show mostly steel" in " ".join(planned.notes)
+    assert "without labels, 2 of 2, are taken to show mostly steel" in " ".join(planned.notes)
+    assert "raised until those without are quiet" in " ".join(planned.notes)
+    by_hand = plan(folder_of(tmp_path / "d", labels=4), START, threshold=0.7)
+    assert by_hand.steel and "quiet" not in " ".join(by_hand.notes)
+    large = plan(folder_of(tmp_path / "e", labels=4), replace(START, side=4000))
+    assert large.steel == [] and large.train > 0
     assert "mostly" not in " ".join(alone.notes)
     assert "No adaptation to the images: ADAPT=no." in alone.notes
     everything = plan(folder_of(tmp_path / "c", labels=6), START, minutes=5)
@@ -115,6 +120,8 @@ def test_what_is_not_mostly_steel_is_not_taken_for_it(tmp_path):
     planned = plan(belt, START)
     assert planned.adapt == 0 and "the normal class, belt, is not steel" in planned.notes[1]
     assert plan(belt, START, adapt=True).adapt > 0
+    told = plan(folder_of(tmp_path / "b", labels=4, classes="belt:\ncopper:\n"), START)
+    assert told.train > 0 and told.steel == []
 
 
 def test_a_model_of_ones_own_is_used_as_it_is(tmp_path):
@@ -122,6 +129,8 @@ def test_a_model_of_ones_own_is_used_as_it_is(tmp_path):
     planned = plan(folder, START, own=True)
     assert planned.adapt == planned.train == 0
     assert plan(folder, START, own=True, adapt=True).adapt > 0
+    told = plan(folder_of(tmp_path / "b", labels=4), START, own=True)
+    assert told.train > 0 and told.steel == ["4", "5"]
 
 
 def test_class_lists_that_do_not_fit(tmp_path):
