@@ -417,7 +417,7 @@ def tune(
     found = judge(first, images, scores_of(own), dict.fromkeys(own, threshold))[0]["found"]
     summary |= {"own_objects": len(found), "own_found": int(found.sum())}
     origin = f"fine-tuned on {len(images)} labelled images, "
-    origin += f"{len(steel)} without labels, for {minutes:g} minutes, from {name}: "
+    origin += f"{len(steel)} without labels, for {minutes:.2g} minutes, from {name}: "
     kept = replace(kept, threshold=threshold, promises=promises)
     return Tuned(replace(kept, origin=origin + starts[name].origin), history, objects, summary)
 
