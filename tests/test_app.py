@@ -123,6 +123,11 @@ def test_pictures_in_threshold_moved_results_out(request, tmp_path):
             timeout=PATIENCE
         )
         assert tab.locator("option").count() == 2 and other.locator("option").count() == 1
+        other.locator("input[type=file]").nth(1).set_input_files(str(mine))  # a folder as it is
+        other.locator("option", has_text="a.jpg · score").wait_for(
+            state="attached", timeout=PATIENCE
+        )
+        assert other.locator("option").count() == 2
 
         with tab.expect_download(timeout=PATIENCE) as download:
             tab.get_by_role("button", name="Download the results").click()
