@@ -215,7 +215,7 @@ Markdown(f"Now: {plain(segmenter.origin)}.")
 # The model that is kept then learns from all labelled images, with what all folds together choose.
 # Where images are taken to show mostly steel, those without labels are half of what is learned from: pieces of the
 # labelled ones are laid on them, what the model is sure of is not called steel, and the threshold rises until they are
-# quiet, as far as a quarter of the labelled objects is still found.
+# quiet, as far as half of the labelled objects is still found.
 
 # %%
 config = TrainConfig(batch_size=batch_size, crop=crop, seed=seed, **RATES)
