@@ -177,7 +177,8 @@ def photographs(results_dir: Path) -> str:
     small = ", ".join(f"{n} ({name})" for name, n in scenes.items())
     note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any, and from "
     note += "renders one model alone, its intervals over scenes. 8–16: as many as there are of "
-    note += f"each class; –: not run. Scenes of the test (belt frames, arrangements of cables, tiles): {small}."
+    note += "each class; –: not run. Scenes of the test (belt frames, arrangements of cables, "
+    note += f"tiles): {small}."
     return f"{markdown([heads, *body], texts=2)}\n\n{note}"
 
 
