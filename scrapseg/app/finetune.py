@@ -111,7 +111,6 @@ class Tuned:
 
 Normal = tuple[Sequence[np.ndarray], Sequence[Tensor]]
 """Photographs of mostly the normal class, and their labels, see `adapt.photo_labels`."""
-NONE: Normal = (), ()
 
 
 def deal(images: OwnImages, folds: int) -> list[list[str]]:
@@ -151,7 +150,7 @@ def train_on(
     config: TrainConfig,
     score,
     label: str,
-    normal: Normal = NONE,
+    normal: Normal = ((), ()),
 ) -> tuple[Segmenter, list[dict[str, float]]]:
     """`start` trained on some of the images; `start` itself stays as it is."""
     model = copy.deepcopy(start.model)
@@ -271,7 +270,7 @@ class Clock:
         self.step_s = self.image_s = 0.0
 
     def time_step(
-        self, start: Segmenter, images: OwnImages, config: TrainConfig, normal: Normal = NONE
+        self, start: Segmenter, images: OwnImages, config: TrainConfig, normal: Normal = ((), ())
     ) -> None:
         """See how long a step takes."""
 
@@ -344,7 +343,7 @@ def tune(
     size = max(map(len, groups))
     clock.time_image(first, images)
     steel = steel[: max(SMALLEST_FOLD, int(60 * LABELLING * minutes / max(clock.image_s, 1e-3)))]
-    normal = (steel, photo_labels(first, steel, AdaptConfig.surer)) if steel else NONE
+    normal = (steel, photo_labels(first, steel, AdaptConfig.surer)) if steel else ((), ())
     clock.time_step(first, images, config, normal)
 
     def on_fold(k: int, start: Segmenter, config: TrainConfig, most: int, label: str):
