@@ -151,10 +151,10 @@ def training_curves(history: pd.DataFrame) -> style.Figure:
             axes.plot(rows["step"], rows[column], label=names.get(column, column), **look)
         axes.set_xlabel("training step")
         axes.grid(axis="y")
-        if columns:
-            axes.legend(loc="best")
+        if len(columns) > 1:
+            axes.legend(loc="upper right", ncols=2)
     left.set_ylabel("loss")
-    left.set_ylim(bottom=0)
+    left.set_ylim(0, 1.35 * np.nanmax(history[losses].to_numpy()))  # the legend above the curves
     right.set_ylabel("validation quality")
     right.set_ylim(0, 1)
     return fig
