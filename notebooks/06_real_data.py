@@ -403,8 +403,8 @@ else:
 
 # %% [markdown]
 # The photographs without labels quieten the model: in every draw it shows fewer objects on new photographs of steel than
-# by the labels alone, of which SegFormer shows about as many as ours. That has its price: by the folds, *miss_rate*, more
-# of the labelled objects are missed (the threshold rises until half of them are), fewer other photographs are flagged, and in
+# by the labels alone, of which SegFormer shows about as many as ours. That has its price: by the folds, *miss_rate*, as many or more
+# of the labelled objects are missed (the threshold rises until half are), fewer other photographs are flagged, and in
 # mIoU it is behind the labels alone and SegFormer in two draws of three, ahead of both in the third: *never worse than the
 # plain thing* does not hold here. Who would rather find more asks for it (`RECALL=`, `THRESHOLD=`, `ADAPT=no`). And here
 # all photographs without labels are of steel alone; what impurities such photographs do show, a plant's model may learn
