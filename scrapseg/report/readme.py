@@ -94,19 +94,19 @@ def findings(results_dir: Path) -> str:
             f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])}"
         )
     if len(few := saved(study, "labels_paired")):
-        asked = "shots != 'all' and metric == 'miou_impurity'"
-        few = few.query(f"{asked} and `scrapseg minus` == 'scrapseg-frozen'")
+        even = few[few["metric"] == "miou_impurity"].set_index("scrapseg minus")
+        few = even[even["shots"] != "all"].loc[["scrapseg-frozen"]]
         better = ((few["value"] > 0) & (few["p_holm"] < 0.05)).sum()
         told = f"{better} of {len(few)} numbers of few labels, all steps taken ({runs(few)})"
         lines += [f"Fine-tuning the encoder is shown to beat freezing it at {told}"]
+        text = even[even.index.isin(["scrapseg-random", "scrapseg-permuted"])]
+        if len(text):
+            told = "; ".join(f"{method_label(m)} {gap(r)} at {r.shots}" for m, r in text.iterrows())
+            lines += [f"What its own text is worth by labels a class ({runs(text)}), over {told}"]
     if len(words := saved(study, "class_by_words")):
         left, had = (percent(words[k].mean()) for k in ("words", "before"))
         forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"
         lines += [f"Fine-tuning forgets words: of a class that was left out, its prompt {forgets}"]
-    if "scrapseg-random" in named.index:
-        row = named.loc["scrapseg-random"]
-        told = f"Text in place of random vectors is worth {gap(row)} with all labels"
-        lines += [f"{told}; the tower was aligned to that text"]
     if real and len(gaps := saved(real, "photo_paired")):
         few = gaps[(gaps["shots"] == "4") & (gaps["metric"] == "miou")]
         few = few[few["scrapseg minus"] == "segformer"]

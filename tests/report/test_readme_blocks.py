@@ -43,13 +43,29 @@ def test_bold_is_the_best_of_each_column_and_a_dash_is_never(folder):
 
 def test_findings_name_the_best_rival_and_the_losses(folder):
     paired = pd.read_csv(folder / "tables/paired.csv").set_index(["scrapseg minus", "metric"])
-    best, *_, words = readme.findings(folder).split("\n")
+    best, *_ = readme.findings(folder).split("\n")
     assert "U-Net" in best and "aligned" not in best  # a control is no rival
     assert f"{100 * paired.loc[('unet', 'miou_impurity'), 'value']:+.1f} points" in best
     assert "ImageNet as these are, ours is at -3.0" in best  # 60 against 63
-    row = paired.loc[("scrapseg-random", "miou_impurity")]
-    assert f"({100 * row['lo']:+.1f} to {100 * row['hi']:+.1f})" in words
-    assert "random vectors" in words and "helps" not in words
+
+
+def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
+    names = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p_holm"]
+    rows = [
+        ("4", "scrapseg-frozen", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01),
+        ("16", "scrapseg-frozen", 3, "miou_impurity", 0.02, -0.01, 0.03, 0.5),
+        ("all", "scrapseg-frozen", 3, "miou_impurity", 0.03, 0.01, 0.05, 0.01),
+        ("4", "scrapseg-permuted", 2, "ap", 0.9, 0.8, 1.0, 0.01),
+        ("4", "scrapseg-permuted", 2, "miou_impurity", 0.026, -0.001, 0.054, 0.4),
+        ("all", "scrapseg-random", 2, "miou_impurity", 0.014, -0.002, 0.029, 0.4),
+    ]
+    records.save_table(pd.DataFrame(rows[:3], columns=names), folder, "labels_paired")
+    frozen = readme.findings(folder).split("\n")[1]
+    assert "at 1 of 2 numbers of few labels, all steps taken (3 seeds" in frozen
+    records.save_table(pd.DataFrame(rows, columns=names), folder, "labels_paired")
+    text = readme.findings(folder).split("\n")[2]
+    assert "words permuted +2.6 points (-0.1 to +5.4) at 4" in text and "90.0" not in text
+    assert "random vectors +1.4 points (-0.2 to +2.9) at all" in text and "2 seeds" in text
 
 
 def test_definitions_are_shown_as_saved(folder):
