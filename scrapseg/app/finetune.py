@@ -73,8 +73,8 @@ RACE, FOLDS = 0.1, 0.2
 #: Photographs of steel that are worth reading; each is looked at before it is learned from, and
 #: that may take so much of the time.
 MOST_STEEL, LABELLING = 80, 0.1
-#: Share of the labelled objects that is still found, however loud the photographs of steel are:
-#: more than without labels, since who draws objects wants them found.
+#: The threshold rises for photographs of steel no further than this share of the labelled objects
+#: is found by the folds: more than without labels, since who draws objects wants them found.
 STILL_FOUND = 0.5
 #: A fold of so many images is looked at whole, however long that takes.
 SMALLEST_FOLD = 4

@@ -94,9 +94,8 @@ def plan(
     said = " ".join([normal.name, *normal.words]).casefold()
     steel = re.search(r"\b(steel|iron|ferrous)\b", said)
     adapts = adapt if adapt is not None else bool(steel) and (trains or not own)
-    because = (
-        "the model is one of your own" if own else f"the normal class, {normal.name}, is not steel"
-    )
+    because = f"the normal class, {normal.name}, is not steel"
+    because = "the model is one of your own" if own and not trains else because
     because = "ADAPT=no" if adapt is False else f"{because}; ADAPT=yes does it all the same"
     ids = list(folder.files)
     # Larger images are looked at in tiles, at another scale than these would be learned from.
@@ -127,7 +126,7 @@ def plan(
     if adapts or trains:
         said = f"to be chosen on {'the labelled images' if trains else 'these images'}"
     if bare:
-        said += ", and raised until those without are quiet"
+        said += ", and raised until those without are quiet, half of the labelled objects found"
     if threshold is not None:
         rule, said = (lambda _, __: threshold), f"{threshold:g}, set by hand"
     elif recall is not None:
