@@ -68,7 +68,7 @@ source = Path(results_dir) if photo_sets else Path("../results/real")
 # ## Without a label
 #
 # *Composites* are made of real parts: motors, cables, rubber and wood cut out of photographs, laid on real
-# photographs of steel scrap with as many pieces of other steel as distractors (`scrapseg.data.composite`). The
+# photographs of steel scrap with as many pieces of other steel as distractors (`making.studies.composite`). The
 # *yard* is photographs of motors, stators and copper lumps against others of steel grades: which of them hold
 # copper at all? A false object is one that is marked on an image of steel, `flagged` the share of the others on
 # which anything is marked. Photographs of one half were adapted to, and chose; the other half is reported.

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from making.studies.composite import SPLIT
 from scrapseg.data.belt_waste import CLASSES, BeltWaste
 from scrapseg.data.cables import Cables
-from scrapseg.data.composite import SPLIT
 
 COLOURS = {"wood": (160, 110, 60), "rubber": (15, 15, 15), "brick": (170, 70, 50)}
 COLOURS |= {"concrete": (190, 190, 180)}

@@ -5,7 +5,7 @@
 An arm is a model to start from and what is changed of the first settings, `FIRST`; "shipped" is
 what `make apply` does now. Each adapts to the photographs of steel of val, which are without
 labels ("own" to those of test), and is measured on val and on test: on composites
-(`scrapseg.data.composite`), on yard photographs, and on ScrapSim, which must not be forgotten. Val
+(`making.studies.composite`), on yard photographs, and on ScrapSim, which must not be forgotten. Val
 chose what is the default; test chose nothing.
 
 A cell (arm, seed) that is done lies in `results/real/cache/adaptation`: an interrupted study goes
@@ -29,11 +29,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from making.align.ship import imagenet
+from making.studies.composite import PIECE_SIDE, Composites, steel_photos
 from making.studies.laid import Dirty, HalfDirty, Matched, Tinted, WithSteel
 from scrapseg import metrics
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES
-from scrapseg.data.composite import PIECE_SIDE, Composites, steel_photos
 from scrapseg.data.folder import read_photo
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import source_state

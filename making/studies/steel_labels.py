@@ -3,7 +3,7 @@
     SCRAPSEG_DATA=... python -m making.studies steel_labels --results results/real
 
 A plant's folder, of val's half: its photographs of steel without labels, and `LABELS` composites
-(`scrapseg.data.composite`) with labels; so nothing without a label shows an impurity. The same
+(`making.studies.composite`) with labels; so nothing without a label shows an impurity. The same
 minutes are spent in each of `WAYS`, on the same folder with the same seed. What came of them is
 measured once, on test's composites and on test's photographs of the yard: other steel, other
 pieces. With one thread the minutes are of processor time.
@@ -26,11 +26,11 @@ import yaml
 from PIL import Image
 
 from making.studies.adaptation import photographs
+from making.studies.composite import PIECE_SIDE, Composites, steel_photos
 from making.studies.few_labels import METHODS, drawn, measure, plain
 from scrapseg.app.finetune import MOST_STEEL, tune
 from scrapseg.data.base import shrunk
 from scrapseg.data.classes import CLASSES, as_yaml
-from scrapseg.data.composite import PIECE_SIDE, Composites, steel_photos
 from scrapseg.data.folder import OwnFolder, open_folder, read_photo
 from scrapseg.experiments.records import save_table
 from scrapseg.models.segmenter import SIDE, starting_model

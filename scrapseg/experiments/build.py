@@ -37,7 +37,8 @@ def build(
     On the pocket backbone ours starts from the aligned weights. The options of a method in
     `methods.yaml` change that: `tower: imagenet` starts from ImageNet's weights with a head drawn
     anew, `text: random` puts random vectors in the place of the text's, `text: permuted` gives each
-    impurity another one's (whose, goes by the seed), `trained: head` freezes the image tower,
+    impurity another one's (whose, goes by the seed), `alignment: FOLDER` starts from a control of the
+    alignment, which `python -m making.align control` makes, `trained: head` freezes the image tower,
     `value_stages: n` reads the last n stages of a ViT by value-value attention; for a decoder
     `tower: aligned` gives it the image tower that ours starts from.
 
@@ -89,7 +90,7 @@ def build(
     model = ScrapSeg(encoder, text, **asdict(variant) | trained)
     if backbone == POCKET and not imagenet:
         if variant.top_down:
-            load_aligned(model)
+            load_aligned(model, control_weights(of) or ALIGNED)
         else:  # The aligned head is that of a top-down pyramid.
             encoder.load_state_dict(aligned_tower().state_dict())
         if variant.fusion == "mean":

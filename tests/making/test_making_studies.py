@@ -14,11 +14,11 @@ from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
 from making.studies import adaptation, class_offsets, few_labels, steel_labels, words_kept
+from making.studies.composite import Composites, steel_photos
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
 from scrapseg.data.cables import Cables
 from scrapseg.data.classes import SLUGS
-from scrapseg.data.composite import Composites, steel_photos
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.build import build

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from drawn_sets import REAL_COLOURS, draw_real
 
+from making.studies.composite import PIECE_SIDE, SPLIT, Composites, steel_photos
 from scrapseg.data.classes import CLASSES
-from scrapseg.data.composite import PIECE_SIDE, SPLIT, Composites, steel_photos
 from scrapseg.data.errors import MissingFile
 
 
