@@ -15,8 +15,9 @@ from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.experiments.methods import MethodsError
 from scrapseg.experiments.methods import method as find
 from scrapseg.experiments.studies import OURS, POCKET, Backbone, Variant
+from scrapseg.files import REPOSITORY
 from scrapseg.models.clip import load_clip
-from scrapseg.models.pocket import load_aligned
+from scrapseg.models.pocket import ALIGNED, load_aligned
 from scrapseg.models.prompts import DEFAULT_TEMPLATES, class_embeddings, random_embeddings
 from scrapseg.models.scrapseg import ModelFileError, ScrapSeg
 from scrapseg.models.towers import ImageEncoder, image_encoder, pocket_image_encoder
@@ -37,10 +38,10 @@ def build(
     On the pocket backbone ours starts from the aligned weights. The options of a method in
     `methods.yaml` change that: `tower: imagenet` starts from ImageNet's weights with a head drawn
     anew, `text: random` puts random vectors in the place of the text's, `text: permuted` gives each
-    impurity another one's (whose, goes by the seed), `alignment: FOLDER` starts from a control of the
-    alignment, which `python -m making.align control` makes, `trained: head` freezes the image tower,
-    `value_stages: n` reads the last n stages of a ViT by value-value attention; for a decoder
-    `tower: aligned` gives it the image tower that ours starts from.
+    impurity another one's (whose, goes by the seed), `alignment: FILE` starts from weights of
+    `python -m making.align control`, `trained: head` freezes the image tower, `value_stages: n`
+    reads the last n stages of a ViT by value-value attention; for a decoder `tower: aligned` gives
+    it the image tower that ours starts from.
 
     Args:
         backbone, variant: of ours; the baselines have the pocket model's image tower.
@@ -65,9 +66,9 @@ def build(
         of.options.get("tower") == "imagenet",
         of.options.get("value_stages", 0),
     )
-    if imagenet and backbone != POCKET:
+    if (imagenet or "alignment" in of.options) and backbone != POCKET:
         raise MethodsError(
-            f"{method} is the pocket model without its alignment; backbone "
+            f"{method} is the pocket model without its own alignment; backbone "
             f"{backbone.name} has no such control: leave it out of the methods and ablations"
         )
     if value_stages and backbone == POCKET:
@@ -90,7 +91,7 @@ def build(
     model = ScrapSeg(encoder, text, **asdict(variant) | trained)
     if backbone == POCKET and not imagenet:
         if variant.top_down:
-            load_aligned(model, control_weights(of) or ALIGNED)
+            load_aligned(model, REPOSITORY / of.options.get("alignment", ALIGNED))
         else:  # The aligned head is that of a top-down pyramid.
             encoder.load_state_dict(aligned_tower().state_dict())
         if variant.fusion == "mean":

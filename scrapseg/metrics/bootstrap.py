@@ -97,6 +97,8 @@ class ImageStats:
         """``metric`` over all images, then over each of the resamples: 1 + R values.
 
         Args:
+            metric: ap, miou_binary, miou, miou_impurity, or the mean IoU of some of ScrapSim's
+                classes, as in ``miou/motor+wood``.
             resamples: by default `AP_RESAMPLES` of ap, `RESAMPLES` of what confusions give.
 
         Raises:
@@ -199,6 +201,8 @@ def resampled(stats: ImageStats, metric: str, weights: NDArray) -> NDArray[np.fl
     if table is None:
         raise ValueError(f"{metric}: this method names no classes")
     iou = class_iou(np.tensordot(weights, table.astype(float), 1))
+    if metric.startswith("miou/"):
+        iou = iou[:, [SLUGS.index(slug) for slug in metric[5:].split("+")]]
     return mean_of_defined(iou[:, 1:] if metric == "miou_impurity" else iou)
 
 
@@ -253,7 +257,7 @@ def mean_interval(
 
     Args:
         runs: of the same images in the same order.
-        metric: ap, miou_binary, miou or miou_impurity.
+        metric: see `ImageStats.drawn`.
 
     Raises:
         ValueError: other images, another order, or no classes named.
@@ -296,7 +300,7 @@ def paired_difference(
 
     Args:
         a, b: of the same images, in the same order; or one each per training seed.
-        metric: ap, miou_binary, miou or miou_impurity.
+        metric: see `ImageStats.drawn`.
 
     Raises:
         ValueError: other images or another order, an unknown metric, or no classes named.
@@ -304,7 +308,8 @@ def paired_difference(
     pairs = list(zip(*([s] if isinstance(s, ImageStats) else s for s in (a, b)), strict=True))
     if any(stats.ids != pairs[0][0].ids for pair in pairs for stats in pair):
         raise ValueError("the two methods were not evaluated on the same images in the same order")
-    if metric not in ("ap", "miou_binary", "miou", "miou_impurity"):
+    known = ("ap", "miou_binary", "miou", "miou_impurity")
+    if metric not in known and not metric.startswith("miou/"):
         raise ValueError(f"no paired difference for metric {metric!r}")
     drawn = [x.drawn(metric, resamples, seed) - y.drawn(metric, resamples, seed) for x, y in pairs]
     values = _over_runs(drawn, seed)

@@ -23,7 +23,7 @@ from scrapseg.models.weights import WeightsChecksum, WeightsError, WeightsMissin
 
 ALIGNED = shipped("pocket-aligned.safetensors")
 """The shipped file; its sha256 is in the file of the same name with ``.sha256`` appended."""
-_RESTORE = "restore it with git, or align anew: python -m making.align train"
+_RESTORE = "restore it with git, or align anew: python -m making.align --help"
 
 
 def load_aligned(model: ScrapSeg, path: str | Path = ALIGNED) -> ScrapSeg:

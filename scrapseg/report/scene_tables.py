@@ -19,10 +19,14 @@ from scrapseg.experiments.methods import method_label
 from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_difference
 from scrapseg.report import figures, tables
 from scrapseg.report.tables import (
+    CONTROL,
     DATASET,
     EVEN,
     OURS,
     OURS_THERE,
+    STARTS,
+    TAUGHT,
+    TO_TEXT,
     WITH_INTERVAL,
     label_there,
     main_runs,
@@ -67,8 +71,12 @@ def fewshot_bands(
         Columns method, shots, seeds, metric (of `among`), value, lo, hi; the interval covers
         test scenes and, where there are several, seeds, see `metrics.mean_interval`.
     """
-    runs = main_runs(records.read_metrics(results_dir), dataset, tag).drop_duplicates("run")
-    rows = []
+    return bands(results_dir, main_runs(records.read_metrics(results_dir), dataset, tag), among)
+
+
+def bands(results_dir: Path | str, runs: pd.DataFrame, among: Sequence[str]) -> pd.DataFrame:
+    """As `fewshot_bands`, of some runs."""
+    runs, rows = runs.drop_duplicates("run"), []
     for method in method_order(runs["method"]):
         of_method = runs[runs["method"] == method]
         for shots in shots_order(of_method["shots"]):
@@ -90,6 +98,29 @@ def labels_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `paired_fewshot` where all numbers of labels have the same steps, all labels too."""
     runs = main_runs(records.read_metrics(results_dir), tag=EVEN)
     return paired_rows(results_dir, runs.drop_duplicates("run"))
+
+
+def alignment(results_dir: Path | str) -> pd.DataFrame:
+    """What the alignment is worth by what it aligns to, on classes it was shown and others.
+
+    The controls of `making.align.controls`, all alike long, and beside them ours as shipped and
+    without alignment, all with the same steps.
+
+    Returns:
+        Columns method, shots, seeds, metric (ap, miou_impurity, miou_taught, miou_untaught), value,
+        lo, hi, and gap, gap_lo, gap_hi, p, p_holm, pairs: ours aligned to text, minus the method,
+        see `paired_rows`. No rows where no control was run.
+    """
+    frame = records.read_metrics(results_dir)
+    controls, *others = (main_runs(frame, tag=tag) for tag in (CONTROL, EVEN, "zero-shot"))
+    others = [o[o["method"].isin(STARTS) & o["shots"].isin(controls["shots"])] for o in others]
+    runs = pd.concat([controls, *others]).drop_duplicates("run")
+    names = {"miou/" + "+".join(group): f"miou_{name}" for name, group in TAUGHT.items()}
+    among = ("ap", "miou_impurity", *names)
+    gaps = paired_rows(results_dir, runs, TO_TEXT, among)
+    gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
+    table = bands(results_dir, runs, among).merge(gaps, "left", ["method", "shots", "metric"])
+    return table.replace({"metric": names})
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:
@@ -186,7 +217,12 @@ def measured(known: Iterable[ImageStats], among: Sequence[str] = WITH_INTERVAL) 
     return [m for m in among if named and (all(named) or m in ("ap", "miou_binary"))]
 
 
-def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) -> pd.DataFrame:
+def paired_rows(
+    results_dir: Path | str,
+    runs: pd.DataFrame,
+    own: str = OURS,
+    among: Sequence[str] = WITH_INTERVAL,
+) -> pd.DataFrame:
     """Paired differences between `own` and each other method among `runs`, shots by shots."""
     known: dict[tuple[str, str], dict[int, ImageStats]] = {}
     for row in runs.itertuples():
@@ -200,7 +236,7 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) ->
             theirs = known[shots, method]
             seeds = sorted(ours.keys() & theirs.keys())
             sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
-            for metric in measured(sides[1]) if seeds else ():
+            for metric in measured(sides[1], among) if seeds else ():
                 found = paired_difference(*sides, metric)
                 rows.append((shots, method, len(seeds), metric, *found))
     columns = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p"]
@@ -211,8 +247,8 @@ def paired_rows(results_dir: Path | str, runs: pd.DataFrame, own: str = OURS) ->
 
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
-MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, domains, wrong_pixels)
-MAKERS += (photographs, photo_paired)
+MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, alignment, domains)
+MAKERS += (wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 

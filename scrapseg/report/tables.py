@@ -27,6 +27,11 @@ DATASET = "scrapsim"
 OURS = "scrapseg"
 #: Ends the names of runs that take the same steps at every number of labels.
 EVEN = "even"
+#: Likewise, of runs that start from a control of the alignment; that which differs in length alone.
+CONTROL, TO_TEXT = "control", "scrapseg-to-text"
+#: Classes by whether the alignment saw things made after them; rubber it knew as a material.
+UNTAUGHT = ("spray_can", "rubber")
+TAUGHT = {"taught": tuple(s for s in SLUGS[1:] if s not in UNTAUGHT), "untaught": UNTAUGHT}
 #: What ours is on photographs: it begins with the model that was trained on renders.
 OURS_THERE = "scrapseg-scrapsim"
 REFERENCE = Path(__file__).with_name("reference.yaml")

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from sklearn.metrics import average_precision_score
 from slugs import by_slug
 
+from making.align.run import save_aligned
 from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg.baselines.registry import make
 from scrapseg.data.classes import CLASSES
@@ -29,7 +30,7 @@ from scrapseg.experiments.run import load_maps, run
 from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import Backbone, RunSpec, Variant
 from scrapseg.models import weights
-from scrapseg.models.pocket import ALIGNED
+from scrapseg.models.pocket import ALIGNED, pocket_model
 from scrapseg.models.predict import Predictions
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.towers import TokenEncoder
@@ -255,6 +256,22 @@ def test_ours_starts_aligned_and_the_control_from_imagenet():
         assert type(plain.net) is type(control.net)
 
 
+def test_a_control_of_the_alignment_starts_from_its_own_weights(monkeypatch, tmp_path):
+    name = "scrapseg-to-numbers"
+    other = replace(METHODS[name], options={"alignment": str(tmp_path / "own.safetensors")})
+    monkeypatch.setitem(METHODS, name, other)
+    with pytest.raises(weights.WeightsMissing, match=r"own\.safetensors: file is missing"):
+        build(name, 0)
+    made = pocket_model(7)
+    save_aligned(made, tmp_path / "own.safetensors")
+    state, ours = build(name, 0).state_dict(), build("scrapseg", 0)
+    assert torch.equal(state.pop("text"), ours.text)
+    for key, value in state.items():
+        torch.testing.assert_close(value, made.state_dict()[key], rtol=1e-3, atol=1e-4)
+    stem = "pyramid.lateral.0.0.weight"
+    assert not torch.equal(state[stem], ours.state_dict()[stem])
+
+
 def test_variants_of_ours_keep_the_aligned_weights_they_can():
     aligned = build("scrapseg", 0)
     mean = build("scrapseg", 0, variant=Variant(fusion="mean", stages=3))
@@ -375,6 +392,8 @@ def test_controls_are_refused_on_the_other_kind_of_tower(small_vit):
         build("scrapseg-frozen-vv", 0)
     with pytest.raises(ValueError, match=f"{small_vit.name} has no such control"):
         build("scrapseg-imagenet", 0, small_vit)
+    with pytest.raises(ValueError, match=f"{small_vit.name} has no such control"):
+        build("scrapseg-to-text", 0, small_vit)
 
 
 def test_other_weights_behind_the_same_path_are_another_run(small_vit, tmp_path):

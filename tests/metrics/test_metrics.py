@@ -379,6 +379,15 @@ def test_resampling_is_the_metric_of_the_drawn_images():
     )
     for name in ("ap", "miou", "miou_impurity", "miou_binary"):
         assert bootstrap.resampled(stats, name, weights)[0] == pytest.approx(direct[name])
+    some = bootstrap.resampled(stats, "miou/motor+wood", weights)[0]
+    of = sk.jaccard_score(
+        labels[drawn].ravel(),
+        predictions[drawn].ravel(),
+        labels=[SLUGS.index(slug) for slug in ("motor", "wood")],
+        average="macro",
+    )
+    assert some == pytest.approx(of)
+    assert M.paired_difference(stats, stats, "miou/motor+wood") == (0, 0, 0, 1)
 
 
 def test_paired_difference_sees_what_separate_intervals_hide():

@@ -5,17 +5,18 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import METHODS, image_stats, write_results
+from fake_results import METHODS, image_stats, record, write_results
 from PIL import Image
 
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.experiments import records
+from scrapseg.experiments import records, stats
 from scrapseg.report import scene_tables, tables
 
 
@@ -174,6 +175,33 @@ def test_few_shot_differences_are_means_over_common_seeds(folder):
     one = row(table, shots="1", metric="ap", **{"scrapseg minus": "unet"})
     assert one["seeds"] == 2 and one["lo"] <= one["value"] <= one["hi"]
     assert set(table["shots"]) == {"1", "4", "16"} and set(table["scrapseg minus"]) == {"unet"}
+
+
+def test_alignments_are_compared_at_the_same_labels_and_seeds(tmp_path):
+    tags = dict.fromkeys(("scrapseg-to-text", "scrapseg-to-numbers"), tables.CONTROL)
+    for method, tag in (tags | {"scrapseg": tables.EVEN, "scrapseg-frozen": tables.EVEN}).items():
+        for shots, seed in ((0, 0), ("all", 0), ("all", 1)):
+            one = replace(record("scrapseg", "all", seed), method=method, shots=shots)
+            records.write_run(one, tmp_path, tag)
+            stats.write(tmp_path, one.name(tag), {"": image_stats("scrapseg")})
+    one = replace(record("scrapseg", "all", 0), method="scrapseg-to-numbers", shots="all")
+    stats.write(tmp_path, one.name(tables.CONTROL), {"": image_stats("scrapseg-frozen")})
+    records.collect(tmp_path)
+    table = scene_tables.alignment(tmp_path)
+    assert set(table["method"]) == {"scrapseg", *tags}  # nothing that starts elsewhere
+    assert set(table["metric"]) == {"ap", "miou_impurity", "miou_taught", "miou_untaught"}
+    at = {"shots": "all", "metric": "miou_untaught"}
+    numbers = row(table, method="scrapseg-to-numbers", **at)
+    assert (numbers["seeds"], numbers["pairs"]) == (2, 2)
+    names = ("scrapseg", "scrapseg-frozen")
+    counts = [image_stats(m).classes.sum(0).astype(float) for m in names]
+    iou = [[c[k, k] / (c[k].sum() + c[:, k].sum() - c[k, k]) for k in (4, 6)] for c in counts]
+    assert [SLUGS[k] for k in (4, 6)] == list(tables.UNTAUGHT)
+    better, worse = np.mean(iou, axis=1)
+    assert numbers["value"] == pytest.approx((better + worse) / 2)
+    assert numbers["gap"] == pytest.approx((better - worse) / 2)
+    text = row(table, method="scrapseg-to-text", **at)
+    assert text["value"] == pytest.approx(better) and math.isnan(text["gap"])
 
 
 def test_without_a_study_its_tables_are_empty(frame):
