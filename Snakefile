@@ -42,7 +42,7 @@ NOTEBOOKS = {
     "01_data_exploration": (),
     "02_prompt_design": ("words",),
     "03_multiscale_finetuning": ("finetuning", "ablations", "long"),
-    "04_fewshot_ablations": ("fewshot", "labels", "domains", "compared"),  # what labels cost: of all methods
+    "04_fewshot_ablations": ("fewshot", "labels", "alignment", "domains", "compared"),  # what labels cost: of all methods
     "05_baseline_comparison": ("compared",),
     "05b_misses_and_furnace": ("compared",),
     "06_real_data": ("photographs",),

@@ -75,10 +75,11 @@ def missing(source: Path, results_dir: Path) -> list[Path]:
 
 
 def constants() -> dict[str, Any]:
-    """Numbers of the code that the document's prose names, and the colours of overlays by set."""
+    """Numbers and names of the code that the prose names, and the colours of overlays by set."""
     impurities = {"scrapsim": classes.IMPURITIES, "belt-waste": belt_waste.CLASSES[1:]}
     return {
         "colours": {of: {c.name: c.colour for c in some} for of, some in impurities.items()},
+        "labels": {slug: method.label for slug, method in METHODS.items()},
         "fpr_limit": FPR_LIMIT,
         "small": SIZES["medium"][0],
         "large": SIZES["medium"][1],
