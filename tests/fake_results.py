@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from scrapseg.experiments import records, stats
 from scrapseg.experiments.records import RunRecord
 from scrapseg.metrics import mass
 from scrapseg.metrics.bootstrap import ImageStats
+from scrapseg.report import tables
 
 #: method -> family, AP and impurity mIoU with all labels (None: names no classes).
 METHODS = {
@@ -126,6 +128,20 @@ def save_paired(folder: Path) -> None:
     table = pd.DataFrame(rows)
     table["p_holm"] = table.groupby("metric")["p"].transform(metrics.holm)
     records.save_table(table, folder, "paired")
+
+
+def write_controls(folder: Path) -> None:
+    """Runs that start from controls of the alignment, and those they stand beside; two seeds with
+    all labels. To numbers, the first seed is the worse."""
+    tags = dict.fromkeys(("scrapseg-to-text", "scrapseg-to-numbers"), tables.CONTROL)
+    for method, tag in (tags | {"scrapseg": tables.EVEN, "scrapseg-frozen": tables.EVEN}).items():
+        for shots, seed in ((0, 0), ("all", 0), ("all", 1)):
+            one = replace(record("scrapseg", "all", seed), method=method, shots=shots)
+            records.write_run(one, folder, tag)
+            worse = method == "scrapseg-to-numbers" and (shots, seed) == ("all", 0)
+            of_scenes = image_stats("scrapseg-frozen" if worse else "scrapseg")
+            stats.write(folder, one.name(tag), {"": of_scenes})
+    records.collect(folder)
 
 
 def save_furnace(folder: Path, data: Path | None = None) -> None:

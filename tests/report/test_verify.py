@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import typst
-from fake_results import save_corruptions, save_furnace, write_results
+from fake_results import FIGURES, save_corruptions, save_furnace, write_controls, write_results
 
 from scrapseg.experiments import records
 from scrapseg.report import paper, readme, scene_tables, verify
@@ -278,8 +278,10 @@ def test_the_paper_has_four_pages_and_the_same_bytes_twice(sound):
 @pytest.mark.parametrize("without", [[], ["unet"], ["scrapseg-random", "patchcore"]])
 def test_the_paper_builds_whatever_was_measured(tmp_path, tiny_scrapsim, without):
     """Ours last, ablated series, nan: the sentences are computed, so they must never break."""
-    write_results(tmp_path)
+    write_results(tmp_path, (*FIGURES, "labels"))
     save_corruptions(tmp_path, -0.05 if without else 0.05)
+    if "unet" in without:
+        write_controls(tmp_path)
     for path in (tmp_path / "runs").glob("*.json"):
         record = json.loads(path.read_text())
         values = record["metrics"]
