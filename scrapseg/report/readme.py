@@ -78,8 +78,7 @@ def findings(results_dir: Path) -> str:
     ours = known.loc[tables.OURS]
     rivals = known[(known["family"] == "supervised") & ~known.index.str.endswith("-aligned")]
     best = rivals["miou_impurity"].idxmax()
-    seeds = int(named["seeds"].max())
-    behind = "one seed, scenes drawn" if seeds == 1 else f"{seeds} seeds, drawn with the scenes"
+    behind = runs(named.loc[[best]])
     lines = [
         f"With all labels ({behind}) ours reaches {percent(ours['ap'])} % AP and "
         f"{percent(ours['miou_impurity'])} % impurity mIoU: {gap(named.loc[best])} of impurity "
@@ -91,7 +90,8 @@ def findings(results_dir: Path) -> str:
         lines[0] += f"; started from ImageNet as these are, ours is at {away:+.1f}"
     if f"{best}-aligned" in named.index:
         lines[0] += (
-            f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])}"
+            f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])} "
+            f"({runs(named.loc[[f'{best}-aligned']])})"
         )
     if len(few := saved(study, "labels_paired")):
         even = few[few["metric"] == "miou_impurity"].set_index("scrapseg minus")
@@ -146,9 +146,9 @@ def results(results_dir: Path) -> str:
     units = {"train_s": (60, "{:.1f} min"), "ms_per_image": (1, "{:.0f} ms")}
     units["params_m"] = (1, "{:.1f} M")
     heads = [tables.METRIC_LABELS[m] for m in tables.HEADLINE]
-    rows = [["method", *heads, "training", "per image", "parameters"]]
+    rows = [["method", "seeds", *heads, "training", "per image", "parameters"]]
     for _, row in table.iterrows():
-        cells = [row["label"]]
+        cells = [row["label"], str(row["seeds"])]
         for name in tables.HEADLINE:
             text = percent(row[name])
             best = text != "–" and text == percent(table[name].max())
@@ -156,12 +156,11 @@ def results(results_dir: Path) -> str:
         for name, (scale, form) in units.items():
             cells.append("–" if math.isnan(row[name]) else form.format(row[name] / scale))
         rows.append(cells)
-    seeds = sorted(set(table["seeds"]))
-    note = "1 seed" if seeds == [1] else f"{'to'.join(f' {s} ' for s in seeds).strip()} seeds"
-    note += (
-        "; bold: best. Times are those of the runs; an image at a time, by torch for every method"
+    note = (
+        "In per cent (the last three columns apart), means over seeds; bold: best. Times are "
     )
-    return f"{markdown(rows)}\n\nIn per cent (the last three columns apart), {note}."
+    note += "those of one run; an image at a time, by torch for every method."
+    return f"{markdown(rows)}\n\n{note}"
 
 
 def photographs(results_dir: Path) -> str:

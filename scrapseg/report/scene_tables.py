@@ -20,6 +20,7 @@ from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_d
 from scrapseg.report import figures, tables
 from scrapseg.report.tables import (
     CONTROL,
+    COSTS,
     DATASET,
     EVEN,
     OURS,
@@ -28,6 +29,7 @@ from scrapseg.report.tables import (
     TAUGHT,
     TO_TEXT,
     WITH_INTERVAL,
+    all_labels,
     label_there,
     main_runs,
     method_order,
@@ -43,8 +45,8 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
         Columns "scrapseg minus" (method), seeds (that both have), metric, value, lo, hi, p and
         p_holm (corrected for the number of methods); see `paired_difference` and `metrics.holm`.
     """
-    runs = main_runs(records.read_metrics(results_dir))
-    runs = runs[runs["shots"] == "all"].drop_duplicates("run")
+    runs = all_labels(records.read_metrics(results_dir))
+    runs = runs[~runs["metric"].isin(COSTS)].drop_duplicates("run")
     return paired_rows(results_dir, runs).drop(columns="shots")
 
 
@@ -193,9 +195,8 @@ def wrong_pixels(results_dir: Path | str) -> pd.DataFrame:
         missed (an impurity called normal), invented (normal called an impurity), misnamed. No rows
         for methods that name no classes.
     """
-    runs = main_runs(records.read_metrics(results_dir))
-    runs = runs[runs["shots"] == "all"].drop_duplicates("run")
-    rows = []
+    runs = all_labels(records.read_metrics(results_dir))
+    runs, rows = runs[~runs["metric"].isin(COSTS)].drop_duplicates("run"), []
     for row in runs.itertuples():
         of_scenes = stats.read(results_dir, row.run)
         if of_scenes is not None and of_scenes.classes is not None:

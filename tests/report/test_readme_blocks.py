@@ -29,7 +29,7 @@ def test_blocks_are_replaced_and_nothing_else(folder):
     assert text.startswith("a\n<!-- findings:begin -->\n- With all labels") and text.endswith(
         "\nc\n"
     )
-    assert "stale text" not in text and "| U-Net | **91.0** |" in text
+    assert "stale text" not in text and "| U-Net | 1 | **91.0** |" in text
     assert readme.fresh(text, folder) == text
 
 

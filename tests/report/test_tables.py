@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
-from fake_results import METHODS, image_stats, write_controls, write_results
+from fake_results import METHODS, image_stats, record, write_controls, write_results
 from PIL import Image
 
+from scrapseg import metrics
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
-from scrapseg.experiments import records
+from scrapseg.experiments import records, stats
 from scrapseg.report import scene_tables, tables
 
 
@@ -194,6 +196,26 @@ def test_alignments_are_compared_at_the_same_labels_and_seeds(tmp_path):
     assert numbers["gap"] == pytest.approx((better - worse) / 2)
     text = row(table, method="scrapseg-to-text", **at)
     assert text["value"] == pytest.approx(better) and math.isnan(text["gap"])
+
+
+def test_several_seeds_take_the_place_of_one_where_there_are_any(tmp_path):
+    write_results(tmp_path, figures=())
+    for method, seed in (("unet", 0), ("unet", 1), ("unet", 2), ("fpn", 0)):
+        one = replace(record("unet", "all", seed), method=method)
+        one.metrics |= {"miou_impurity": 0.1 * seed, "train_s": 9e9}
+        records.write_run(one, tmp_path, tables.EVEN)
+        stats.write(tmp_path, one.name(tables.EVEN), {"": image_stats("scrapseg-frozen")})
+    frame = records.collect(tmp_path)
+    unet, ours = (row(tables.methods(frame), method=m) for m in ("unet", "scrapseg"))
+    assert (unet["seeds"], ours["seeds"]) == (3, 1)
+    assert unet["miou_impurity"] == pytest.approx(0.1)  # not the one run's .63
+    assert unet["train_s"] == pytest.approx(700)  # of the one run: others may have shared a core
+    assert "fpn" not in set(tables.methods(frame)["method"])  # not among the main runs
+    assert row(tables.fewshot(frame), method="unet", shots="all")["seeds"] == 1
+    both = scene_tables.paired(tmp_path)
+    one = row(both, metric="miou_impurity", **{"scrapseg minus": "unet"})
+    a, b = image_stats("scrapseg"), image_stats("scrapseg-frozen")
+    assert one["seeds"] == 1 and one["value"] == metrics.paired_difference(a, b, "miou_impurity")[0]
 
 
 def test_without_a_study_its_tables_are_empty(frame):
