@@ -127,7 +127,8 @@ figure
 # ## Over several seeds
 #
 # Which scenes are labelled is luck, and with one scene per class much of it. Where a profile has one
-# seed, the study of profile `full` is shown: every method with few shots over several seeds. A band is
+# seed, the study of profile `full` is shown: every method with few shots over several seeds, and one run with all labels
+# (its mean over seeds, where there is one, is in the next part). A band is
 # the 95 % interval of the mean, for which seeds and test scenes are drawn anew (so few seeds tell that
 # luck smaller than it is). The table below it has ours minus each other method on the same test scenes, paired by
 # seed, in points with 95 % intervals over seeds and scenes; p is corrected for all methods and numbers of labels (Holm).
@@ -194,8 +195,8 @@ wide[tables.shots_order(wide.columns)]
 # ## What labels alone are worth
 #
 # Above, labels and steps grow together. In the study `labels` every run takes as many steps as one with all images,
-# whatever number of labels it has, and every method the same seeds: along these curves nothing but the labels changes.
-# Controls are run at 4 labels and at all: *random vectors* in the place of the text's, drawn anew with each seed; the
+# whatever number of labels it has: along these curves nothing but the labels changes. Ours, frozen and SegFormer have three
+# seeds, the controls two of these, at 4 labels and at all: *random vectors* in the place of the text's, drawn anew with each seed; the
 # *words permuted*, likewise, so that each impurity goes by another's (the tower was aligned to them: only their meaning is
 # wrong); ours *not aligned*; and SegFormer's decoder on the *aligned tower*.
 
@@ -238,8 +239,8 @@ if len(even):
 # %% [markdown]
 # ## Words, or classes?
 #
-# Ours starts aligned, and that is worth points. What of it? Three alignments of equal length, on the same rendered
-# pictures (`data/controls`): to the *text* of their captions and objects; to *class numbers*, a direction for each noun that has
+# Ours starts aligned, and that is worth points. What of it? Three alignments of equal length, on rendered
+# pictures of everyday things (`data/controls`): to the *text* of their captions and objects; to *class numbers*, a direction for each noun that has
 # nothing to do with its name; and to text *without* the pictures that show a noun made after one of the impurities. Each is
 # then fine-tuned on scrap with the same steps, labels and seeds. Six impurities are *taught*: the first two alignments
 # saw things made after them. Spray can and rubber hose are not, though rubber was there as a material. Beside

@@ -25,6 +25,7 @@ from scrapseg.report.tables import (
     EVEN,
     OURS,
     OURS_THERE,
+    RIVAL,
     STARTS,
     TAUGHT,
     TO_TEXT,
@@ -100,6 +101,13 @@ def labels_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `paired_fewshot` where all numbers of labels have the same steps, all labels too."""
     runs = main_runs(records.read_metrics(results_dir), tag=EVEN)
     return paired_rows(results_dir, runs.drop_duplicates("run"))
+
+
+def labels_rival(results_dir: Path | str) -> pd.DataFrame:
+    """As `labels_paired`, with the strongest rival in the place of ours."""
+    runs = main_runs(records.read_metrics(results_dir), tag=EVEN)
+    table = paired_rows(results_dir, runs.drop_duplicates("run"), RIVAL)
+    return table.rename(columns={"scrapseg minus": "segformer minus"})
 
 
 def alignment(results_dir: Path | str) -> pd.DataFrame:
@@ -248,8 +256,8 @@ def paired_rows(
 
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
-MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, alignment, domains)
-MAKERS += (wrong_pixels, photographs, photo_paired)
+MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
+MAKERS += (alignment, domains, wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 
