@@ -23,6 +23,11 @@ from scrapseg.report import tables
 NOT_YET = "Not measured yet."
 ALIGNMENT = REPOSITORY / "data" / "pocket" / "alignment.json"
 OBJECTS = "yard/false_objects"
+#: Starts beside the one aligned to text, and what the difference is the worth of.
+ALIGNMENTS = {
+    "scrapseg-to-numbers": "Aligning to text in place of class numbers, without words, is worth",
+    "scrapseg-to-text-without": "Pictures of six impurities among those aligned on are worth",
+}
 EVEN_METRICS = {"ap": "AP", "miou_impurity": "impurity mIoU"}
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
@@ -117,6 +122,14 @@ def findings(results_dir: Path) -> str:
                 for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False)
             )
             lines += [f"What its own text is worth by labels a class ({runs(text)}): {told}"]
+    worth = saved(study, "alignment")
+    if len(worth):
+        worth = worth[(worth["metric"] == "miou_impurity") & worth["gap"].notna()]
+        worth = worth.assign(value=worth["gap"], lo=worth["gap_lo"], hi=worth["gap_hi"])
+        for method, what in ALIGNMENTS.items():
+            rows = worth[(worth["method"] == method) & (worth["shots"] != "0")]
+            told = ", ".join(f"{gap(row)} at {row.shots}" for row in rows.itertuples(index=False))
+            lines += [f"{what}, in impurity mIoU once trained ({runs(rows)}), {told}"]
     if len(words := saved(study, "class_by_words")):
         left, had = (percent(words[k].mean()) for k in ("words", "before"))
         forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"

@@ -130,7 +130,7 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
     gaps = paired_rows(results_dir, runs, TO_TEXT, among)
     gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
     table = bands(results_dir, runs, among).merge(gaps, "left", ["method", "shots", "metric"])
-    return table.replace({"metric": names})
+    return table.replace({"metric": names}).astype({"pairs": "Int64"})
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:

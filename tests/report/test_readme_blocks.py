@@ -70,6 +70,23 @@ def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
     assert "random vectors in AP +1.4 points (-0.2 to +2.9) at all" in text and "2 seeds" in text
 
 
+def test_the_worth_of_an_alignment_is_told_by_what_it_aligned_to(folder):
+    names = ["method", "shots", "seeds", "metric", "gap", "gap_lo", "gap_hi"]
+    to, without = "scrapseg-to-numbers", "scrapseg-to-text-without"
+    rows = [
+        ("scrapseg-to-text", "4", 3, "miou_impurity", None, None, None),
+        (to, "0", 1, "miou_impurity", 0.3, 0.2, 0.4),
+        (to, "4", 3, "miou_impurity", -0.011, -0.03, 0.02),
+        (to, "4", 3, "ap", 0.8, 0.7, 0.9),
+        (without, "all", 3, "miou_impurity", 0.021, 0.01, 0.03),
+    ]
+    records.save_table(pd.DataFrame(rows, columns=names), folder, "alignment")
+    told = readme.findings(folder).split("\n")
+    [numbers] = [line for line in told if "class numbers" in line]
+    assert numbers.endswith("(3 seeds, seeds and scenes drawn), -1.1 points (-3.0 to +2.0) at 4.")
+    assert any("Pictures" in line and "+2.1 points (+1.0 to +3.0) at all" in line for line in told)
+
+
 def test_ours_without_alignment_is_told_from_the_rivals_side(folder, tmp_path):
     for name in ("methods", "paired"):
         table = pd.read_csv(folder / f"tables/{name}.csv").replace("unet", "segformer")
