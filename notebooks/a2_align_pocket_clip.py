@@ -244,6 +244,8 @@ style.as_jpeg(style.panel([val[i].image for i in shown], {"truth": truths} | map
 #
 # The studio set has no spray can and no rubber hose. If their names work, they work through what
 # the sentence encoder knows of them: a spray can is a can, a hose is of rubber.
+# What the alignment's words, and its pictures of the six other impurities, are worth to a model that is then
+# trained on scrap is measured with alignments that lack them (`data/controls`), in notebook 04.
 
 # %%
 lift = table["aligned / share"].drop(index="any impurity")
