@@ -195,8 +195,8 @@ wide[tables.shots_order(wide.columns)]
 # ## What labels alone are worth
 #
 # Above, labels and steps grow together. In the study `labels` every run takes as many steps as one with all images,
-# whatever number of labels it has: along these curves nothing but the labels changes. Ours, frozen and SegFormer have three
-# seeds, the controls two of these, at 4 labels and at all: *random vectors* in the place of the text's, drawn anew with each seed; the
+# whatever number of labels it has: along these curves nothing but the labels changes. Every method has the same seeds;
+# controls are run at 4 labels and at all: *random vectors* in the place of the text's, drawn anew with each seed; the
 # *words permuted*, likewise, so that each impurity goes by another's (the tower was aligned to them: only their meaning is
 # wrong); ours *not aligned*; and SegFormer's decoder on the *aligned tower*.
 
