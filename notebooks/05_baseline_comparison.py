@@ -90,7 +90,7 @@ splits = Splits.load(data_dir, limit)
 # | PatchCore, PaDiM, STFPM, FastFlow, CFA | normal training images only; ImageNet's encoder weights; anomalib |
 #
 # Ours starts from an image side that learned words on rendered everyday things (notebook a2), which no
-# other method has seen. *Not aligned* and *aligned tower* say what that is worth: the first is the fair
+# other method has seen. *Not aligned* and *aligned tower* say what that is worth (words alone: notebook 04): the first is the fair
 # comparison with the networks that start from ImageNet, the second gives two of them the tower too.
 #
 # The networks with labels share loop, augmentation, sampler, loss and number of steps; those of anomalib

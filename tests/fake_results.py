@@ -136,7 +136,8 @@ def write_controls(folder: Path) -> None:
     tags = dict.fromkeys(("scrapseg-to-text", "scrapseg-to-numbers"), tables.CONTROL)
     for method, tag in (tags | {"scrapseg": tables.EVEN, "scrapseg-frozen": tables.EVEN}).items():
         for shots, seed in ((0, 0), ("all", 0), ("all", 1)):
-            one = replace(record("scrapseg", "all", seed), method=method, shots=shots)
+            of = method if method in METHODS else "scrapseg"
+            one = replace(record(of, "all", seed), method=method, shots=shots)
             records.write_run(one, folder, tag)
             worse = method == "scrapseg-to-numbers" and (shots, seed) == ("all", 0)
             of_scenes = image_stats("scrapseg-frozen" if worse else "scrapseg")

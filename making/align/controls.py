@@ -10,7 +10,8 @@
 
 Each also without the pictures that show one of the nouns made after ScrapSim's impurities. The
 pictures are the studio set's own, by links. Captions of all three are put together anew from the
-objects' phrases, so that they differ in nothing else.
+objects' phrases, so that text and permuted differ in nothing else; numbers has no captions,
+materials and colours to learn from either.
 """
 
 from __future__ import annotations

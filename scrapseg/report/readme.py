@@ -25,7 +25,7 @@ ALIGNMENT = REPOSITORY / "data" / "pocket" / "alignment.json"
 OBJECTS = "yard/false_objects"
 #: Starts beside the one aligned to text, and what the difference is the worth of.
 ALIGNMENTS = {
-    "scrapseg-to-numbers": "Aligning to text in place of class numbers, without words, is worth",
+    "scrapseg-to-numbers": "Aligning to text in place of class numbers, without any text, is worth",
     "scrapseg-to-text-without": "Pictures of six impurities among those aligned on are worth",
 }
 EVEN_METRICS = {"ap": "AP", "miou_impurity": "impurity mIoU"}
@@ -129,7 +129,8 @@ def findings(results_dir: Path) -> str:
         for method, what in ALIGNMENTS.items():
             rows = worth[(worth["method"] == method) & (worth["shots"] != "0")]
             told = ", ".join(f"{gap(row)} at {row.shots}" for row in rows.itertuples(index=False))
-            lines += [f"{what}, in impurity mIoU once trained ({runs(rows)}), {told}"]
+            behind = f"one alignment each, {runs(rows)}"
+            lines += [f"{what}, in impurity mIoU once trained ({behind}), {told}"]
     if len(words := saved(study, "class_by_words")):
         left, had = (percent(words[k].mean()) for k in ("words", "before"))
         forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"

@@ -119,7 +119,8 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
     Returns:
         Columns method, shots, seeds, metric (ap, miou_impurity, miou_taught, miou_untaught), value,
         lo, hi, and gap, gap_lo, gap_hi, p, p_holm, pairs: ours aligned to text, minus the method,
-        see `paired_rows`. No rows where no control was run.
+        see `paired_rows`; p_holm is over all of a metric with labels, or without. No rows where no
+        control was run.
     """
     frame = records.read_metrics(results_dir)
     controls, *others = (main_runs(frame, tag=tag) for tag in (CONTROL, EVEN, "zero-shot"))
@@ -129,6 +130,8 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
     among = ("ap", "miou_impurity", *names)
     gaps = paired_rows(results_dir, runs, TO_TEXT, among)
     gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
+    trained = gaps["shots"] != "0"  # what prompts find by themselves is another question
+    gaps["p_holm"] = gaps.groupby(["metric", trained])["p"].transform(holm).astype(float)
     table = bands(results_dir, runs, among).merge(gaps, "left", ["method", "shots", "metric"])
     return table.replace({"metric": names}).astype({"pairs": "Int64"})
 

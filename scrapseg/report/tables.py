@@ -29,7 +29,7 @@ OURS = "scrapseg"
 RIVAL = "segformer"
 #: Ends the names of runs that take the same steps at every number of labels.
 EVEN = "even"
-#: Likewise, of runs that start from a control of the alignment; that which differs in length alone.
+#: Likewise, of runs that start from a control of the alignment, and that which is aligned to text.
 CONTROL, TO_TEXT = "control", "scrapseg-to-text"
 #: Classes by whether the alignment saw things made after them; rubber it knew as a material.
 UNTAUGHT = ("spray_can", "rubber")

@@ -83,7 +83,7 @@ def test_the_worth_of_an_alignment_is_told_by_what_it_aligned_to(folder):
     records.save_table(pd.DataFrame(rows, columns=names), folder, "alignment")
     told = readme.findings(folder).split("\n")
     [numbers] = [line for line in told if "class numbers" in line]
-    assert numbers.endswith("(3 seeds, seeds and scenes drawn), -1.1 points (-3.0 to +2.0) at 4.")
+    assert numbers.endswith("3 seeds, seeds and scenes drawn), -1.1 points (-3.0 to +2.0) at 4.")
     assert any("Pictures" in line and "+2.1 points (+1.0 to +3.0) at all" in line for line in told)
 
 

@@ -200,7 +200,7 @@ def test_metrics_that_the_records_do_not_say(checkout):
 
 
 def test_a_stale_readme_and_a_picture_from_elsewhere(checkout):
-    edit(checkout / "README.md", "| U-Net | **91.0**", "| U-Net | **81.0**")
+    edit(checkout / "README.md", "| U-Net | 1 | **91.0**", "| U-Net | 1 | **81.0**")
     edit(checkout / "README.md", "qualitative.png", "other.png")
     lines = failures(verify.check_readme(Compendium(checkout)))
     assert any("stale" in line for line in lines) and any("other.png" in line for line in lines)
