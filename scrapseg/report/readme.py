@@ -19,16 +19,15 @@ from scrapseg.experiments import records
 from scrapseg.experiments.methods import method_label
 from scrapseg.files import REPOSITORY, ResultsError, atomic_write
 from scrapseg.report import tables
+from scrapseg.report.paper import ALIGNMENT
 
 NOT_YET = "Not measured yet."
-ALIGNMENT = REPOSITORY / "data" / "pocket" / "alignment.json"
 OBJECTS = "yard/false_objects"
 #: Starts beside the one aligned to text, and what the difference is the worth of.
 ALIGNMENTS = {
     "scrapseg-to-numbers": "Aligning to text in place of class numbers, without any text, is worth",
     "scrapseg-to-text-without": "Pictures of six impurities among those aligned on are worth",
 }
-EVEN_METRICS = {"ap": "AP", "miou_impurity": "impurity mIoU"}
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
            OBJECTS: "objects a photograph of steel", "yard/flagged": "motors and copper flagged",
@@ -104,20 +103,21 @@ def findings(results_dir: Path) -> str:
             f"({runs(named.loc[[f'{best}-aligned']])})"
         )
     if len(few := saved(study, "labels_paired")):
-        few = few.set_index("scrapseg minus")
-        by = {name: few[few["metric"] == m] for m, name in EVEN_METRICS.items()}
-        frozen = {name: rows.loc[["scrapseg-frozen"]] for name, rows in by.items()}
-        sure = {n: ((r["value"] > 0) & (r["p_holm"] < 0.05)).sum() for n, r in frozen.items()}
-        told = ", ".join(f"in {n} at {sure[n]} of {len(r)}" for n, r in frozen.items())
-        behind = f"(p below 0.05 after Holm's correction; equal steps, {runs(frozen['AP'])})"
+        few = few[few["metric"].isin(["ap", "miou_impurity"])].set_index("scrapseg minus")
+        frozen = few.loc[["scrapseg-frozen"]]
+        told = ", ".join(
+            f"in {tables.METRIC_LABELS[metric]} at "
+            f"{((rows['value'] > 0) & (rows['p_holm'] < 0.05)).sum()} of {len(rows)}"
+            for metric, rows in frozen.groupby("metric")
+        )
+        behind = f"(p below 0.05 after Holm's correction; equal steps, {runs(frozen)})"
         lines += [
             f"Fine-tuning the encoder is shown to beat freezing it {behind} {told} label counts"
         ]
         text = few[few.index.isin(["scrapseg-random", "scrapseg-permuted"])]
         if len(text):
-            text = text[text["metric"].isin(EVEN_METRICS)]
             told = "; ".join(
-                f"over {method_label(method)} in {EVEN_METRICS[metric]} "
+                f"over {method_label(method)} in {tables.METRIC_LABELS[metric]} "
                 + ", ".join(f"{gap(row)} at {row.shots}" for row in rows.itertuples(index=False))
                 for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False)
             )
@@ -186,10 +186,9 @@ def results(results_dir: Path) -> str:
         rows.append(cells)
     note = "In per cent (the last three columns apart), means over seeds; bold: best. Times are "
     once = json.loads(ALIGNMENT.read_text())["provenance"]["wall_s"] / 60
-    note += (
-        "those of one run, without the alignment of what starts aligned (all but *not aligned* of "
-    )
-    note += f"ours and *aligned tower*: {once:.0f} min, once); an image at a time by torch."
+    note += "those of one run; the alignment (once, "
+    note += f"{once:.0f} min), from which ours but for *not aligned* and both networks with an "
+    note += "*aligned tower* start, is not in them. An image at a time, by torch."
     return f"{markdown(rows)}\n\n{note}"
 
 

@@ -62,12 +62,16 @@ def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
     ]
     records.save_table(pd.DataFrame(rows[:4], columns=names), folder, "labels_paired")
     frozen = readme.findings(folder).split("\n")[1]
-    assert "3 seeds" in frozen and "in AP at 0 of 1, in impurity mIoU at 2 of 3 label" in frozen
+    assert (
+        "3 seeds" in frozen and "in pixel AP at 0 of 1, in impurity mIoU at 2 of 3 label" in frozen
+    )
     records.save_table(pd.DataFrame(rows, columns=names), folder, "labels_paired")
     text = readme.findings(folder).split("\n")[2]
     said = "words permuted in impurity mIoU +2.6 points (-0.1 to +5.4) at 4"
     assert said in text and "90.0" not in text
-    assert "random vectors in AP +1.4 points (-0.2 to +2.9) at all" in text and "2 seeds" in text
+    assert (
+        "random vectors in pixel AP +1.4 points (-0.2 to +2.9) at all" in text and "2 seeds" in text
+    )
 
 
 def test_the_worth_of_an_alignment_is_told_by_what_it_aligned_to(folder):
