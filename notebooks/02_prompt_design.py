@@ -737,6 +737,6 @@ Markdown(
     f"{by_ap['paper']:.3f}, the default ensemble over {', '.join(f'`{t}`' for t in DEFAULT_TEMPLATES)} {default:.3f}; "
     "it stays the default, since it was fixed before any image was scored.\n\n"
     f"**Learned or written?** A learned context reaches {', '.join(f'{ap:.3f} with {k}' for k, ap in taught.items())} "
-    "labelled scene(s) per class. Language still has to earn its place: `scrapseg-random` stands beside the "
-    f"trained model in notebooks 04 and 05.\n\n**By name alone.** {summary}"
+    "labelled scene(s) per class. What words add to a model that is then trained is the question of "
+    f"notebook 04.\n\n**By name alone.** {summary}"
 )

@@ -518,9 +518,9 @@ def told(name, rival):
 
 
 others = {
-    "Training on renders adds to ImageNet's weights": "scrapseg-imagenet",
-    "It less alignment with words in its place": "scrapseg",
-    "It less itself adapted first": "scrapseg-adapted",
+    "Less ours from ImageNet's weights": "scrapseg-imagenet",
+    "Less ours from the alignment alone": "scrapseg",
+    "Less ours adapted first": "scrapseg-adapted",
 }
 
 

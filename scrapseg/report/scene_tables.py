@@ -21,6 +21,7 @@ from scrapseg.report import figures, tables
 from scrapseg.report.tables import (
     CONTROL,
     COSTS,
+    CROSSED,
     DATASET,
     EVEN,
     OURS,
@@ -37,6 +38,10 @@ from scrapseg.report.tables import (
     photo_sets,
     shots_order,
 )
+
+#: Mean IoU of groups of classes, by its name in statistics.
+GROUPS = {"miou/" + "+".join(group): f"miou_{name}" for name, group in TAUGHT.items()}
+AMONG_STARTS = ("ap", "miou_impurity", *GROUPS)
 
 
 def paired(results_dir: Path | str) -> pd.DataFrame:
@@ -126,14 +131,31 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
     controls, *others = (main_runs(frame, tag=tag) for tag in (CONTROL, EVEN, "zero-shot"))
     others = [o[o["method"].isin(STARTS) & o["shots"].isin(controls["shots"])] for o in others]
     runs = pd.concat([controls, *others]).drop_duplicates("run")
-    names = {"miou/" + "+".join(group): f"miou_{name}" for name, group in TAUGHT.items()}
-    among = ("ap", "miou_impurity", *names)
-    gaps = paired_rows(results_dir, runs, TO_TEXT, among)
+    gaps = once_trained(paired_rows(results_dir, runs, TO_TEXT, AMONG_STARTS))
     gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
+    keys = ["method", "shots", "metric"]
+    table = bands(results_dir, runs, AMONG_STARTS).merge(gaps, "left", keys)
+    return table.replace({"metric": GROUPS}).astype({"pairs": "Int64"})
+
+
+def alignment_crossed(results_dir: Path | str) -> pd.DataFrame:
+    """As `labels_paired` of the controls of the alignment that lack two things, against those that
+    lack one of them (`CROSSED`), in the metrics of `alignment`; in place of "scrapseg minus" stand
+    minus and start. p_holm as there."""
+    runs = main_runs(records.read_metrics(results_dir), tag=CONTROL).drop_duplicates("run")
+    parts = []
+    for start, other in CROSSED:
+        both = runs[runs["method"].isin([start, other])]
+        parts.append(paired_rows(results_dir, both, start, AMONG_STARTS).assign(start=start))
+    table = once_trained(pd.concat(parts)).replace({"metric": GROUPS})
+    return table.rename(columns={"scrapseg minus": "minus"})
+
+
+def once_trained(gaps: pd.DataFrame) -> pd.DataFrame:
+    """Holm's correction over all of a metric with labels, or without."""
     trained = gaps["shots"] != "0"  # what prompts find by themselves is another question
-    gaps["p_holm"] = gaps.groupby(["metric", trained])["p"].transform(holm).astype(float)
-    table = bands(results_dir, runs, among).merge(gaps, "left", ["method", "shots", "metric"])
-    return table.replace({"metric": names}).astype({"pairs": "Int64"})
+    corrected = gaps.groupby(["metric", trained])["p"].transform(holm)
+    return gaps.assign(p_holm=corrected.astype(float))
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:
@@ -260,7 +282,7 @@ def paired_rows(
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
-MAKERS += (alignment, domains, wrong_pixels, photographs, photo_paired)
+MAKERS += (alignment, alignment_crossed, domains, wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 

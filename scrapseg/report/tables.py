@@ -31,6 +31,10 @@ RIVAL = "segformer"
 EVEN = "even"
 #: Likewise, of runs that start from a control of the alignment, and that which is aligned to text.
 CONTROL, TO_TEXT = "control", "scrapseg-to-text"
+#: Of these, pairs that differ in one thing and not both from that.
+CROSSED = (("scrapseg-to-text-without", "scrapseg-to-numbers-without"),
+           ("scrapseg-to-numbers", "scrapseg-to-numbers-without"),
+           ("scrapseg-to-numbers", "scrapseg-no-words"))  # fmt: skip
 #: Classes by whether the alignment saw things made after them; rubber it knew as a material.
 UNTAUGHT = ("spray_can", "rubber")
 TAUGHT = {"taught": tuple(s for s in SLUGS[1:] if s not in UNTAUGHT), "untaught": UNTAUGHT}
