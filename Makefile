@@ -6,7 +6,7 @@ SHELL := /bin/bash
 
 PROFILE ?= laptop
 PYTHON ?= python3
-JOBS ?= 1
+JOBS ?= 2
 THREADS ?= 4
 PORT ?= 8866
 
@@ -79,7 +79,7 @@ tune: $(READY) ## choose every method's settings on val, four candidates each (h
 	@$(PY) -m making.tune
 
 grid: PROFILE = full
-grid: $(READY) ## the runs of profile full and their tables; JOBS=n at a time, EXECUTOR=slurm elsewhere (hours, resumable)
+grid: $(READY) ## the runs of profile full and their tables; JOBS=2 at a time, EXECUTOR=slurm elsewhere (hours, resumable)
 	@$(ENGINE) --keep-going -- grid
 
 reproduce: $(READY) ## a profile's runs, notebooks, tables, README and paper: what something changed for

@@ -26,9 +26,9 @@ from scrapseg.experiments.methods import METHODS
 from scrapseg.report import notebook
 
 JOBS = int(config.get("jobs", 1))
-# Threads of a job that has the machine to itself.
+# Threads of a job that has the machine to itself, and of one that shares it.
 WHOLE = int(config.get("threads", os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
-SHARERS = 1 if "threads" in config else JOBS  # elsewhere a job has its threads, however many there are
+SHARED = WHOLE if "threads" in config else max(1, WHOLE // JOBS)  # elsewhere a job has its threads, however many there are
 RESULTS = f"results/{PROFILE}"
 CACHE = f"{RESULTS}/cache"
 VALUES = studies.profile(PROFILE)
@@ -143,7 +143,8 @@ SHOWN = {"laptop", "real"}  # profiles that README and the committed paper show
 TARGETS = "results/bench/targets.csv"
 PAPER = "paper/paper.pdf" if PROFILE in SHOWN else f"{RESULTS}/paper.pdf"
 OWN = {path for stem in STEMS for path in made(stem)} | {f"{RESULTS}/metrics.csv"}
-ALONE = {Path(path).stem for path in records("compared")}  # costs are compared: nothing beside them
+# Where costs are compared, nothing runs beside these.
+ALONE = {Path(path).stem for path in records("compared")} if VALUES.get("costs") else set()
 REPORT = listed("scrapseg/report/*.py", "scrapseg/report/*.yaml", "scrapseg/report/*.mplstyle", "scrapseg/metrics/*.py",
                 *(f"scrapseg/experiments/{name}.*" for name in ("records", "stats", "methods", "studies")))
 
@@ -192,7 +193,7 @@ rule run:
         settings=lambda wildcards: RUNS[wildcards.name].settings(),
     log:
         f"{RESULTS}/logs/{{name}}.log",
-    threads: lambda wildcards: WHOLE if wildcards.name in ALONE else max(1, WHOLE // SHARERS)
+    threads: lambda wildcards: WHOLE if wildcards.name in ALONE else SHARED
     shell:
         "{sys.executable} -m scrapseg run {wildcards.name} --profile {PROFILE} --log {log}"
         " && touch {output[1]}"
@@ -229,7 +230,7 @@ for stem in [*STEMS, *APPENDICES]:
             packages=studies.pins(PACKAGES),
         log:
             f"{RESULTS}/logs/{stem}.log",
-        threads: WHOLE
+        threads: SHARED
         shell:
             "{sys.executable} -m scrapseg notebook {params.stem} --profile {PROFILE} --log {log}"
 
