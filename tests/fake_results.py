@@ -132,14 +132,16 @@ def save_paired(folder: Path) -> None:
 
 def write_controls(folder: Path) -> None:
     """Runs that start from controls of the alignment, and those they stand beside; two seeds with
-    all labels. To numbers, the first seed is the worse."""
-    tags = dict.fromkeys(("scrapseg-to-text", "scrapseg-to-numbers"), tables.CONTROL)
+    all labels. To numbers, the first seed is the worse, with no words both are."""
+    names = ("scrapseg-to-text", "scrapseg-to-numbers", "scrapseg-no-words")
+    tags = dict.fromkeys(names, tables.CONTROL)
     for method, tag in (tags | {"scrapseg": tables.EVEN, "scrapseg-frozen": tables.EVEN}).items():
         for shots, seed in ((0, 0), ("all", 0), ("all", 1)):
             of = method if method in METHODS else "scrapseg"
             one = replace(record(of, "all", seed), method=method, shots=shots)
             records.write_run(one, folder, tag)
             worse = method == "scrapseg-to-numbers" and (shots, seed) == ("all", 0)
+            worse |= method == "scrapseg-no-words"
             of_scenes = image_stats("scrapseg-frozen" if worse else "scrapseg")
             stats.write(folder, one.name(tag), {"": of_scenes})
     records.collect(folder)

@@ -18,29 +18,10 @@ from scrapseg.experiments import records, stats
 from scrapseg.experiments.methods import method_label
 from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_difference
 from scrapseg.report import figures, tables
-from scrapseg.report.tables import (
-    CONTROL,
-    COSTS,
-    CROSSED,
-    DATASET,
-    EVEN,
-    OURS,
-    OURS_THERE,
-    RIVAL,
-    STARTS,
-    TAUGHT,
-    TO_TEXT,
-    WITH_INTERVAL,
-    all_labels,
-    label_there,
-    main_runs,
-    method_order,
-    photo_sets,
-    shots_order,
-)
+from scrapseg.report.tables import main_runs
 
 #: Mean IoU of groups of classes, by its name in statistics.
-GROUPS = {"miou/" + "+".join(group): f"miou_{name}" for name, group in TAUGHT.items()}
+GROUPS = {"miou/" + "+".join(group): f"miou_{name}" for name, group in tables.TAUGHT.items()}
 AMONG_STARTS = ("ap", "miou_impurity", *GROUPS)
 
 
@@ -51,8 +32,8 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
         Columns "scrapseg minus" (method), seeds (that both have), metric, value, lo, hi, p and
         p_holm (corrected for the number of methods); see `paired_difference` and `metrics.holm`.
     """
-    runs = all_labels(records.read_metrics(results_dir))
-    runs = runs[~runs["metric"].isin(COSTS)].drop_duplicates("run")
+    runs = tables.all_labels(records.read_metrics(results_dir))
+    runs = runs[~runs["metric"].isin(tables.COSTS)].drop_duplicates("run")
     return paired_rows(results_dir, runs).drop(columns="shots")
 
 
@@ -69,7 +50,7 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
 
 def fewshot_bands(
     results_dir: Path | str,
-    dataset: str = DATASET,
+    dataset: str = tables.DATASET,
     among: Sequence[str] = ("ap", "miou_impurity"),
     tag: str = "",
 ) -> pd.DataFrame:
@@ -85,9 +66,9 @@ def fewshot_bands(
 def bands(results_dir: Path | str, runs: pd.DataFrame, among: Sequence[str]) -> pd.DataFrame:
     """As `fewshot_bands`, of some runs."""
     runs, rows = runs.drop_duplicates("run"), []
-    for method in method_order(runs["method"]):
+    for method in tables.method_order(runs["method"]):
         of_method = runs[runs["method"] == method]
-        for shots in shots_order(of_method["shots"]):
+        for shots in tables.shots_order(of_method["shots"]):
             names = of_method.loc[of_method["shots"] == shots, "run"]
             known = [s for s in (stats.read(results_dir, name) for name in names) if s]
             for metric in measured(known, among):
@@ -99,19 +80,19 @@ def bands(results_dir: Path | str, runs: pd.DataFrame, among: Sequence[str]) -> 
 
 def labels(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` where all numbers of labels have the same steps."""
-    return fewshot_bands(results_dir, tag=EVEN)
+    return fewshot_bands(results_dir, tag=tables.EVEN)
 
 
 def labels_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `paired_fewshot` where all numbers of labels have the same steps, all labels too."""
-    runs = main_runs(records.read_metrics(results_dir), tag=EVEN)
+    runs = main_runs(records.read_metrics(results_dir), tag=tables.EVEN)
     return paired_rows(results_dir, runs.drop_duplicates("run"))
 
 
 def labels_rival(results_dir: Path | str) -> pd.DataFrame:
     """As `labels_paired`, with the strongest rival in the place of ours."""
-    runs = main_runs(records.read_metrics(results_dir), tag=EVEN)
-    table = paired_rows(results_dir, runs.drop_duplicates("run"), RIVAL)
+    runs = main_runs(records.read_metrics(results_dir), tag=tables.EVEN)
+    table = paired_rows(results_dir, runs.drop_duplicates("run"), tables.RIVAL)
     return table.rename(columns={"scrapseg minus": "segformer minus"})
 
 
@@ -128,10 +109,14 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
         control was run.
     """
     frame = records.read_metrics(results_dir)
-    controls, *others = (main_runs(frame, tag=tag) for tag in (CONTROL, EVEN, "zero-shot"))
-    others = [o[o["method"].isin(STARTS) & o["shots"].isin(controls["shots"])] for o in others]
+    controls, *others = (
+        main_runs(frame, tag=tag) for tag in (tables.CONTROL, tables.EVEN, "zero-shot")
+    )
+    others = [
+        o[o["method"].isin(tables.STARTS) & o["shots"].isin(controls["shots"])] for o in others
+    ]
     runs = pd.concat([controls, *others]).drop_duplicates("run")
-    gaps = once_trained(paired_rows(results_dir, runs, TO_TEXT, AMONG_STARTS))
+    gaps = once_trained(paired_rows(results_dir, runs, tables.TO_TEXT, AMONG_STARTS))
     gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
     keys = ["method", "shots", "metric"]
     table = bands(results_dir, runs, AMONG_STARTS).merge(gaps, "left", keys)
@@ -142,9 +127,9 @@ def alignment_crossed(results_dir: Path | str) -> pd.DataFrame:
     """As `labels_paired` of the controls of the alignment that lack two things, against those that
     lack one of them (`CROSSED`), in the metrics of `alignment`; in place of "scrapseg minus" stand
     minus and start. p_holm as there."""
-    runs = main_runs(records.read_metrics(results_dir), tag=CONTROL).drop_duplicates("run")
+    runs = main_runs(records.read_metrics(results_dir), tag=tables.CONTROL).drop_duplicates("run")
     parts = []
-    for start, other in CROSSED:
+    for start, other in tables.CROSSED:
         both = runs[runs["method"].isin([start, other])]
         parts.append(paired_rows(results_dir, both, start, AMONG_STARTS).assign(start=start))
     table = once_trained(pd.concat(parts)).replace({"metric": GROUPS})
@@ -161,11 +146,11 @@ def once_trained(gaps: pd.DataFrame) -> pd.DataFrame:
 def photographs(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset, label and
     scenes: how many there are in the test, such as arrangements of cables."""
-    sets = photo_sets(frame := records.read_metrics(results_dir))
+    sets = tables.photo_sets(frame := records.read_metrics(results_dir))
     names = ("ap", "miou_binary", "miou", "miou_impurity")
     parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in sets or [""]]
     table = pd.concat(parts, ignore_index=True)
-    table["label"] = table["method"].map(label_there)
+    table["label"] = table["method"].map(tables.label_there)
     first = frame.drop_duplicates("dataset").set_index("dataset")["run"]
     scenes = {d: len(stats.read(results_dir, first[d]).ids) for d in sets}
     table["scenes"] = table["dataset"].map(scenes)
@@ -179,9 +164,9 @@ def photo_paired(results_dir: Path | str) -> pd.DataFrame:
     There ours begins with the model trained on renders; its other starts are among the methods.
     """
     frame, parts = records.read_metrics(results_dir), []
-    for dataset in photo_sets(frame) or [""]:
+    for dataset in tables.photo_sets(frame) or [""]:
         runs = main_runs(frame, dataset).drop_duplicates("run")
-        parts.append(paired_rows(results_dir, runs, OURS_THERE).assign(dataset=dataset))
+        parts.append(paired_rows(results_dir, runs, tables.OURS_THERE).assign(dataset=dataset))
     table = pd.concat(parts, ignore_index=True)
     return table[["dataset", *table.columns.drop("dataset")]]
 
@@ -199,7 +184,7 @@ def domains(results_dir: Path | str) -> pd.DataFrame:
     runs = runs.dropna(subset=["source"])
     rows = []
     for method, source, target in itertools.product(
-        method_order(runs["method"]), ("heap", "belt"), ("heap", "belt")
+        tables.method_order(runs["method"]), ("heap", "belt"), ("heap", "belt")
     ):
         theirs, ours = (
             {
@@ -207,9 +192,9 @@ def domains(results_dir: Path | str) -> pd.DataFrame:
                 for row in runs[(runs["method"] == name) & (runs["source"] == source)].itertuples()
                 if (kept := stats.read(results_dir, row.run, target))
             }
-            for name in (method, OURS)
+            for name in (method, tables.OURS)
         )
-        seeds = sorted(theirs.keys() & ours.keys()) if method != OURS else []
+        seeds = sorted(theirs.keys() & ours.keys()) if method != tables.OURS else []
         sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
         for metric in measured(theirs.values(), ("ap", "miou_impurity")):
             mean = mean_interval(list(theirs.values()), metric)
@@ -228,8 +213,8 @@ def wrong_pixels(results_dir: Path | str) -> pd.DataFrame:
         missed (an impurity called normal), invented (normal called an impurity), misnamed. No rows
         for methods that name no classes.
     """
-    runs = all_labels(records.read_metrics(results_dir))
-    runs, rows = runs[~runs["metric"].isin(COSTS)].drop_duplicates("run"), []
+    runs = tables.all_labels(records.read_metrics(results_dir))
+    runs, rows = runs[~runs["metric"].isin(tables.COSTS)].drop_duplicates("run"), []
     for row in runs.itertuples():
         of_scenes = stats.read(results_dir, row.run)
         if of_scenes is not None and of_scenes.classes is not None:
@@ -240,12 +225,12 @@ def wrong_pixels(results_dir: Path | str) -> pd.DataFrame:
     names = ["wrong", "missed", "invented", "misnamed"]
     table = pd.DataFrame(rows, columns=["method", *names]).groupby("method")
     found = table[names].mean().assign(seeds=table.size())
-    found = found.loc[method_order(found.index)].reset_index()
+    found = found.loc[tables.method_order(found.index)].reset_index()
     found["label"] = found["method"].map(method_label)
     return found[["method", "label", "seeds", *names]]
 
 
-def measured(known: Iterable[ImageStats], among: Sequence[str] = WITH_INTERVAL) -> list[str]:
+def measured(known: Iterable[ImageStats], among: Sequence[str] = tables.WITH_INTERVAL) -> list[str]:
     """Those of some metrics that statistics tell of: none without any, few where classes lack."""
     named = {of_scenes.classes is not None for of_scenes in known}
     return [m for m in among if named and (all(named) or m in ("ap", "miou_binary"))]
@@ -254,8 +239,8 @@ def measured(known: Iterable[ImageStats], among: Sequence[str] = WITH_INTERVAL) 
 def paired_rows(
     results_dir: Path | str,
     runs: pd.DataFrame,
-    own: str = OURS,
-    among: Sequence[str] = WITH_INTERVAL,
+    own: str = tables.OURS,
+    among: Sequence[str] = tables.WITH_INTERVAL,
 ) -> pd.DataFrame:
     """Paired differences between `own` and each other method among `runs`, shots by shots."""
     known: dict[tuple[str, str], dict[int, ImageStats]] = {}
@@ -264,9 +249,9 @@ def paired_rows(
         if of_scenes:
             known.setdefault((row.shots, row.method), {})[row.seed] = of_scenes
     rows = []
-    for shots in shots_order({k for k, _ in known}):
+    for shots in tables.shots_order({k for k, _ in known}):
         ours = known.get((shots, own), {})
-        for method in method_order(m for k, m in known if k == shots and m != own):
+        for method in tables.method_order(m for k, m in known if k == shots and m != own):
             theirs = known[shots, method]
             seeds = sorted(ours.keys() & theirs.keys())
             sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
@@ -280,7 +265,7 @@ def paired_rows(
 
 
 #: Of the methods with few labels, those of the figure; the table has all.
-SHOWN = (OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
+SHOWN = (tables.OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
 MAKERS += (alignment, alignment_crossed, domains, wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
@@ -301,7 +286,7 @@ def build_all(results_dir: Path | str, data_dir: Path | str | None = None) -> li
     metrics = records.read_metrics(results_dir)
     made = {n: tables.TABLES[n](metrics) for n in tables.of_data_sets(tables.TABLES, metrics)}
     made |= {n: TABLES[n](results_dir) for n in tables.of_data_sets(TABLES, metrics)}
-    if data_dir is not None and set(metrics["dataset"]) - set(photo_sets(metrics)):
+    if data_dir is not None and set(metrics["dataset"]) - set(tables.photo_sets(metrics)):
         made |= tables.data_tables(data_dir)
     return [records.save_table(table, results_dir, name) for name, table in made.items()]
 
@@ -319,7 +304,7 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
         drawn = [r for r in records.read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
         fig = figures.ablation_dots(study)
         written.append(records.save_figure(fig, results_dir, "ablation", drawn))
-    for name, tag in (("fewshot", ""), ("labels", EVEN)):
+    for name, tag in (("fewshot", ""), ("labels", tables.EVEN)):
         few = main_runs(frame, tag=tag)
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:

@@ -181,7 +181,7 @@ def test_few_shot_differences_are_means_over_common_seeds(folder):
 def test_alignments_are_compared_at_the_same_labels_and_seeds(tmp_path):
     write_controls(tmp_path)
     table = scene_tables.alignment(tmp_path)
-    known = {"scrapseg", "scrapseg-to-text", "scrapseg-to-numbers"}
+    known = {"scrapseg", "scrapseg-to-text", "scrapseg-to-numbers", "scrapseg-no-words"}
     assert set(table["method"]) == known  # nothing that starts elsewhere
     assert set(table["metric"]) == {"ap", "miou_impurity", "miou_taught", "miou_untaught"}
     at = {"shots": "all", "metric": "miou_untaught"}
@@ -196,6 +196,10 @@ def test_alignments_are_compared_at_the_same_labels_and_seeds(tmp_path):
     assert numbers["gap"] == pytest.approx((better - worse) / 2)
     text = row(table, method="scrapseg-to-text", **at)
     assert text["value"] == pytest.approx(better) and math.isnan(text["gap"])
+    crossed = scene_tables.alignment_crossed(tmp_path)
+    assert set(crossed["start"] + crossed["minus"]) == {"scrapseg-to-numbersscrapseg-no-words"}
+    nothing = row(crossed, **at)
+    assert nothing["seeds"] == 2 and nothing["value"] == pytest.approx((better - worse) / 2)
 
 
 def test_several_seeds_take_the_place_of_one_where_there_are_any(tmp_path):
