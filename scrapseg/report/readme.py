@@ -25,8 +25,10 @@ NOT_YET = "Not measured yet."
 OBJECTS = "yard/false_objects"
 #: Starts beside the one aligned to text, and what the difference is the worth of.
 ALIGNMENTS = {
-    "scrapseg-to-numbers": "Aligning to text in place of class numbers, without any text, is worth",
-    "scrapseg-to-text-without": "Pictures of six impurities among those aligned on are worth",
+    "scrapseg-to-permuted": "right words over wrong ones",
+    "scrapseg-to-numbers": "words over class numbers",
+    "scrapseg-no-words": "words over none, nor prompts",
+    "scrapseg-to-text-without": "pictures of six impurities",
 }
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
@@ -122,15 +124,13 @@ def findings(results_dir: Path) -> str:
                 for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False)
             )
             lines += [f"What its own text is worth by labels a class ({runs(text)}): {told}"]
-    worth = saved(study, "alignment")
-    if len(worth):
-        worth = worth[(worth["metric"] == "miou_impurity") & worth["gap"].notna()]
+    if len(worth := saved(study, "alignment")):
+        asked = worth["method"].isin(ALIGNMENTS) & (worth["metric"] == "miou_impurity")
+        worth = worth[asked & (worth["shots"] != "0")]
         worth = worth.assign(value=worth["gap"], lo=worth["gap_lo"], hi=worth["gap_hi"])
-        for method, what in ALIGNMENTS.items():
-            rows = worth[(worth["method"] == method) & (worth["shots"] != "0")]
-            told = ", ".join(f"{gap(row)} at {row.shots}" for row in rows.itertuples(index=False))
-            behind = f"one alignment each, {runs(rows)}"
-            lines += [f"{what}, in impurity mIoU once trained ({behind}), {told}"]
+        told = (f"{ALIGNMENTS[r.method]} {gap(r)} at {r.shots}" for r in worth.itertuples())
+        what = f"once trained, in impurity mIoU (one alignment each, {runs(worth)})"
+        lines += [f"What an alignment is worth by what it learns from, {what}: {'; '.join(told)}"]
     if len(words := saved(study, "class_by_words")):
         left, had = (percent(words[k].mean()) for k in ("words", "before"))
         forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"
