@@ -48,9 +48,11 @@ def percent(value: float) -> str:
 
 
 def gap(row: pd.Series) -> str:
-    """A paired difference in words: points, and the ends of its 95 % interval."""
+    """A paired difference in words: points, the ends of its 95 % interval, and a star where its p,
+    corrected over its table, is below 0.05."""
     value, low, high = (f"{100 * getattr(row, k):+.1f}" for k in ("value", "lo", "hi"))
-    return f"{value} points ({low} to {high})"
+    star = r"\*" if getattr(row, "p_holm", 1) < 0.05 else ""
+    return f"{value}{star} points ({low} to {high})"
 
 
 def runs(table: pd.DataFrame) -> str:
@@ -92,12 +94,11 @@ def findings(results_dir: Path) -> str:
         f"{percent(ours['miou_impurity'])} % impurity mIoU: {gap(named.loc[best])} of impurity "
         f"mIoU against the best of {len(rivals)} supervised networks, {method_label(best)}"
     ]
-    away = saved(study, "labels_rival")
-    if len(away):
+    if len(away := saved(study, "labels_rival")):
         away = away[(away["metric"] == "miou_impurity") & (away["shots"] == "all")]
         away = away[away[f"{tables.RIVAL} minus"] == "scrapseg-imagenet"]
     if len(away) and best == tables.RIVAL:
-        turned = -away.iloc[0][["value", "hi", "lo"]].set_axis(["value", "lo", "hi"])
+        turned = away.assign(value=-away["value"], lo=-away["hi"], hi=-away["lo"]).iloc[0]
         lines[0] += f"; started from ImageNet as these are, ours is at {gap(turned)} ({runs(away)})"
     if f"{best}-aligned" in named.index:
         lines[0] += (
