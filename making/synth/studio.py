@@ -1,6 +1,6 @@
 """The studio set: captioned renders that align the pocket model's image tower to its text tower.
 
-An image is finished when its record ``.records/<id>.json`` exists. It is written last and
+An image is finished when its record ``.records/<id>.json`` exists beside it. It is written last and
 atomically, so a kill at any moment neither loses nor repeats a finished image. What an image shows
 follows from the seed and its number alone.
 """
@@ -67,6 +67,12 @@ def render_image(spec: ImageSpec, out: Path) -> dict:
     return record
 
 
+def is_finished(out: Path, spec: ImageSpec) -> bool:
+    """Whether all that an image is made of is there: what was cleared away is made anew."""
+    made = (out / "images" / f"{spec.id}.jpg", out / "instances" / f"{spec.id}.png")
+    return all(path.exists() for path in (*made, record_of(out, spec)))
+
+
 def render_batch(specs: list[ImageSpec], out: Path) -> int:
     """Make images one after the other in this process; returns how many."""
     for spec in specs:
@@ -78,7 +84,7 @@ def render_all(out: Path, images: int, jobs: int, seed: int = SEED) -> int:
     """Render the images that are not finished yet, `jobs` processes at a time, a core each.
     Returns how many were made."""
     specs = [plan(number, seed) for number in range(images)]
-    todo = [spec for spec in specs if not record_of(out, spec).exists()]
+    todo = [spec for spec in specs if not is_finished(out, spec)]
     batches = [todo[i : i + BATCH] for i in range(0, len(todo), BATCH)]
     # spawn: a fork of a process with running threads may hang.
     pool = ProcessPoolExecutor(

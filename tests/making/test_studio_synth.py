@@ -213,6 +213,9 @@ three = next(n for n in range(1000) if len(plan(n, 5).objects) == 3)
 studio.render_image(plan(three, 5), first)
 studio.render_image(plan(three + 1, 5), second)  # what was made before must not matter
 studio.render_image(plan(three, 5), second)
+assert studio.is_finished(second, plan(three, 5))
+(second / "images" / f"{three:06d}.jpg").unlink()
+assert not studio.is_finished(second, plan(three, 5))  # though its record is there
 print(three)
 """
 
