@@ -298,7 +298,7 @@ if len(worth):
     display(gaps[tables.shots_order(gaps.columns)])
 
 # %% [markdown]
-# And the pairs that differ in one thing and are both not aligned to text, or lack pictures: *start* minus *minus*.
+# Other pairs that differ in one thing: *start* minus *minus*.
 
 # %%
 if len(crossed):
@@ -318,6 +318,7 @@ QUESTIONS = {
     ): "text, not numbers, without the pictures",
     ("scrapseg-to-text", "scrapseg-to-text-without"): "the pictures, with text",
     ("scrapseg-to-numbers", "scrapseg-to-numbers-without"): "the pictures, with numbers",
+    ("scrapseg-to-numbers-without", "scrapseg-imagenet"): "numbers without the pictures, not none",
 }
 if len(worth):
     to_text = worth.assign(start=tables.TO_TEXT, minus=worth["method"], value=worth["gap"])

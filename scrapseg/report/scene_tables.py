@@ -108,14 +108,7 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
         see `paired_rows`; p_holm is over all of a metric with labels, or without. No rows where no
         control was run.
     """
-    frame = records.read_metrics(results_dir)
-    controls, *others = (
-        main_runs(frame, tag=tag) for tag in (tables.CONTROL, tables.EVEN, "zero-shot")
-    )
-    others = [
-        o[o["method"].isin(tables.STARTS) & o["shots"].isin(controls["shots"])] for o in others
-    ]
-    runs = pd.concat([controls, *others]).drop_duplicates("run")
+    runs = starts(results_dir)
     gaps = once_trained(paired_rows(results_dir, runs, tables.TO_TEXT, AMONG_STARTS))
     gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
     keys = ["method", "shots", "metric"]
@@ -124,16 +117,24 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
 
 
 def alignment_crossed(results_dir: Path | str) -> pd.DataFrame:
-    """As `labels_paired` of the controls of the alignment that lack two things, against those that
-    lack one of them (`CROSSED`), in the metrics of `alignment`; in place of "scrapseg minus" stand
-    minus and start. p_holm as there."""
-    runs = main_runs(records.read_metrics(results_dir), tag=tables.CONTROL).drop_duplicates("run")
-    parts = []
+    """As `labels_paired`, of `CROSSED` in the metrics of `alignment`; in place of "scrapseg minus"
+    stand minus and start. p_holm as there."""
+    runs, parts = starts(results_dir), []
     for start, other in tables.CROSSED:
         both = runs[runs["method"].isin([start, other])]
         parts.append(paired_rows(results_dir, both, start, AMONG_STARTS).assign(start=start))
     table = once_trained(pd.concat(parts)).replace({"metric": GROUPS})
     return table.rename(columns={"scrapseg minus": "minus"})
+
+
+def starts(results_dir: Path | str) -> pd.DataFrame:
+    """Runs from the alignment's controls, and from ours as shipped or not aligned."""
+    frame = records.read_metrics(results_dir)
+    tags = (tables.CONTROL, tables.EVEN, "zero-shot")
+    controls, *others = (main_runs(frame, tag=tag) for tag in tags)
+    beside = pd.concat(others)
+    beside = beside[beside["method"].isin(tables.STARTS) & beside["shots"].isin(controls["shots"])]
+    return pd.concat([controls, beside]).drop_duplicates("run")
 
 
 def once_trained(gaps: pd.DataFrame) -> pd.DataFrame:

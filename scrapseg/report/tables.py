@@ -31,10 +31,11 @@ RIVAL = "segformer"
 EVEN = "even"
 #: Likewise, of runs that start from a control of the alignment, and that which is aligned to text.
 CONTROL, TO_TEXT = "control", "scrapseg-to-text"
-#: Of these, pairs that differ in one thing and not both from that.
+#: Pairs of starts that differ in one thing and are both not aligned to text on all pictures.
 CROSSED = (("scrapseg-to-text-without", "scrapseg-to-numbers-without"),
            ("scrapseg-to-numbers", "scrapseg-to-numbers-without"),
-           ("scrapseg-to-numbers", "scrapseg-no-words"))  # fmt: skip
+           ("scrapseg-to-numbers", "scrapseg-no-words"),
+           ("scrapseg-to-numbers-without", "scrapseg-imagenet"))  # fmt: skip
 #: Classes by whether the alignment saw things made after them; rubber it knew as a material.
 UNTAUGHT = ("spray_can", "rubber")
 TAUGHT = {"taught": tuple(s for s in SLUGS[1:] if s not in UNTAUGHT), "untaught": UNTAUGHT}
