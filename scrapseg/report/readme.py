@@ -25,10 +25,10 @@ NOT_YET = "Not measured yet."
 OBJECTS = "yard/false_objects"
 #: Starts beside the one aligned to text, and what the difference is the worth of.
 ALIGNMENTS = {
+    "scrapseg-imagenet": "words and pictures of things over no alignment",
     "scrapseg-to-permuted": "right words over wrong ones",
-    "scrapseg-to-numbers": "words over class numbers",
-    "scrapseg-no-words": "words over none, nor prompts",
-    "scrapseg-to-text-without": "pictures of six impurities",
+    "scrapseg-no-words": "words over none, in prompts neither",
+    "scrapseg-to-numbers-without": "words and pictures of six impurities over neither",
 }
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
