@@ -334,7 +334,7 @@ display(paired.round(3), figure)
 #
 # ## The whole field
 #
-# A laptop has half an hour, and runs the methods that the claims rest on. Profile `full` runs them all by
+# A laptop has twenty minutes, and runs the methods that the claims rest on. Profile `full` runs them all by
 # the same protocol; where its runs are at hand, here they are, with ours minus each on the same scenes and over the
 # seeds that both have, one to three. Lines beside the dots are means over the seeds of intervals over scenes; the lines of differences
 # draw seeds, too.
