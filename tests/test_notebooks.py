@@ -64,4 +64,5 @@ def test_profiles_set_only_what_some_notebook_takes():
     for path in (ROOT / "notebooks/profiles").glob("*.yaml"):
         values = yaml.safe_load(path.read_text())
         assert set(values.pop("studies", ())) <= set(STUDIES)
+        assert isinstance(values.pop("costs", False), bool)  # the Snakefile's, as are the studies
         assert set(values) <= taken, path.name
