@@ -6,7 +6,8 @@ SHELL := /bin/bash
 
 PROFILE ?= laptop
 PYTHON ?= python3
-JOBS ?= 2
+# At a time; a GPU holds one run of the paper's encoder.
+JOBS ?= $(if $(filter clip,$(PROFILE)),1,2)
 THREADS ?= 4
 PORT ?= 8866
 

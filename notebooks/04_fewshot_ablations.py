@@ -265,13 +265,11 @@ def by_start(axes, rows, group):
     starts = tables.method_order(rows["method"])
     for number, (shots, of) in enumerate(rows.groupby("shots")):
         for row in of.itertuples():
-            look = style.method_style(row.method) | {"label": f"{shots} labels"}
-            look |= {"marker": "o", "mfc": look["color"] if shots == "all" else "white"}
-            y, bars = (
-                starts.index(row.method) + 0.2 * number,
-                [row.value - row.lo, row.hi - row.value],
-            )
-            axes.errorbar(row.value, y, xerr=[[bars[0]], [bars[1]]], lw=1, capsize=2, **look)
+            colour = style.method_style(row.method)["color"]
+            fill = colour if shots == "all" else "white"
+            y = starts.index(row.method) + 0.2 * number
+            axes.hlines(y, row.lo, row.hi, colour, lw=1)
+            axes.plot(row.value, y, "o", color=colour, mfc=fill)
     axes.set(title=f"{group} classes", xlabel="mean IoU")
     axes.set_yticks(range(len(starts)), [style.method_style(m)["label"] for m in starts])
     axes.grid(axis="x")

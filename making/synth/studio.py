@@ -1,8 +1,8 @@
 """The studio set: captioned renders that align the pocket model's image tower to its text tower.
 
-An image is finished when its record ``.records/<id>.json`` exists beside it. It is written last and
-atomically, so a kill at any moment neither loses nor repeats a finished image. What an image shows
-follows from the seed and its number alone.
+An image is finished when it, its mask and its record ``.records/<id>.json`` exist. The record is
+written last and atomically, so a kill at any moment neither loses nor repeats a finished image.
+What an image shows follows from the seed and its number alone.
 """
 
 from __future__ import annotations

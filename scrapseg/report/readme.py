@@ -27,7 +27,7 @@ OBJECTS = "yard/false_objects"
 ALIGNMENTS = {
     "scrapseg-imagenet": "words and pictures of things over no alignment",
     "scrapseg-to-permuted": "right words over wrong ones",
-    "scrapseg-no-words": "words over none, in prompts neither",
+    "scrapseg-no-words": "words over none, in alignment or prompts",
     "scrapseg-to-numbers-without": "words and pictures of six impurities over neither",
 }
 #: Measures of adaptation that are shown, and their heads.
@@ -114,9 +114,7 @@ def findings(results_dir: Path) -> str:
             for metric, rows in frozen.groupby("metric")
         )
         behind = f"(p below 0.05 after Holm's correction; equal steps, {runs(frozen)})"
-        lines += [
-            f"Fine-tuning the encoder is shown to beat freezing it {behind} {told} label counts"
-        ]
+        lines += [f"Fine-tuning is shown to beat freezing the encoder {behind} {told} label counts"]
         text = few[few.index.isin(["scrapseg-random", "scrapseg-permuted"])]
         if len(text):
             told = "; ".join(
