@@ -40,7 +40,7 @@ given = $(if $($1),--$2 "$($1)")
 .PHONY: help env lock render render-studio render-pieces tune grid reproduce accept notebooks apply watch paper test verify lab app bench gpu torture clean
 
 help: ## list the targets
-	@echo "make TARGET [PROFILE=laptop] [PYTHON=python3]"
+	@echo "make TARGET [PROFILE=laptop] [JOBS=2, at a time] [PYTHON=python3]"
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  \1|\2/p' Makefile | awk -F'|' '{printf "%-16s %s\n", $$1, $$2}'
 	@echo "Profiles: $(notdir $(basename $(wildcard notebooks/profiles/*.yaml)))"
 
@@ -80,7 +80,7 @@ tune: $(READY) ## choose every method's settings on val, four candidates each (h
 	@$(PY) -m making.tune
 
 grid: PROFILE = full
-grid: $(READY) ## the runs of profile full and their tables; JOBS=2 at a time, EXECUTOR=slurm elsewhere (hours, resumable)
+grid: $(READY) ## the runs of profile full and their tables; EXECUTOR=slurm elsewhere (hours, resumable; it needs the weights of data/controls)
 	@$(ENGINE) --keep-going -- grid
 
 reproduce: $(READY) ## a profile's runs, notebooks, tables, README and paper: what something changed for

@@ -116,6 +116,8 @@ frame = collect(results_dir)
 
 # %% [markdown]
 # ## The table
+#
+# Two runs shared the machine in the laptop run: its times compare nothing, those of profile `full` and the README do.
 
 # %%
 overview = tables.TABLES["methods"](frame)

@@ -23,12 +23,16 @@ from scrapseg.report.paper import ALIGNMENT
 
 NOT_YET = "Not measured yet."
 OBJECTS = "yard/false_objects"
-#: Starts beside the one aligned to text, and what the difference is the worth of.
+#: Pairs of starts, and what the difference is the worth of; the losses, too.
 ALIGNMENTS = {
-    "scrapseg-imagenet": "words and pictures of things over no alignment",
-    "scrapseg-to-permuted": "right words over wrong ones",
-    "scrapseg-no-words": "words over none, in alignment or prompts",
-    "scrapseg-to-numbers-without": "words and pictures of six impurities over neither",
+    ("scrapseg-to-text", "scrapseg-imagenet"): "text over no alignment",
+    ("scrapseg-to-text", "scrapseg-to-permuted"): "right words over wrong ones",
+    ("scrapseg-to-text", "scrapseg-to-numbers"): "words over class numbers",
+    ("scrapseg-to-text", "scrapseg-no-words"): "words over none, in alignment or prompts",
+    ("scrapseg-to-text-without", "scrapseg-to-numbers-without"): "without six nouns, words over "
+    "class numbers",
+    ("scrapseg-to-numbers-without", "scrapseg-imagenet"): "class numbers, without six nouns, over "
+    "no alignment",
 }
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
@@ -123,11 +127,13 @@ def findings(results_dir: Path) -> str:
                 for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False)
             )
             lines += [f"What its own text is worth by labels a class ({runs(text)}): {told}"]
-    if len(worth := saved(study, "alignment")):
-        asked = worth["method"].isin(ALIGNMENTS) & (worth["metric"] == "miou_impurity")
-        worth = worth[asked & (worth["shots"] != "0")]
-        worth = worth.assign(value=worth["gap"], lo=worth["gap_lo"], hi=worth["gap_hi"])
-        told = (f"{ALIGNMENTS[r.method]} {gap(r)} at {r.shots}" for r in worth.itertuples())
+    if len(worth := saved(study, "alignment_paired")):
+        worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
+        told = []
+        for pair, what in ALIGNMENTS.items():
+            rows = worth[(worth["start"] == pair[0]) & (worth["minus"] == pair[1])]
+            gaps = [f"{gap(row)} at {row.shots}" for row in rows.itertuples()]
+            told += [f"{what} {', '.join(gaps)}"] if gaps else []
         what = f"once trained, in impurity mIoU (one alignment each, {runs(worth)})"
         lines += [f"What an alignment is worth by what it learns from, {what}: {'; '.join(told)}"]
     if len(words := saved(study, "class_by_words")):

@@ -103,28 +103,26 @@ def alignment(results_dir: Path | str) -> pd.DataFrame:
     without alignment, all with the same steps.
 
     Returns:
-        Columns method, shots, seeds, metric (ap, miou_impurity, miou_taught, miou_untaught), value,
-        lo, hi, and gap, gap_lo, gap_hi, p, p_holm, pairs: ours aligned to text, minus the method,
-        see `paired_rows`; p_holm is over all of a metric with labels, or without. No rows where no
-        control was run.
+        As `fewshot_bands`, metric one of ap, miou_impurity, miou_taught, miou_untaught.
     """
-    runs = starts(results_dir)
-    gaps = once_trained(paired_rows(results_dir, runs, tables.TO_TEXT, AMONG_STARTS))
-    gaps.columns = ["shots", "method", "pairs", "metric", "gap", "gap_lo", "gap_hi", "p", "p_holm"]
-    keys = ["method", "shots", "metric"]
-    table = bands(results_dir, runs, AMONG_STARTS).merge(gaps, "left", keys)
-    return table.replace({"metric": GROUPS}).astype({"pairs": "Int64"})
+    return bands(results_dir, starts(results_dir), AMONG_STARTS).replace({"metric": GROUPS})
 
 
-def alignment_crossed(results_dir: Path | str) -> pd.DataFrame:
-    """As `labels_paired`, of `CROSSED` in the metrics of `alignment`; in place of "scrapseg minus"
-    stand minus and start. p_holm as there."""
+def alignment_paired(results_dir: Path | str) -> pd.DataFrame:
+    """Aligned to text minus every other start of `alignment`, and the pairs of `CROSSED`.
+
+    Returns:
+        As `labels_paired`, in place of "scrapseg minus" start and minus; p_holm is over all pairs
+        of a metric with labels, or without: what prompts find by themselves is another question.
+    """
     runs, parts = starts(results_dir), []
-    for start, other in tables.CROSSED:
-        both = runs[runs["method"].isin([start, other])]
-        parts.append(paired_rows(results_dir, both, start, AMONG_STARTS).assign(start=start))
-    table = once_trained(pd.concat(parts)).replace({"metric": GROUPS})
-    return table.rename(columns={"scrapseg minus": "minus"})
+    for start, *others in ((tables.TO_TEXT, *runs["method"]), *tables.CROSSED):
+        both = runs[runs["method"].isin([start, *others])]
+        gaps = paired_rows(results_dir, both, start, AMONG_STARTS)
+        parts.append(gaps.rename(columns={"scrapseg minus": "minus"}).assign(start=start))
+    table = pd.concat(parts)
+    corrected = table.groupby(["metric", table["shots"] != "0"])["p"].transform(holm)
+    return table.assign(p_holm=corrected.astype(float)).replace({"metric": GROUPS})
 
 
 def starts(results_dir: Path | str) -> pd.DataFrame:
@@ -135,13 +133,6 @@ def starts(results_dir: Path | str) -> pd.DataFrame:
     beside = pd.concat(others)
     beside = beside[beside["method"].isin(tables.STARTS) & beside["shots"].isin(controls["shots"])]
     return pd.concat([controls, beside]).drop_duplicates("run")
-
-
-def once_trained(gaps: pd.DataFrame) -> pd.DataFrame:
-    """Holm's correction over all of a metric with labels, or without."""
-    trained = gaps["shots"] != "0"  # what prompts find by themselves is another question
-    corrected = gaps.groupby(["metric", trained])["p"].transform(holm)
-    return gaps.assign(p_holm=corrected.astype(float))
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:
@@ -268,7 +259,7 @@ def paired_rows(
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (tables.OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
-MAKERS += (alignment, alignment_crossed, domains, wrong_pixels, photographs, photo_paired)
+MAKERS += (alignment, alignment_paired, domains, wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 

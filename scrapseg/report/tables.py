@@ -31,7 +31,7 @@ RIVAL = "segformer"
 EVEN = "even"
 #: Likewise, of runs that start from a control of the alignment, and that which is aligned to text.
 CONTROL, TO_TEXT = "control", "scrapseg-to-text"
-#: Pairs of starts that differ in one thing and are both not aligned to text on all pictures.
+#: Pairs of starts that are compared beside each start with that.
 CROSSED = (("scrapseg-to-text-without", "scrapseg-to-numbers-without"),
            ("scrapseg-to-numbers", "scrapseg-to-numbers-without"),
            ("scrapseg-to-numbers", "scrapseg-no-words"),

@@ -186,20 +186,25 @@ def test_alignments_are_compared_at_the_same_labels_and_seeds(tmp_path):
     assert set(table["metric"]) == {"ap", "miou_impurity", "miou_taught", "miou_untaught"}
     at = {"shots": "all", "metric": "miou_untaught"}
     numbers = row(table, method="scrapseg-to-numbers", **at)
-    assert (numbers["seeds"], numbers["pairs"]) == (2, 2)
     names = ("scrapseg", "scrapseg-frozen")
     counts = [image_stats(m).classes.sum(0).astype(float) for m in names]
     iou = [[c[k, k] / (c[k].sum() + c[:, k].sum() - c[k, k]) for k in (4, 6)] for c in counts]
     assert [SLUGS[k] for k in (4, 6)] == list(tables.UNTAUGHT)
     better, worse = np.mean(iou, axis=1)
-    assert numbers["value"] == pytest.approx((better + worse) / 2)
-    assert numbers["gap"] == pytest.approx((better - worse) / 2)
-    text = row(table, method="scrapseg-to-text", **at)
-    assert text["value"] == pytest.approx(better) and math.isnan(text["gap"])
-    crossed = scene_tables.alignment_crossed(tmp_path)
-    assert set(crossed["start"] + crossed["minus"]) == {"scrapseg-to-numbersscrapseg-no-words"}
-    nothing = row(crossed, **at)
-    assert nothing["seeds"] == 2 and nothing["value"] == pytest.approx((better - worse) / 2)
+    assert numbers["seeds"] == 2 and numbers["value"] == pytest.approx((better + worse) / 2)
+    assert row(table, method="scrapseg-to-text", **at)["value"] == pytest.approx(better)
+
+    gaps = scene_tables.alignment_paired(tmp_path)
+    text, to_numbers, nothing = (f"scrapseg-{k}" for k in ("to-text", "to-numbers", "no-words"))
+    pairs = {(text, m) for m in known - {text}} | {(to_numbers, nothing)}
+    assert set(zip(gaps["start"], gaps["minus"], strict=True)) == pairs
+    for start, minus in ((text, to_numbers), (to_numbers, nothing)):
+        gap = row(gaps, start=start, minus=minus, **at)
+        assert gap["seeds"] == 2 and gap["value"] == pytest.approx((better - worse) / 2)
+    once = gaps[(gaps["shots"] == "all") & (gaps["metric"] == "miou_impurity")].sort_values("p")
+    steps = once["p"].to_numpy(float) * np.arange(len(once), 0, -1)
+    by_hand = np.minimum(1, np.maximum.accumulate(steps))
+    assert len(once) == 4 and np.allclose(once["p_holm"], by_hand)  # all pairs are one family
 
 
 def test_several_seeds_take_the_place_of_one_where_there_are_any(tmp_path):
