@@ -45,7 +45,10 @@ ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
 long_seeds = [0]
+long_once = []  # those that are with one seed
 long_steps = 5
+longest_methods = []  # those that are trained until val has stopped, with one seed
+longest_steps = 5
 study_dir = "../results/full"  # whose ablations are shown where none are run here
 
 # %%
