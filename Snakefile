@@ -194,6 +194,8 @@ rule run:
     log:
         f"{RESULTS}/logs/{{name}}.log",
     threads: lambda wildcards: WHOLE if wildcards.name in ALONE else SHARED
+    resources:
+        place=lambda wildcards: JOBS if wildcards.name in ALONE else 1,  # of JOBS, however many threads there are
     shell:
         "{sys.executable} -m scrapseg run {wildcards.name} --profile {PROFILE} --log {log}"
         " && touch {output[1]}"
@@ -231,6 +233,8 @@ for stem in [*STEMS, *APPENDICES]:
         log:
             f"{RESULTS}/logs/{stem}.log",
         threads: SHARED
+        resources:
+            place=1,
         shell:
             "{sys.executable} -m scrapseg notebook {params.stem} --profile {PROFILE} --log {log}"
 

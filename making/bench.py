@@ -82,16 +82,9 @@ def training_step(
 
             def seen(_, __, stages) -> None:
                 done("tower")
-                learning = [m for m in stages.maps if m.requires_grad]
-                # Gradients reach the tower once the head's are done; the last map to get one says.
-                left = [len(learning)]
-
-                def came(_) -> None:
-                    left[0] -= 1
-                    if not left[0]:
-                        done("head, back")
-
-                hooks.extend(m.register_hook(came) for m in learning)
+                # The pyramid reads the deepest map first: of the head's gradients this one's is the
+                # last, while those of the other maps wait for the tower's own.
+                stages.maps[-1].register_hook(lambda _: done("head, back"))
 
             hooks.append(model.encoder.register_forward_hook(seen))
         out = model(batch)

@@ -80,7 +80,7 @@ from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.wording import pixel_vectors, score_sets
-from scrapseg.report import figures, style, tables
+from scrapseg.report import figures, scene_tables, style, tables
 from scrapseg.train.augment import train_transform
 from scrapseg.train.loop import TrainConfig
 from scrapseg.train.losses import segmentation_loss
@@ -547,13 +547,39 @@ if len(study) > 1:
 # ## Is it trained long enough?
 #
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
-# profile `full` say what that costs, and which classes and sizes hold the rest back:
+# profile `full` ask two things. Does the order hold with more steps? Ours and its rivals, the strongest of them on the
+# image tower that ours starts from, are trained for longer, the first two with the comparison's seeds. And when does it end? One run of ours goes on
+# for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
 
 # %%
 specs = plan("long", globals())
 run_all(specs, results_dir, data_dir)
-shown = bool(specs) or not (Path(study_dir) / "metrics.csv").is_file()
-longer = tables.long(collect(results_dir) if shown else read_metrics(study_dir))
+if specs or not (Path(study_dir) / "metrics.csv").is_file():
+    collect(results_dir)
+    study_of_steps = results_dir
+else:
+    study_of_steps = study_dir
+by_steps = scene_tables.long_bands(study_of_steps)
+if len(by_steps):
+    display(figures.quality_curve(by_steps, along="steps"))
+
+# %% [markdown]
+# Bands are 95 % intervals of the mean over seeds and test scenes, bars of one run over scenes. Ours minus each rival with as many
+# steps, in points, paired by seed and scene (p corrected for all that the table has):
+
+# %%
+gaps = scene_tables.long_paired(study_of_steps)
+gaps = gaps[gaps["metric"].isin(["ap", "miou_impurity"])]
+shown = 100 * gaps[["value", "lo", "hi"]]
+told = shown.apply(lambda r: f"{r['value']:+.1f} ({r['lo']:+.1f} to {r['hi']:+.1f})", axis=1)
+columns = ["steps", "scrapseg minus", "seeds"]
+gaps.assign(points=told).pivot(index=columns, columns="metric", values=["points", "p_holm"])
+
+# %% [markdown]
+# Which classes and sizes hold the rest back (means over seeds):
+
+# %%
+longer = tables.long(read_metrics(study_of_steps))
 parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
 parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]
 columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}

@@ -117,7 +117,7 @@ frame = collect(results_dir)
 tables.TABLES["fewshot"](frame).round(3)
 
 # %%
-figure = figures.fewshot_curve(frame, methods=[*methods, *controls])
+figure = figures.quality_curve(scene_tables.fewshot_bands(results_dir), [*methods, *controls])
 save_figure(figure, results_dir, "fewshot", runs=[r.name() for r in records])
 figure
 
@@ -145,7 +145,7 @@ bands = (
     if alone
     else scene_tables.fewshot_bands(source)
 )
-figures.fewshot_curve(study, methods=names, bands=bands)
+figures.quality_curve(bands, names)
 
 # %% [markdown]
 # What stands behind one end of one band, in the open: ours with the fewest labels. Scenes are drawn anew, and so are
@@ -207,7 +207,7 @@ even = tables.main_runs(study, tag=tables.EVEN)
 even_bands = scene_tables.labels(source)
 if len(even):
     shown = scene_tables.SHOWN
-    display(figures.fewshot_curve(study, shown, even_bands, tables.EVEN))
+    display(figures.quality_curve(even_bands, shown))
 
 # %% [markdown]
 # In points of impurity mIoU: ours minus each other method at the same steps, and below it what the study's steps in

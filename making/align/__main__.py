@@ -4,6 +4,7 @@ python -m making.align train --studio data/studio --steps 2000    # pocket-align
 python -m making.align control --targets permuted --out FOLDER    # aligned to wrong words
 python -m making.align ship                                       # scrapsim.safetensors
 python -m making.align promise                                    # what its card promises
+python -m making.align benchmark --run NAME                       # benchmark.safetensors
 python -m making.align graph                                      # graph.onnx, graph-novelty.onnx
 """
 
@@ -17,19 +18,25 @@ from pathlib import Path
 
 from making.align import AlignError
 from making.align.align import AlignConfig
+from making.align.benchmark import ship_run
 from making.align.collage import CollageConfig
 from making.align.controls import TARGETS, Numbers, write_control
 from making.align.graph import make_graph
 from making.align.run import run
 from making.align.ship import calibrate, ship
 from scrapseg.data.base import DataError
+from scrapseg.experiments.records import ResultsError
 from scrapseg.files import REPOSITORY
 from scrapseg.models.novelty import Novelty
 from scrapseg.models.pocket import ALIGNED
 from scrapseg.models.runtime import GRAPH_NOVELTY
+from scrapseg.models.scrapseg import ModelFileError
 from scrapseg.models.segmenter import SHIPPED, load
 from scrapseg.models.weights import WeightsError
 from scrapseg.train.loop import TrainingDiverged
+
+#: What training may lead to.
+TRAINING = (TrainingDiverged, WeightsError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +66,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     commands.add_parser("ship", help="make the model that comes along, ready to be adapted")
     commands.add_parser("promise", help="calibrate that model anew, its weights as they are")
+    longest = commands.add_parser("benchmark", help="ship a run of profile full, calibrated")
+    longest.add_argument("--run", required=True, help="its name; its weights lie in the cache")
     commands.add_parser("graph", help="export the graphs that predictions on a CPU go by")
     given = parser.parse_args(arguments)
     try:
@@ -67,6 +76,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         if given.command == "promise":
             print(calibrate(REPOSITORY / "data" / "scrapsim").promises)
+            return 0
+        if given.command == "benchmark":
+            paths = REPOSITORY / "results" / "full", REPOSITORY / "data" / "scrapsim"
+            segmenter, table = ship_run(given.run, *paths)
+            print(table.round(3).to_string(index=False), segmenter.origin, sep="\n")
             return 0
         if given.command == "graph":
             model = load(SHIPPED).model
@@ -89,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(given.studio, given.out, config, **options)
         print(f"weights, record and card in {given.out}")
         return 0
-    except (AlignError, DataError, WeightsError, TrainingDiverged) as error:
+    except (AlignError, DataError, ModelFileError, ResultsError, *TRAINING) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last save", file=sys.stderr)

@@ -12,77 +12,50 @@ from matplotlib.transforms import offset_copy
 
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report import style
-from scrapseg.report.tables import METRIC_LABELS, main_runs, method_order, shots_order
+from scrapseg.report.tables import METRIC_LABELS, method_order, shots_order
 
 #: So that lines are told apart without their colours, too.
 LINES = ("-", (0, (5, 1)), "--", "-.", ":")
 
 
-def centres(rows: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """By shots: mean over seeds, low, high, and the number of seeds.
-
-    The ends are the smallest and largest seed where there are several, the bootstrap interval
-    (`<metric>_lo`, `<metric>_hi`) where there is one, and the mean itself where there is neither.
-    """
-
-    def values(name: str):
-        return rows[rows["metric"] == name].groupby("shots")["value"]
-
-    table = values(metric).agg(mean="mean", low="min", high="max", seeds="size")
-    one = table["seeds"] == 1
-    for end, name in (("low", f"{metric}_lo"), ("high", f"{metric}_hi")):
-        interval = values(name).mean().reindex(table.index)
-        table[end] = table[end].mask(one & interval.notna(), interval)
-    return table
+#: What quality is drawn along, and the axis' label.
+ALONG = {"shots": "labelled scenes per impurity class", "steps": "training steps"}
 
 
 @style.styled
-def fewshot_curve(
-    metrics_table: pd.DataFrame,
-    methods: Sequence[str] | None = None,
-    bands: pd.DataFrame | None = None,
-    tag: str = "",
+def quality_curve(
+    bands: pd.DataFrame, methods: Sequence[str] | None = None, along: str = "shots"
 ) -> style.Figure:
-    """AP and impurity mIoU against labelled scenes per impurity class: a line per method.
+    """AP and impurity mIoU against labels, or steps: a line per method.
 
-    Several seeds: mean with the 95 % band of `bands`, without these from the worst to the best
-    seed. One seed: error bars are the bootstrap 95 % interval over scenes. A method that was run at
-    shots=all only is a dashed level.
+    Several seeds: the mean with its 95 % band, over seeds and scenes. One seed: error bars are the
+    95 % interval over scenes.
 
     Args:
-        metrics_table: `metrics.csv`.
-        methods: slugs to draw; all by default.
-        bands: `scene_tables.fewshot_bands` of the same runs. tag: of the runs, see `main_runs`.
+        bands: `scene_tables.fewshot_bands` or `long_bands`.
+        methods: slugs to draw; all by default. along: a column of `ALONG`.
     """
-    tidy = main_runs(metrics_table, tag=tag)
-    shots = shots_order(tidy["shots"])
+    places = shots_order(bands[along])
     fig = style.figure(style.FULL * 0.8, 2.5)
     fig.get_layout_engine().set(wspace=0.08)
     handles = {}
     for axes, metric in zip(fig.subplots(1, 2), ("ap", "miou_impurity")):
-        names = method_order(tidy.loc[tidy["metric"] == metric, "method"])
-        names = [n for n in names if methods is None or n in methods]
+        rows = bands[bands["metric"] == metric]
+        names = [n for n in method_order(rows["method"]) if methods is None or n in methods]
         highest = 0.0
         for k, name in enumerate(names):
-            points = centres(tidy[tidy["method"] == name], metric)
-            if bands is not None:
-                of = bands[(bands["method"] == name) & (bands["metric"] == metric)]
-                of = of.drop_duplicates("shots").set_index("shots")
-                points.update(of.rename(columns={"lo": "low", "hi": "high"})[["low", "high"]])
-            points = points.reindex([s for s in shots if s in points.index])
-            mean, low, high, seeds = (points[c].to_numpy() for c in points)
+            points = rows[rows["method"] == name].set_index(along)
+            points = points.reindex([p for p in places if p in points.index])
+            columns = (points[c].to_numpy() for c in ("value", "lo", "hi", "seeds"))
+            mean, low, high, seeds = columns
             highest = max(highest, np.nanmax(high, initial=0))
             look = style.method_style(name) | {"linestyle": LINES[k % len(LINES)]}
-            if list(points.index) == ["all"] and len(shots) > 1:
-                level = look | {"linestyle": "--", "marker": None, "lw": 1}
-                (line,) = axes.plot([0, len(shots) - 1], [mean[0]] * 2, **level)
-                handles.setdefault(name, line)
-                continue
             # Beside each other, so that error bars do not hide each other.
-            x = np.array([shots.index(s) for s in points.index]) + 0.06 * (k - (len(names) - 1) / 2)
+            shift = 0.06 * (k - (len(names) - 1) / 2)
+            x = np.array([places.index(p) for p in points.index]) + shift
             (line,) = axes.plot(x, mean, **look)
             handles.setdefault(name, line)
-            several, one = seeds > 1, (seeds == 1) & (high > low)
+            several, one = seeds > 1, seeds == 1
             if several.any():
                 band = {"color": look["color"], "alpha": 0.18, "linewidth": 0}
                 axes.fill_between(x, low, high, where=several, **band)
@@ -90,8 +63,8 @@ def fewshot_curve(
                 bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
                 ends = {"ecolor": look["color"], "lw": 0.8, "capsize": 2}
                 axes.errorbar(x[one], mean[one], bars, fmt="none", **ends)
-        axes.set_xticks(range(len(shots)), shots)
-        axes.set_xlabel("labelled scenes per impurity class")
+        axes.set_xticks(range(len(places)), places)
+        axes.set_xlabel(ALONG[along])
         axes.set_ylabel(METRIC_LABELS[metric])
         axes.set_ylim(0, min(1, 1.1 * highest) or 1)
         axes.grid(axis="y")

@@ -135,6 +135,30 @@ def starts(results_dir: Path | str) -> pd.DataFrame:
     return pd.concat([controls, beside]).drop_duplicates("run")
 
 
+def long_bands(results_dir: Path | str) -> pd.DataFrame:
+    """As `fewshot_bands` of the comparison's steps and of more, with all labels, by steps."""
+    table = bands(results_dir, by_steps(results_dir), ("ap", "miou_impurity"))
+    return table.rename(columns={"shots": "steps"})
+
+
+def long_paired(results_dir: Path | str) -> pd.DataFrame:
+    """As `labels_paired` for these runs, by steps; p_holm is over all steps."""
+    table = paired_rows(results_dir, by_steps(results_dir))
+    return table.rename(columns={"shots": "steps"})
+
+
+def by_steps(results_dir: Path | str) -> pd.DataFrame:
+    """Longer runs, and the comparison's of their methods; steps stand where `shots` are."""
+    frame = records.read_metrics(results_dir)
+    long, even = tables.longer(frame), main_runs(frame, tag=tables.EVEN)
+    even = even[(even["shots"] == "all") & even["method"].isin(long["method"])]
+    files = {name: Path(results_dir) / "runs" / f"{name}.json" for name in set(even["run"])}
+    steps = {name: records.read_run(file).config["steps"] for name, file in files.items()}
+    even = even.assign(steps=even["run"].map(steps))
+    both = pd.concat([even, long]).drop_duplicates("run")
+    return both.assign(shots=both["steps"].astype(str))
+
+
 def photographs(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset, label and
     scenes: how many there are in the test, such as arrangements of cables."""
@@ -259,7 +283,8 @@ def paired_rows(
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (tables.OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
-MAKERS += (alignment, alignment_paired, domains, wrong_pixels, photographs, photo_paired)
+MAKERS += (alignment, alignment_paired, long_bands, long_paired)
+MAKERS += (domains, wrong_pixels, photographs, photo_paired)
 TABLES: dict[str, Callable[[Path | str], pd.DataFrame]] = {make.__name__: make for make in MAKERS}
 
 
@@ -301,8 +326,7 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:
             shown = [n for n in names if n in SHOWN] or names
-            bands = fewshot_bands(results_dir, tag=tag)
-            fig = figures.fewshot_curve(frame, methods=shown, bands=bands, tag=tag)
+            fig = figures.quality_curve(fewshot_bands(results_dir, tag=tag), shown)
             drawn = few.loc[few["method"].isin(shown), "run"]
             written.append(records.save_figure(fig, results_dir, name, drawn))
     return written

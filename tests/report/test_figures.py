@@ -6,11 +6,26 @@ import matplotlib
 import pandas as pd
 import pytest
 from fake_results import write_results
+from matplotlib.collections import FillBetweenPolyCollection, LineCollection
 from matplotlib.text import Text
 
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report import figures, style, tables
+
+#: Ours with several seeds, U-Net with one and not at every number of labels.
+BANDS = pd.DataFrame(
+    [
+        (method, shots, seeds, metric, value, value - 0.1, value + 0.1)
+        for metric in ("ap", "miou_impurity")
+        for method, seeds, values in (
+            ("scrapseg", 3, {"1": 0.4, "4": 0.6, "all": 0.9}),
+            ("unet", 1, {"1": 0.3, "all": 0.5}),
+        )
+        for shots, value in values.items()
+    ],
+    columns=["method", "shots", "seeds", "metric", "value", "lo", "hi"],
+)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +46,7 @@ def every_figure(frame, samples):
     scores = [(lab > 0) * 0.9 for lab in labels]
     history = pd.DataFrame({"step": [1, 2, 3], "loss": 1.0, "dice": 0.4, "val": [None, 0.2, 0.3]})
     yield "panel", style.panel(images, {"truth": labels, "score": scores})
-    yield "fewshot_curve", figures.fewshot_curve(frame)
+    yield "quality_curve", figures.quality_curve(BANDS)
     yield "ablation_dots", figures.ablation_dots(tables.ablation(frame))
     yield "training_curves", figures.training_curves(history)
 
@@ -71,34 +86,44 @@ def test_no_text_is_clipped_or_too_small_or_on_other_text(frame, samples):
         assert fig.get_figwidth() <= style.FULL + 1e-9, name
 
 
-def test_the_reader_s_own_style_is_left_alone(frame):
+def test_the_reader_s_own_style_is_left_alone():
     before = dict(matplotlib.rcParams)
-    fig = figures.fewshot_curve(frame)
+    fig = figures.quality_curve(BANDS)
     fig.savefig("/dev/null", format="png")
     assert dict(matplotlib.rcParams) == before
 
 
-def test_a_figure_shows_itself_in_a_notebook(frame):
-    assert figures.fewshot_curve(frame)._repr_png_().startswith(b"\x89PNG")
+def test_a_figure_shows_itself_in_a_notebook():
+    assert figures.quality_curve(BANDS)._repr_png_().startswith(b"\x89PNG")
 
 
-def test_fewshot_curve_draws_the_means_over_seeds(frame):
-    axes = figures.fewshot_curve(frame).axes[0]
-    ours = next(a for a in axes.lines if a.get_label() == METHODS["scrapseg"].label)
-    # One shot has two seeds, 0.01 apart (fake_results.record).
-    assert ours.get_ydata() == pytest.approx([0.9 * 0.45 + 0.005, 0.9 * 0.65, 0.9 * 0.85, 0.9])
-    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "4", "16", "all"]
-    frozen = next(a for a in axes.lines if a.get_label() == METHODS["scrapseg-frozen"].label)
-    assert frozen.get_linestyle() == "--" and frozen.get_ydata() == pytest.approx([0.8, 0.8])
+def test_a_curve_has_its_values_bands_of_seeds_and_bars_of_one():
+    fig = figures.quality_curve(BANDS.sample(frac=1, random_state=0))  # rows in any order
+    axes = fig.axes[0]
+    ours, unet = (
+        next(a for a in axes.lines if a.get_label() == METHODS[m].label)
+        for m in ("scrapseg", "unet")
+    )
+    assert ours.get_ydata() == pytest.approx([0.4, 0.6, 0.9])
+    assert list(unet.get_ydata()) == [0.3, 0.5]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "4", "all"]
+    assert unet.get_xdata() == pytest.approx([0, 2], abs=0.1)  # it has no run with four
+    (band,) = (c for c in axes.collections if isinstance(c, FillBetweenPolyCollection))
+    corners = band.get_paths()[0].vertices
+    assert corners[:, 1].min() == pytest.approx(0.3) and corners[:, 1].max() == pytest.approx(1.0)
+    (bars,) = (c for c in axes.collections if isinstance(c, LineCollection))
+    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    assert ends == [pytest.approx([0.2, 0.4]), pytest.approx([0.4, 0.6])]  # of U-Net's one seed
 
 
-def test_an_ablation_does_not_enter_the_curve(frame):
-    tagged = frame[(frame["method"] == "scrapseg") & (frame["shots"] == "all")].copy()
-    tagged["run"] += "_no-dice"
-    tagged["value"] = 0.0
-    both = pd.concat([frame, tagged])
-    axes = figures.fewshot_curve(both).axes[0]
-    assert axes.lines[0].get_ydata()[-1] == pytest.approx(0.9)
+def test_a_curve_along_steps_shows_what_is_asked_for():
+    steps = {"1": "400", "4": "2000", "all": "8000"}
+    table = BANDS.rename(columns={"shots": "steps"}).replace({"steps": steps})
+    axes = figures.quality_curve(table, ["unet"], "steps").axes[1]
+    assert [t.get_text() for t in axes.get_xticklabels()] == ["400", "2000", "8000"]
+    assert [line.get_label() for line in axes.lines if not line.get_label().startswith("_")] == [
+        METHODS["unet"].label
+    ]
 
 
 def test_panel_names_a_row_that_does_not_fit(samples):

@@ -227,6 +227,30 @@ def test_several_seeds_take_the_place_of_one_where_there_are_any(tmp_path):
     assert one["seeds"] == 1 and one["value"] == metrics.paired_difference(a, b, "miou_impurity")[0]
 
 
+def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
+    write_results(tmp_path, figures=())
+    better, worse = image_stats("scrapseg"), image_stats("scrapseg-frozen")
+    made = [("scrapseg", "", 0, 400, worse), ("unet", "", 0, 400, worse)]
+    made += [("scrapseg", "2000-steps", k, 2000, better) for k in (0, 1)]
+    made += [("unet", "2000-steps", k, 2000, worse) for k in (1, 2)]
+    made += [("fpn", "", 0, 400, better), ("scrapseg", "", 1, 400, worse)]
+    for method, tag, seed, steps, of_scenes in made:
+        one = replace(record("unet", "all", seed), method=method, config={"steps": steps})
+        records.write_run(one, tmp_path, tag or tables.EVEN)
+        stats.write(tmp_path, one.name(tag or tables.EVEN), {"": of_scenes})
+    records.collect(tmp_path)
+    table = scene_tables.long_bands(tmp_path)
+    counted = table[table["metric"] == "ap"].set_index(["method", "steps"])["seeds"]
+    assert counted.to_dict() == {  # without FPN, which has no longer run
+        ("scrapseg", "400"): 2, ("scrapseg", "2000"): 2, ("unet", "400"): 1, ("unet", "2000"): 2,
+    }  # fmt: skip
+    gaps = scene_tables.long_paired(tmp_path)
+    gap = row(gaps, steps="2000", metric="miou_impurity", **{"scrapseg minus": "unet"})
+    by_hand = metrics.paired_difference([better], [worse], "miou_impurity")
+    assert gap["seeds"] == 1 and gap["value"] == by_hand[0]  # of the one seed that both have
+    assert row(gaps, steps="400", metric="ap", **{"scrapseg minus": "unet"})["value"] == 0
+
+
 def test_without_a_study_its_tables_are_empty(frame):
     plain = tables.main_runs(frame)
     assert len(tables.ablation(plain)) == len(tables.class_by_words(plain)) == 0
