@@ -71,14 +71,18 @@ from scrapseg import metrics
 from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES
 from scrapseg.experiments.build import build
+from scrapseg.experiments.fit import whole_images
 from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
 from scrapseg.experiments.run import load_maps, run_all
 from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import Backbone, plan
+from scrapseg.files import REPOSITORY
 from scrapseg.models.clip import load_clip
 from scrapseg.models.predict import eval_transform, predict, predict_by_stage
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
+from scrapseg.models.runtime import Runtime
 from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.segmenter import load
 from scrapseg.models.wording import pixel_vectors, score_sets
 from scrapseg.report import figures, scene_tables, style, tables
 from scrapseg.train.augment import train_transform
@@ -585,6 +589,38 @@ parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for
 columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}
 columns |= {f"{r['steps']} steps, {r['label']}": r[parts] for _, r in longer.iterrows()}
 pd.DataFrame(columns).astype(float).round(3)
+
+# %% [markdown]
+# ## The longest run, measured here
+#
+# The weights of the longest run come along (`data/pocket/benchmark.safetensors`, half precision), so that its row above is measured
+# anew without its training: the same test images, and beside it what the run's record says. Its logits are divided by a temperature
+# that val chose (Guo et al. 2017), which leaves the most likely class as it is.
+
+# %%
+shipped = load(REPOSITORY / "data/pocket/benchmark.safetensors")
+test_set = whole_images(splits.test, shipped.model)
+found, test_labels = predict(Runtime(shipped.model), test_set), label_stack(splits.test)
+kinds = metrics.confusion(found.labels, test_labels, len(CLASSES)).sum(0)
+anew = {"ap": metrics.average_precision(metrics.rank(found.score_maps, test_labels > 0))}
+anew |= {k: v for k, v in metrics.class_metrics(kinds).items() if k in ("miou", "miou_impurity")}
+longest = longer[longer["method"] == "scrapseg"].sort_values("steps").iloc[-1:]
+beside = pd.DataFrame({"measured here": anew})
+if limit is None and len(longest):
+    beside["of the run"] = longest.iloc[0][beside.index].astype(float)
+    assert np.allclose(beside["measured here"], beside["of the run"], atol=0.005)
+print(shipped.origin)
+beside.round(4)
+
+# %% [markdown]
+# How sure it is, before the temperature and after: *sure* is the mean probability of the most likely class, *right* how often that is
+# true, `ece` the expected calibration error over fifteen bins. Of all pixels, nearly all of them steel, and of those that it calls an
+# impurity; chosen on val, so test says what it is worth.
+
+# %%
+calibrated = Path(study_dir) / "tables" / "calibration.csv"
+table = pd.read_csv(calibrated).set_index(["split", "pixels", "temperature"])
+table.round(4)
 
 # %% [markdown]
 # ## The answer

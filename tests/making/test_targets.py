@@ -59,3 +59,24 @@ def test_on_photographs_the_rival_is_the_best_of_the_same_weights(tmp_path, riva
     targets.photographs(rows := targets.Targets(), tmp_path)
     (row,) = (r for r in rows if r[1].startswith("cables, 4 labels"))
     assert row[1].endswith(f"the best rival ({said})") and row[3:] == ("-5.0", "no")
+
+
+def test_a_lead_counts_by_the_lower_end_of_its_interval_and_the_best_is_the_longest(tmp_path):
+    columns = ["shots", "scrapseg minus", "metric", "value", "lo"]
+    pairs = [("segformer-aligned", k) for k in ("4", "16", "all")]
+    pairs += [("scrapseg-frozen", k) for k in ("1", "4", "16")]
+    leads = pd.DataFrame(
+        [(k, name, "miou_impurity", 0.02, 0.01 if k == "16" else -0.001) for name, k in pairs],
+        columns=columns,
+    )
+    leads.to_csv(tmp_path / "labels_paired.csv", index=False)
+    longer = {"method": ["scrapseg", "segformer", "scrapseg"], "steps": [800, 900, 500]}
+    longer |= {"miou_impurity": [0.7, 0.9, 0.8], "miou": 0.5, "ap": 0.95, "object_recall_1fa": 0.1}
+    pd.DataFrame(longer).to_csv(tmp_path / "long.csv", index=False)
+    targets.comparison(rows := targets.Targets(), tmp_path)
+    met = {row[1].split(":")[0]: row[4] for row in rows if "labels" in row[1]}
+    assert sum(v == "yes" for v in met.values()) == 2 and all(
+        "16" in k for k in met if met[k] == "yes"
+    )
+    best = [row for row in rows if row[1].startswith("ours, 800 steps")]
+    assert [row[4] for row in best] == ["yes", "no", "yes", "no"]
