@@ -87,11 +87,18 @@ def errors(logits: Tensor, labels: Tensor, temperature: float) -> list[dict]:
     return rows
 
 
+def quality_on(segmenter: Segmenter, images: ScrapSim) -> dict[str, float]:
+    """Pixel AP and impurity mIoU, in this order."""
+    scores, truths, table = predicted(segmenter, images)
+    ap = metrics.average_precision(metrics.rank(scores, truths))
+    return {"ap": ap, "miou_impurity": metrics.class_metrics(table)["miou_impurity"]}
+
+
 def ship_run(
     run: str, results_dir: Path, data_dir: Path, target: Path = BENCHMARK
 ) -> tuple[Segmenter, pd.DataFrame]:
     """Save the model of a finished run, cooled, with threshold and promises from val; and the table
-    of calibration errors, which is written too.
+    of calibration errors, which is written too, its quality on each split beside it.
 
     Raises:
         DataError: ScrapSim is not there. ModelFileError: the run's weights are not.
@@ -111,9 +118,9 @@ def ship_run(
     scores, truths, _ = predicted(segmenter, val)
     segmenter = replace(segmenter, threshold=metrics.best_threshold(scores, truths))
     segmenter.save(target, half=True)
-    scores, truths, table = predicted(load(target), test)
-    ap = metrics.average_precision(metrics.rank(scores, truths))
-    miou = metrics.class_metrics(table)["miou_impurity"]
+    train = ScrapSim(data_dir, "train")
+    quality = {split.split: quality_on(load(target), split) for split in (train, val, test)}
+    ap, miou = quality["test"].values()
     origin = (
         f"trained on ScrapSim's training scenes ({config['steps']} steps from the aligned weights, "
         f"seed {record.seed}, commit {commit}), its logits divided by {temperature:.2f}, chosen on "
@@ -122,7 +129,7 @@ def ship_run(
     replace(load(target), origin=origin).save_card(target)
     table = pd.DataFrame(rows)
     save_table(table, results_dir, "calibration")
-    beside = {"run": run, "divided_by": temperature, "bins": BINS}
+    beside = {"run": run, "divided_by": temperature, "bins": BINS, "quality": quality}
     beside["provenance"] = provenance(time.perf_counter() - clock, val.sha256, "CPU", started)
     text = json.dumps(beside, indent=1) + "\n"
     atomic_write(results_dir / "tables" / "calibration.json", text)
