@@ -46,23 +46,20 @@ def quality_curve(
         for k, name in enumerate(names):
             points = rows[rows["method"] == name].set_index(along)
             points = points.reindex([p for p in places if p in points.index])
-            columns = (points[c].to_numpy() for c in ("value", "lo", "hi", "seeds"))
-            mean, low, high, seeds = columns
+            mean, low, high = (points[c].to_numpy() for c in ("value", "lo", "hi"))
             highest = max(highest, np.nanmax(high, initial=0))
             look = style.method_style(name) | {"linestyle": LINES[k % len(LINES)]}
             # Beside each other, so that error bars do not hide each other.
-            shift = 0.06 * (k - (len(names) - 1) / 2)
-            x = np.array([places.index(p) for p in points.index]) + shift
+            x = np.array([places.index(p) for p in points.index]) + 0.06 * (k - len(names) / 2)
             (line,) = axes.plot(x, mean, **look)
             handles.setdefault(name, line)
-            several, one = seeds > 1, seeds == 1
-            if several.any():
-                band = {"color": look["color"], "alpha": 0.18, "linewidth": 0}
-                axes.fill_between(x, low, high, where=several, **band)
-            if one.any():
-                bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
-                ends = {"ecolor": look["color"], "lw": 0.8, "capsize": 2}
-                axes.errorbar(x[one], mean[one], bars, fmt="none", **ends)
+            one = (points["seeds"] == 1).to_numpy()
+            axes.fill_between(
+                x, low, high, where=~one, color=look["color"], alpha=0.18, linewidth=0
+            )
+            bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
+            ends = {"ecolor": look["color"], "lw": 0.8, "capsize": 2}
+            axes.errorbar(x[one], mean[one], bars, fmt="none", **ends)
         axes.set_xticks(range(len(places)), places)
         axes.set_xlabel(ALONG[along])
         axes.set_ylabel(METRIC_LABELS[metric])

@@ -127,6 +127,14 @@ def findings(results_dir: Path) -> str:
                 for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False)
             )
             lines += [f"What its own text is worth by labels a class ({runs(text)}): {told}"]
+    if len(more := saved(study, "long_paired")):
+        more = more[(more["metric"] == "miou_impurity") & (more["steps"] > more["steps"].min())]
+        told = [
+            f"{gap(row)} after {row['steps']} steps, against {method_label(row['scrapseg minus'])} "
+            f"({runs(more.loc[[k]])})"
+            for k, row in more.iterrows()
+        ]
+        lines += [f"Trained for longer, ours is in impurity mIoU at {'; '.join(told)}"]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
         told = []

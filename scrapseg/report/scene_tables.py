@@ -143,8 +143,7 @@ def long_bands(results_dir: Path | str) -> pd.DataFrame:
 
 def long_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `labels_paired` for these runs, by steps; p_holm is over all steps."""
-    table = paired_rows(results_dir, by_steps(results_dir))
-    return table.rename(columns={"shots": "steps"})
+    return paired_rows(results_dir, by_steps(results_dir)).rename(columns={"shots": "steps"})
 
 
 def by_steps(results_dir: Path | str) -> pd.DataFrame:
@@ -154,8 +153,7 @@ def by_steps(results_dir: Path | str) -> pd.DataFrame:
     even = even[(even["shots"] == "all") & even["method"].isin(long["method"])]
     files = {name: Path(results_dir) / "runs" / f"{name}.json" for name in set(even["run"])}
     steps = {name: records.read_run(file).config["steps"] for name, file in files.items()}
-    even = even.assign(steps=even["run"].map(steps))
-    both = pd.concat([even, long]).drop_duplicates("run")
+    both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).drop_duplicates("run")
     return both.assign(shots=both["steps"].astype(str))
 
 

@@ -108,11 +108,12 @@ def test_a_curve_has_its_values_bands_of_seeds_and_bars_of_one():
     assert list(unet.get_ydata()) == [0.3, 0.5]
     assert [t.get_text() for t in axes.get_xticklabels()] == ["1", "4", "all"]
     assert unet.get_xdata() == pytest.approx([0, 2], abs=0.1)  # it has no run with four
-    (band,) = (c for c in axes.collections if isinstance(c, FillBetweenPolyCollection))
-    corners = band.get_paths()[0].vertices
+    filled = (c for c in axes.collections if isinstance(c, FillBetweenPolyCollection))
+    (band,) = (path for c in filled for path in c.get_paths())
+    corners = band.vertices
     assert corners[:, 1].min() == pytest.approx(0.3) and corners[:, 1].max() == pytest.approx(1.0)
-    (bars,) = (c for c in axes.collections if isinstance(c, LineCollection))
-    ends = [segment[:, 1].tolist() for segment in bars.get_segments()]
+    bars = (c for c in axes.collections if isinstance(c, LineCollection))
+    ends = [segment[:, 1].tolist() for c in bars for segment in c.get_segments()]
     assert ends == [pytest.approx([0.2, 0.4]), pytest.approx([0.4, 0.6])]  # of U-Net's one seed
 
 
