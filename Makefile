@@ -31,8 +31,8 @@ export UV_HTTP_TIMEOUT ?= 300
 
 # The map of what is made from what is the Snakefile. EXECUTOR names a plugin of Snakemake's for other machines.
 ENGINE = $(PY) -m snakemake --nolock --rerun-incomplete --scheduler greedy --max-checksum-file-size 100000000 \
-  --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all --resources place=$(JOBS)) $(SNAKEMAKE) \
-  --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
+  --quiet all $(if $(EXECUTOR),--executor $(EXECUTOR) --jobs $(JOBS) --retries 2,--cores all) $(SNAKEMAKE) \
+  $(if $(EXECUTOR),,--resources place=$(JOBS)) --config profile=$(PROFILE) jobs=$(JOBS) $(if $(EXECUTOR),threads=$(THREADS))
 
 # An option of a command where its variable is set: $(call given,OUT,out).
 given = $(if $($1),--$2 "$($1)")

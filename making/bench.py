@@ -84,7 +84,8 @@ def training_step(
                 done("tower")
                 # The pyramid reads the deepest map first: of the head's gradients this one's is the
                 # last, while those of the other maps wait for the tower's own.
-                stages.maps[-1].register_hook(lambda _: done("head, back"))
+                if stages.maps[-1].requires_grad:
+                    stages.maps[-1].register_hook(lambda _: done("head, back"))
 
             hooks.append(model.encoder.register_forward_hook(seen))
         out = model(batch)

@@ -196,7 +196,7 @@ def words(rows: Targets, tables: Path) -> None:
 
 
 def comparison(rows: Targets, tables: Path) -> None:
-    """The best of ours, trained for longest, and lower ends of its leads at equal steps."""
+    """Ours that was trained for longest, and lower ends of its leads at equal steps."""
     longer = pd.read_csv(tables / "long.csv")
     best = longer[longer["method"] == "scrapseg"].sort_values("steps").iloc[-1]
     aims = {"miou_impurity": 0.7, "miou": 0.73, "ap": 0.9, "object_recall_1fa": 0.75}
@@ -208,7 +208,7 @@ def comparison(rows: Targets, tables: Path) -> None:
     leads = {"segformer-aligned": ("4", "16", "all"), "scrapseg-frozen": ("1", "4", "16")}
     for name, labels in leads.items():
         for shots in labels:
-            what = f"points of impurity mIoU over {method(name).label}, {shots} labels: lower end"
+            what = f"points of impurity mIoU over {method(name).label}, labels {shots}: lower end"
             low = 100 * table[name, shots]
             rows.add("full/tables/labels_paired.csv", what, low, least=0, form="{:.2f}")
 

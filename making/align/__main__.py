@@ -31,12 +31,12 @@ from scrapseg.models.novelty import Novelty
 from scrapseg.models.pocket import ALIGNED
 from scrapseg.models.runtime import GRAPH_NOVELTY
 from scrapseg.models.scrapseg import ModelFileError
-from scrapseg.models.segmenter import SHIPPED, load
+from scrapseg.models.segmenter import SHIPPED, SegmenterError, load
 from scrapseg.models.weights import WeightsError
 from scrapseg.train.loop import TrainingDiverged
 
-#: What training may lead to.
-TRAINING = (TrainingDiverged, WeightsError)
+#: Errors that say what is wrong.
+NAMED = (AlignError, DataError, ModelFileError, ResultsError, SegmenterError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -103,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         run(given.studio, given.out, config, **options)
         print(f"weights, record and card in {given.out}")
         return 0
-    except (AlignError, DataError, ModelFileError, ResultsError, *TRAINING) as error:
+    except (*NAMED, TrainingDiverged, WeightsError) as error:
         print(f"{given.command}: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last save", file=sys.stderr)

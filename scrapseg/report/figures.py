@@ -49,17 +49,18 @@ def quality_curve(
             mean, low, high = (points[c].to_numpy() for c in ("value", "lo", "hi"))
             highest = max(highest, np.nanmax(high, initial=0))
             look = style.method_style(name) | {"linestyle": LINES[k % len(LINES)]}
+            hue = look["color"]
             # Beside each other, so that error bars do not hide each other.
-            x = np.array([places.index(p) for p in points.index]) + 0.06 * (k - len(names) / 2)
+            shift = 0.06 * (k - (len(names) - 1) / 2)
+            x = np.array([places.index(p) for p in points.index]) + shift
             (line,) = axes.plot(x, mean, **look)
             handles.setdefault(name, line)
-            one = (points["seeds"] == 1).to_numpy()
-            axes.fill_between(
-                x, low, high, where=~one, color=look["color"], alpha=0.18, linewidth=0
-            )
+            # A band needs two neighbours with several seeds; what has none gets a bar as well.
+            several = (points["seeds"] > 1).to_numpy()
+            one = ~several | (np.convolve(several, [1, 1, 1])[1:-1] < 2)
+            axes.fill_between(x, low, high, where=several, color=hue, alpha=0.18, linewidth=0)
             bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
-            ends = {"ecolor": look["color"], "lw": 0.8, "capsize": 2}
-            axes.errorbar(x[one], mean[one], bars, fmt="none", **ends)
+            axes.errorbar(x[one], mean[one], bars, fmt="none", ecolor=hue, lw=0.8, capsize=2)
         axes.set_xticks(range(len(places)), places)
         axes.set_xlabel(ALONG[along])
         axes.set_ylabel(METRIC_LABELS[metric])

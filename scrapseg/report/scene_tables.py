@@ -136,25 +136,22 @@ def starts(results_dir: Path | str) -> pd.DataFrame:
 
 
 def long_bands(results_dir: Path | str) -> pd.DataFrame:
-    """As `fewshot_bands` of the comparison's steps and of more, with all labels, by steps."""
-    table = bands(results_dir, by_steps(results_dir), ("ap", "miou_impurity"))
+    """As `fewshot_bands` of longer runs and the comparison's of their methods, all labels, by steps
+    in place of shots."""
+    frame, folder = records.read_metrics(results_dir), Path(results_dir) / "runs"
+    long, even = tables.longer(frame), main_runs(frame, tag=tables.EVEN)
+    even = even[(even["shots"] == "all") & even["method"].isin(long["method"])]
+    steps = {r: records.read_run(folder / f"{r}.json").config["steps"] for r in set(even["run"])}
+    both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).astype({"steps": str})
+    table = bands(results_dir, both.assign(shots=both["steps"]), ("ap", "miou_impurity"))
     return table.rename(columns={"shots": "steps"})
 
 
 def long_paired(results_dir: Path | str) -> pd.DataFrame:
-    """As `labels_paired` for these runs, by steps; p_holm is over all steps."""
-    return paired_rows(results_dir, by_steps(results_dir)).rename(columns={"shots": "steps"})
-
-
-def by_steps(results_dir: Path | str) -> pd.DataFrame:
-    """Longer runs, and the comparison's of their methods; steps stand where `shots` are."""
-    frame = records.read_metrics(results_dir)
-    long, even = tables.longer(frame), main_runs(frame, tag=tables.EVEN)
-    even = even[(even["shots"] == "all") & even["method"].isin(long["method"])]
-    files = {name: Path(results_dir) / "runs" / f"{name}.json" for name in set(even["run"])}
-    steps = {name: records.read_run(file).config["steps"] for name, file in files.items()}
-    both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).drop_duplicates("run")
-    return both.assign(shots=both["steps"].astype(str))
+    """As `labels_paired` for the longer runs, by steps; p_holm is over all steps."""
+    long = tables.longer(records.read_metrics(results_dir)).drop_duplicates("run")
+    table = paired_rows(results_dir, long.assign(shots=long["steps"]))
+    return table.rename(columns={"shots": "steps"})
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import log_loss
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from making.align import benchmark
 from scrapseg.experiments.build import build
@@ -30,30 +31,39 @@ def test_the_temperature_that_labels_were_drawn_at_is_found(drawn):
     assert benchmark.best_temperature(*drawn) == pytest.approx(2.5, rel=0.05)
 
 
-def test_errors_are_those_counted_by_hand(drawn):
+def test_errors_are_those_of_the_libraries(drawn):
     logits, labels = drawn
     table = pd.DataFrame(benchmark.errors(logits, labels, 2.5)).set_index(["pixels", "temperature"])
     called = (logits.argmax(1) > 0).numpy()
     for pixels, some in (("all", np.ones(len(labels), bool)), ("called an impurity", called)):
         for when, t in (("before", 1.0), ("after", 2.5)):
-            p = (logits.double() / t).softmax(1).numpy()[some]
-            right, sure = p.argmax(1) == labels.numpy()[some], p.max(1)
-            bins = np.minimum((sure * benchmark.BINS).astype(int), benchmark.BINS - 1)
-            gaps = [abs(right[bins == b].mean() - sure[bins == b].mean()) * (bins == b).mean()
-                    for b in set(bins)]  # fmt: skip
-            row = table.loc[(pixels, when)]
-            assert row["ece"] == pytest.approx(sum(gaps), abs=1e-3)
+            p, truth = (logits.double() / t).softmax(1)[some], labels[some]
+            row, bins = table.loc[(pixels, when)], benchmark.BINS
+            by_library = multiclass_calibration_error(p, truth, num_classes=4, n_bins=bins)
+            assert row["ece"] == pytest.approx(float(by_library), abs=1e-3)
+            p = p.numpy()
+            assert row["sure"] == pytest.approx(p.max(1).mean(), rel=1e-4)
+            assert row["right"] == (p.argmax(1) == truth.numpy()).mean()
             by_sklearn = log_loss(labels.numpy()[some], p, labels=range(4))
             assert row["log_loss"] == pytest.approx(by_sklearn, rel=1e-4)
         assert table.loc[(pixels, "after"), "ece"] < 0.2 * table.loc[(pixels, "before"), "ece"]
+
+
+def test_the_error_of_millions_of_pixels_is_no_less_than_their_mean_gap():
+    rng = np.random.default_rng(0)
+    sure = rng.uniform(0.96, 1.0, 4_000_000)  # all in one bin
+    right = rng.random(len(sure)) < 0.985
+    gap = abs(sure.mean() - right.mean())
+    assert benchmark.calibration_error(sure, right) == pytest.approx(gap, rel=1e-6)
 
 
 def test_a_cooled_model_divides_the_logits_of_pixels():
     model, image = build("scrapseg", seed=0).eval(), torch.rand(1, 3, 64, 64)
     model.normal_bias.data.fill_(1.5)
     with torch.inference_mode():
-        before, after = (m(image).logits for m in (model, benchmark.cooled(model, 1.7)))
-    torch.testing.assert_close(after, before / 1.7, atol=1e-5, rtol=1e-4)
+        before, after = (m(image) for m in (model, benchmark.cooled(model, 1.7)))
+    torch.testing.assert_close(after.logits, before.logits / 1.7, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(after.image_logits, before.image_logits, atol=0, rtol=0)
     assert math.isclose(model.normal_bias.item(), 1.5)  # the one given stays as it is
 
 

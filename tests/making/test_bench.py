@@ -48,6 +48,15 @@ def test_each_case_has_its_policy_and_ends_the_busy_process(monkeypatch):
     assert len(started) == 1 and started[0].poll() is not None
 
 
+@pytest.mark.parametrize("name", bench.METHODS)
+def test_every_method_that_is_timed_takes_a_step(name):
+    method, variant = bench.METHODS[name]
+    model = build(method, seed=0, variant=variant)
+    told = []
+    bench.training_step(model, TrainConfig(batch_size=2, crop=32))(told.append)
+    assert told[-1] == "optimiser" and told.index("loss") < told.index("loss, back")
+
+
 def test_every_part_of_a_step_takes_time():
     table = bench.profile(TrainConfig(batch_size=2, crop=32), steps=1).set_index("part")
     assert list(table.index) == bench.PARTS

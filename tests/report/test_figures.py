@@ -117,6 +117,14 @@ def test_a_curve_has_its_values_bands_of_seeds_and_bars_of_one():
     assert ends == [pytest.approx([0.2, 0.4]), pytest.approx([0.4, 0.6])]  # of U-Net's one seed
 
 
+def test_a_point_without_a_neighbour_to_band_with_has_a_bar():
+    table = BANDS.assign(seeds=BANDS["method"].eq("scrapseg") & BANDS["shots"].eq("1"))
+    table["seeds"] = 1 + 2 * table["seeds"]  # three at one place, one at the others
+    axes = figures.quality_curve(table, ["scrapseg"]).axes[0]
+    bars = (c for c in axes.collections if isinstance(c, LineCollection))
+    assert sum(len(c.get_segments()) for c in bars) == 3
+
+
 def test_a_curve_along_steps_shows_what_is_asked_for():
     steps = {"1": "400", "4": "2000", "all": "8000"}
     table = BANDS.rename(columns={"shots": "steps"}).replace({"steps": steps})

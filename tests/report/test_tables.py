@@ -248,7 +248,7 @@ def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
     gap = row(gaps, steps="2000", metric="miou_impurity", **{"scrapseg minus": "unet"})
     by_hand = metrics.paired_difference([better], [worse], "miou_impurity")
     assert gap["seeds"] == 1 and gap["value"] == by_hand[0]  # of the one seed that both have
-    assert row(gaps, steps="400", metric="ap", **{"scrapseg minus": "unet"})["value"] == 0
+    assert set(gaps["steps"]) == {"2000"}  # the comparison's are compared among themselves
 
 
 def test_without_a_study_its_tables_are_empty(frame):
