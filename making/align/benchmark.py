@@ -32,7 +32,7 @@ from scrapseg import metrics
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.fit import whole_images
-from scrapseg.experiments.records import provenance, read_run, save_table
+from scrapseg.experiments.records import provenance, read_run, save_table, source_state
 from scrapseg.files import atomic_write, shipped
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import Segmenter, load
@@ -118,7 +118,7 @@ def ship_run(
         DataError: ScrapSim is not there. ModelFileError: the run's weights are not.
         BrokenRecord: its record cannot be read.
     """
-    clock, started = time.perf_counter(), datetime.now(UTC)
+    clock, started, source = time.perf_counter(), datetime.now(UTC), source_state()
     record = read_run(results_dir / "runs" / f"{run}.json")
     model = ScrapSeg.load(results_dir / "cache" / run / "model.safetensors")
     val, test = (ScrapSim(data_dir, split) for split in ("val", "test"))
@@ -144,7 +144,8 @@ def ship_run(
     table = pd.DataFrame(rows)
     save_table(table, results_dir, "calibration")
     beside = {"run": run, "divided_by": temperature, "bins": BINS, "quality": quality}
-    beside["provenance"] = provenance(time.perf_counter() - clock, val.sha256, "CPU", started)
+    wall_s = time.perf_counter() - clock
+    beside["provenance"] = provenance(wall_s, val.sha256, "cpu", started, source)
     text = json.dumps(beside, indent=1) + "\n"
     atomic_write(results_dir / "tables" / "calibration.json", text)
     return calibrate(data_dir, target), table
