@@ -596,7 +596,8 @@ pd.DataFrame(columns).astype(float).round(3)
 #
 # The weights of the longest run come along (`data/pocket/benchmark.safetensors`, half precision), so that it is measured anew
 # without its training. Its logits are divided by a temperature that val chose (Guo et al. 2017), which leaves the most likely class
-# as it is; pixels ranked by the chance of any impurity may change places. Beside it: what its making measured, and the run's record.
+# as it is; pixels ranked by the chance of any impurity may change places. *Here* it is measured on test; beside it stand what its
+# making measured, on train and val too, and the run's record.
 
 # %%
 shipped = load(REPOSITORY / "data/pocket/benchmark.safetensors")
@@ -605,26 +606,25 @@ found = predict(shipped.runtime, test_set)
 kinds = metrics.confusion(found.labels, test_labels, len(CLASSES)).sum(0)
 anew = {"ap": metrics.average_precision(metrics.rank(found.score_maps, test_labels > 0))}
 anew |= {"miou_impurity": metrics.class_metrics(kinds)["miou_impurity"]}
-made = json.loads((REPOSITORY / "results/full/tables/calibration.json").read_text())
-beside = pd.DataFrame(
-    {"measured here": anew} | {f"made, {k}": v for k, v in made["quality"].items()}
-)
-recorded = read_metrics(REPOSITORY / "results/full").query("run == @made['run']")
-beside["the run's record"] = recorded.set_index("metric")["value"]
+study_tables = REPOSITORY / "results/full/tables"
+made = pd.read_csv(study_tables / "longest.csv", index_col="split")[list(anew)].T
+run = json.loads((study_tables / "calibration.json").read_text())["run"]
+recorded = read_metrics(REPOSITORY / "results/full").query("run == @run").set_index("metric")
+beside = made.add_prefix("made, ").assign(record=recorded["value"], here=pd.Series(anew))
 if limit is None:
-    assert np.allclose(beside["measured here"], beside["made, test"], atol=0.002)
-print(f"{made['run']}: {shipped.origin}")
+    assert np.allclose(beside["here"], beside["made, test"], atol=0.002)
+print(f"{run}: {shipped.origin}")
 beside.round(4)
 
 # %% [markdown]
-# The columns *made* have train and val as well: what it reaches on images that it learned from, and on those that chose its weights.
+# The distance from train to test is what more scenes could bring, that from train to 1 what more steps or a larger model could.
 #
 # How sure it is, before the temperature and after: *sure* is the mean probability of the most likely class, *right* how often that is
 # true, `ece` the expected calibration error over fifteen bins. Of all pixels, nearly all of them steel, and of those that it calls an
 # impurity; chosen on val, so test says what it is worth.
 
 # %%
-table = pd.read_csv(REPOSITORY / "results/full/tables/calibration.csv")
+table = pd.read_csv(study_tables / "calibration.csv")
 table.set_index(["split", "pixels", "temperature"]).round(4)
 
 # %% [markdown]
