@@ -79,7 +79,7 @@ def errors(logits: Tensor, labels: Tensor, temperature: float) -> list[dict]:
     is true."""
     rows, called = [], logits.argmax(1) > 0
     for pixels, some in (("all", torch.ones_like(called)), ("called an impurity", called)):
-        for what, t in (("before", 1.0), ("after", temperature)):
+        for what, t in (("before", 1.0), ("after", temperature)) if some.any() else ():
             log_p, truth = (logits[some] / t).log_softmax(1), labels[some]
             loss = -log_p.gather(1, truth[:, None]).double().mean()
             sure, named = log_p.max(1)
