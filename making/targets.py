@@ -208,14 +208,15 @@ def comparison(rows: Targets, tables: Path) -> None:
     leads = {"segformer-aligned": ("4", "16", "all"), "scrapseg-frozen": ("1", "4", "16")}
     for name, labels in leads.items():
         for shots in labels:
-            what = f"points of impurity mIoU over {method(name).label}, labels {shots}: lower end"
+            what = f"points of impurity mIoU over {method(name).label}, labels {shots}, steps of "
+            what += "the comparison: lower end"
             low = 100 * table[name, shots]
             rows.add("full/tables/labels_paired.csv", what, low, least=0, form="{:.2f}")
     table = pd.read_csv(tables / "long_paired.csv")
     table = table[(table["metric"] == "miou_impurity") & table["scrapseg minus"].isin(leads)]
     for row in table.itertuples():
         label = method(table.loc[row.Index, "scrapseg minus"]).label
-        what = f"the same over {label}, labels all, {row.steps} steps: lower end"
+        what = f"points of impurity mIoU over {label}, labels all, {row.steps} steps: lower end"
         rows.add("full/tables/long_paired.csv", what, 100 * row.lo, least=0, form="{:.2f}")
 
 

@@ -134,7 +134,7 @@ def findings(results_dir: Path) -> str:
             f"({runs(more.loc[[k]])})"
             for k, row in more.iterrows()
         ]
-        lines += [f"Trained for longer, ours is in impurity mIoU at {'; '.join(told)}"]
+        lines += [f"Trained for more steps, ours is in impurity mIoU at {'; '.join(told)}"]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
         told = []

@@ -101,7 +101,7 @@ def test_longer_training_is_told_rival_by_rival(folder):
         (2000, "segformer", 1, "miou_impurity", -0.01, -0.02, 0.01, 0.6),
     ]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long_paired")
-    [told] = [line for line in readme.findings(folder).split("\n") if "longer" in line]
+    [told] = [line for line in readme.findings(folder).split("\n") if "more steps" in line]
     assert r"+2.0\* points (+1.0 to +3.0) after 2000 steps, against U-Net (3 seeds" in told
     assert "-1.0 points (-2.0 to +1.0) after 2000 steps, against SegFormer decoder (one run" in told
     assert "90.0" not in told
