@@ -557,12 +557,13 @@ if len(study) > 1:
 # %%
 specs = plan("long", globals())
 run_all(specs, results_dir, data_dir)
-if specs or not (Path(study_dir) / "metrics.csv").is_file():
+own = bool(specs) or not (Path(study_dir) / "metrics.csv").is_file()
+if own:
     collect(results_dir)
-    study_of_steps = results_dir
+    by_steps, gaps = scene_tables.long_bands(results_dir), scene_tables.long_paired(results_dir)
 else:
-    study_of_steps = study_dir
-by_steps = scene_tables.long_bands(study_of_steps)
+    saved = [Path(study_dir) / "tables" / f"long_{name}.csv" for name in ("bands", "paired")]
+    by_steps, gaps = (pd.read_csv(path, dtype={"steps": str}) for path in saved)
 if len(by_steps):
     display(figures.quality_curve(by_steps, along="steps"))
 
@@ -571,7 +572,6 @@ if len(by_steps):
 # rival with as many steps, in points, paired by seed and scene (p corrected for all steps and rivals of a metric):
 
 # %%
-gaps = scene_tables.long_paired(study_of_steps)
 gaps = gaps[gaps["metric"].isin(["ap", "miou_impurity"])]
 shown = 100 * gaps[["value", "lo", "hi"]]
 told = shown.apply(lambda r: f"{r['value']:+.1f} ({r['lo']:+.1f} to {r['hi']:+.1f})", axis=1)
@@ -598,7 +598,7 @@ for row in lead.itertuples():
 # Which classes and sizes hold the rest back (means over seeds):
 
 # %%
-longer = tables.long(read_metrics(study_of_steps))
+longer = tables.long(read_metrics(results_dir if own else study_dir))
 parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
 parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]
 columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}
