@@ -44,6 +44,7 @@ ablations = ["ours", "stages-1"]  # tags of scrapseg/experiments/studies.yaml to
 ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
+long_shots = ["all"]
 long_seeds = [0]
 long_once = []  # those that are with one seed
 long_steps = 5
