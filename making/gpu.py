@@ -43,9 +43,8 @@ from safetensors.torch import save
 from tqdm import tqdm
 
 from making.gpu_vit import throughput
+from making.studies.more_scenes import MoreScenes
 from scrapseg.data import fetch
-from scrapseg.data.base import Sample, SamplesById
-from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records, studies
 from scrapseg.experiments.methods import rates
 from scrapseg.experiments.run import is_current, run, settings
@@ -102,33 +101,6 @@ class Size:
 
 
 REHEARSAL = Size(2, 1, 2, 64, 8, (1, "all"), (0,), ("scrapseg",), ("scrapseg",), "32-true", 0)
-
-
-class MoreScenes(SamplesById):
-    """ScrapSim's train split and more scenes of the same generator, as one; for training only.
-
-    Args:
-        root: folder of the further scenes, laid out as `data/scrapsim`; its splits mean nothing.
-    """
-
-    def __init__(self, train: ScrapSim, root: Path) -> None:
-        parts = [ScrapSim(root, split, verify=False) for split in ("train", "val", "test")]
-        self.__dict__ |= {k: v for k, v in vars(train).items() if k not in ("ids", "meta")}
-        self.name, self.classes, self.templates = train.name, train.classes, train.templates
-        self.min_pixels, self.ids, self.meta = train.min_pixels, list(train.ids), dict(train.meta)
-        self.of = {id: (train, id) for id in train.ids}
-        for part, id in ((p, i) for p in parts for i in p.ids):
-            name, scene = f"more-{id}", 100_000 + int(part.meta[id]["scene"])
-            self.of[name] = part, id
-            self.ids.append(name)
-            self.meta[name] = part.meta[id] | {"id": name, "scene": scene}
-
-    def sample(self, id: str) -> Sample:
-        """One image with its label, see `ScrapSim.sample`."""
-        part, name = self.of[id]
-        given = part.sample(name)
-        meta = self.meta[id]
-        return Sample(id, given.image, given.label, given.instances, meta["scene"], meta)
 
 
 def converged(size: Size) -> list[RunSpec]:

@@ -18,6 +18,7 @@ from making.studies import (
     few_labels,
     label_help,
     large_scales,
+    more_scenes,
     promise,
     steel_labels,
     words_kept,
@@ -33,6 +34,7 @@ STUDIES = {
     "few_labels": few_labels.make,
     "label_help": label_help.make,
     "large_scales": large_scales.make,
+    "more_scenes": more_scenes.make,
     "promise": promise.make,
     "steel_labels": steel_labels.make,
     "words_kept": words_kept.make,
@@ -46,7 +48,8 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
-    parser.add_argument("--only", nargs="+", default=[], help="arms of adaptation; all by default")
+    some = "arms of adaptation, runs of more_scenes; all by default"
+    parser.add_argument("--only", nargs="+", default=[], help=some)
     given = parser.parse_args()
     clock, started = time.perf_counter(), datetime.now(UTC)
     table, beside = STUDIES[given.study](

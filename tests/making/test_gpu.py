@@ -10,12 +10,10 @@ import time
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from making import gpu, gpu_vit
-from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import rates
 from scrapseg.experiments.studies import RunSpec
@@ -95,19 +93,6 @@ def test_what_time_cuts_off_is_said_and_goes_on(tmp_path, tiny_scrapsim):
     assert gpu.make_runs([spec], tmp_path, tiny_scrapsim, 0, 1) == 0  # it is done
     gpu.pack_runs([spec], tmp_path, tmp_path / "a.zip")
     assert [p.stem for p in tmp_path.glob("runs/*")] == [spec.name]
-
-
-def test_more_scenes_are_more_of_train_alone(tiny_scrapsim):
-    train = ScrapSim(tiny_scrapsim, "train")
-    more = gpu.MoreScenes(train, tiny_scrapsim)
-    whole = sum(len(ScrapSim(tiny_scrapsim, s)) for s in ("train", "val", "test"))
-    assert len(more) == len(train) + whole and len(set(more.ids)) == len(more)
-    extra = more.sample(f"more-{train.ids[0]}")
-    assert (extra.image == train[0].image).all() and (extra.label == train[0].label).all()
-    scenes = [{more.meta[i]["scene"] for i in more.ids if i.startswith("more-") is new}
-              for new in (False, True)]  # fmt: skip
-    assert not scenes[0] & scenes[1]
-    assert np.unique(more.sample(more.ids[-1]).scene) >= 100_000
 
 
 def test_a_tree_that_is_sent_says_its_commit(tmp_path, monkeypatch):

@@ -1,0 +1,129 @@
+"""Do more scenes bring what longer training does not? Ours, trained on ScrapSim's scenes and more.
+
+    python -m making.synth render --seed 20261126 --scenes 103 --out $SCRAPSEG_DATA/scrapsim-more
+    python -m making.studies more_scenes --results results/full
+
+The further scenes are ScrapSim's generator's, from another seed, and are for training only: val and
+test stay as they are, and so does all else of the run that each is set beside. They are not
+shipped: a run on them lies in the git-ignored `cache/more`, where it goes on if it is interrupted,
+and what is kept is the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pandas as pd
+
+from making.align.benchmark import quality_on
+from scrapseg.data import fetch
+from scrapseg.data.base import Sample, SamplesById
+from scrapseg.data.classes import CLASSES
+from scrapseg.data.errors import MissingFile
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import records, stats, studies
+from scrapseg.experiments.run import run
+from scrapseg.experiments.splits import Splits
+from scrapseg.metrics.bootstrap import paired_difference
+from scrapseg.models.scrapseg import ScrapSeg
+from scrapseg.models.segmenter import Segmenter
+
+NAME = "scrapsim-more"
+#: Runs of profile full on ScrapSim's own scenes, that the runs on more are set beside.
+LIKE = (
+    "scrapseg_scrapsim_allshots_s0_even",
+    "scrapseg_scrapsim_allshots_s0_2000-steps",
+    "scrapseg_scrapsim_allshots_s0_8000-steps",
+)
+TOLD = ("ap", "miou_impurity", "miou", "object_recall_1fa")
+PAIRED = ("ap", "miou_impurity")
+
+
+class MoreScenes(SamplesById):
+    """ScrapSim's train split and more scenes of the same generator, as one; for training only.
+
+    Args:
+        root: folder of the further scenes, laid out as `data/scrapsim`; its splits mean nothing.
+    """
+
+    def __init__(self, train: ScrapSim, root: Path) -> None:
+        parts = [ScrapSim(root, split, verify=False) for split in ("train", "val", "test")]
+        self.__dict__ |= {k: v for k, v in vars(train).items() if k not in ("ids", "meta")}
+        self.name, self.classes, self.templates = train.name, train.classes, train.templates
+        self.min_pixels, self.ids, self.meta = train.min_pixels, list(train.ids), dict(train.meta)
+        self.of = {id: (train, id) for id in train.ids}
+        for part, id in ((p, i) for p in parts for i in p.ids):
+            name, scene = f"more-{id}", 100_000 + int(part.meta[id]["scene"])
+            self.of[name] = part, id
+            self.ids.append(name)
+            self.meta[name] = part.meta[id] | {"id": name, "scene": scene}
+
+    def sample(self, id: str) -> Sample:
+        """One image with its label, see `ScrapSim.sample`."""
+        part, name = self.of[id]
+        given = part.sample(name)
+        meta = self.meta[id]
+        return Sample(id, given.image, given.label, given.instances, meta["scene"], meta)
+
+
+def content(root: Path) -> str:
+    """A hash of all images, labels, instances and metadata of a folder of scenes.
+
+    Raises:
+        MissingFile: there is no such folder.
+    """
+    if not root.is_dir():
+        raise MissingFile(
+            f"{root}: no further scenes here; python -m making.synth render --seed 20261126 "
+            f"--scenes 103 --out {root}, with {fetch.VARIABLE} the folder that holds {root.name}/"
+        )
+    found = hashlib.sha256()
+    for part in ("images", "labels", "instances", "metadata.jsonl"):
+        for path in sorted([root / part] if (root / part).is_file() else (root / part).iterdir()):
+            found.update(f"{path.relative_to(root)} {studies.file_sha256(path)}\n".encode())
+    return found.hexdigest()
+
+
+def rows(
+    like: studies.RunSpec, splits: Splits, more: MoreScenes, results_dir: Path
+) -> list[dict[str, object]]:
+    """A row for the run `like`, which is done, and one for the same run on more scenes.
+
+    Returns:
+        images, steps, seed, best_step, val (what its weights were chosen by), `TOLD` on test,
+        commit; in the second row `train_miou_impurity`, on ScrapSim's own training images, and
+        differences to the first of the `PAIRED` metrics with 95 % interval and p.
+    """
+    cache = results_dir / "cache" / "more"
+    spec = replace(like, tag=f"{like.changes['steps']}-steps-more")
+    longer = run(spec, Splits(more, splits.val, splits.test), cache)
+    told = []
+    for record in (records.read_run(results_dir / "runs" / f"{like.name}.json"), longer):
+        of = {"images": record.config["data"]["images"][0], "seed": record.seed}
+        of |= {k: record.config[k] for k in ("steps", "best_step", "val")}
+        of |= {k: record.metrics[k] for k in TOLD}
+        told.append(of | {"commit": record.provenance["commit"][:7]})
+    model = ScrapSeg.load(cache / "cache" / spec.name / "model.safetensors").eval()
+    fitted = quality_on(Segmenter(model, CLASSES), splits.train)
+    told[1]["train_miou_impurity"] = fitted["miou_impurity"]
+    sides = [stats.read(cache, spec.name)], [stats.read(results_dir, like.name)]
+    for metric in PAIRED:
+        names = [f"{metric}_gap", f"{metric}_lo", f"{metric}_hi", f"{metric}_p"]
+        told[1] |= dict(zip(names, paired_difference(*sides, metric), strict=True))
+    return told
+
+
+def make(
+    data_dir: Path, results_dir: Path, only: Sequence[str] = LIKE
+) -> tuple[pd.DataFrame, dict[str, object]]:
+    """The study in full: its table, and what stands beside it."""
+    root = fetch.folder(NAME)
+    named = {"more": content(root), "runs": list(only)}
+    splits = Splits.load(data_dir)
+    more = MoreScenes(splits.train, root)
+    told = [rows(studies.planned("full", n), splits, more, results_dir) for n in only]
+    beside = named | {"sha256": splits.test.sha256}
+    return pd.DataFrame([row for pair in told for row in pair]), beside

@@ -1,0 +1,70 @@
+"""More scenes for training: what they add, and that a run on them changes nothing else."""
+
+from __future__ import annotations
+
+import shutil
+
+import numpy as np
+import pytest
+from sklearn.metrics import confusion_matrix
+
+from making.studies import more_scenes
+from scrapseg.data.errors import MissingFile
+from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments import records
+from scrapseg.experiments.fit import whole_images
+from scrapseg.experiments.methods import rates
+from scrapseg.experiments.run import run
+from scrapseg.experiments.splits import Splits, label_stack
+from scrapseg.experiments.studies import RunSpec
+from scrapseg.models.predict import predict
+from scrapseg.models.scrapseg import ScrapSeg
+
+
+def test_more_scenes_are_more_of_train_alone(tiny_scrapsim):
+    train = ScrapSim(tiny_scrapsim, "train")
+    more = more_scenes.MoreScenes(train, tiny_scrapsim)
+    whole = sum(len(ScrapSim(tiny_scrapsim, s)) for s in ("train", "val", "test"))
+    assert len(more) == len(train) + whole and len(set(more.ids)) == len(more)
+    extra = more.sample(f"more-{train.ids[0]}")
+    assert (extra.image == train[0].image).all() and (extra.label == train[0].label).all()
+    scenes = [{more.meta[i]["scene"] for i in more.ids if i.startswith("more-") is new}
+              for new in (False, True)]  # fmt: skip
+    assert not scenes[0] & scenes[1]
+    assert np.unique(more.sample(more.ids[-1]).scene) >= 100_000
+
+
+def test_a_run_on_more_scenes_stands_beside_the_same_run_without_them(tiny_scrapsim, tmp_path):
+    changes = {"steps": 2, "batch_size": 2, "crop": 64} | rates("scrapseg", None, None, "scrapsim")
+    splits, like = Splits.load(tiny_scrapsim), RunSpec(changes=changes, tag="like")
+    record = run(like, splits, tmp_path)
+    more = more_scenes.MoreScenes(splits.train, tiny_scrapsim)
+    own, added = more_scenes.rows(like, splits, more, tmp_path)
+    assert (own["images"], added["images"]) == (len(splits.train), len(more))
+    assert own["ap"] == record.metrics["ap"] and "ap_gap" not in own
+    for metric in more_scenes.PAIRED:
+        assert added[f"{metric}_lo"] <= added[f"{metric}_gap"] <= added[f"{metric}_hi"]
+    assert added["ap_gap"] == pytest.approx(added["ap"] - own["ap"], abs=0.02)  # of binned ranks
+    assert added["steps"] == own["steps"] == 2
+    (folder,) = (tmp_path / "cache" / "more" / "cache").iterdir()
+    model = ScrapSeg.load(folder / "model.safetensors").eval()
+    named = predict(model, whole_images(splits.train, model)).labels
+    table = confusion_matrix(label_stack(splits.train).ravel(), named.ravel(), labels=range(9))
+    union = table.sum(0) + table.sum(1) - table.diagonal()
+    iou = (table.diagonal() / np.where(union, union, np.nan))[1:]
+    assert added["train_miou_impurity"] == pytest.approx(np.nanmean(iou), abs=1e-3)
+    assert [p.stem for p in (tmp_path / "runs").iterdir()] == [like.name]  # no run of the profile
+    before = records.read_run(tmp_path / "cache/more/runs" / f"{folder.name}.json")
+    assert more_scenes.rows(like, splits, more, tmp_path)[1] == added
+    assert records.read_run(tmp_path / "cache/more/runs" / f"{folder.name}.json") == before
+
+
+def test_the_content_of_a_folder_goes_by_its_files(tiny_scrapsim, tmp_path):
+    copied = tmp_path / "scenes"
+    shutil.copytree(tiny_scrapsim, copied)
+    assert more_scenes.content(copied) == more_scenes.content(tiny_scrapsim)
+    path = next((copied / "labels").iterdir())
+    path.write_bytes(path.read_bytes() + b" ")
+    assert more_scenes.content(copied) != more_scenes.content(tiny_scrapsim)
+    with pytest.raises(MissingFile, match=r"making\.synth render"):
+        more_scenes.content(tmp_path / "none")
