@@ -552,8 +552,8 @@ if len(study) > 1:
 #
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
 # profile `full` ask two things. Does the order hold with more steps? Ours and SegFormer's decoder on the image tower that ours
-# starts from, its strongest rival, are trained for longer with the comparison's seeds, SegFormer from ImageNet's weights with
-# one. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
+# starts from, its strongest rival, are trained for longer with the comparison's seeds, with 16 labelled scenes a class and with
+# all; SegFormer from ImageNet's weights with one seed. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
 
 # %%
 specs = plan("long", globals())
@@ -564,19 +564,19 @@ if own:
     by_steps, gaps = scene_tables.long_bands(results_dir), scene_tables.long_paired(results_dir)
 else:
     saved = [Path(study_dir) / "tables" / f"long_{name}.csv" for name in ("bands", "paired")]
-    by_steps, gaps = (pd.read_csv(path, dtype={"steps": str}) for path in saved)
-if len(by_steps):
-    display(figures.quality_curve(by_steps, along="steps"))
+    by_steps, gaps = (pd.read_csv(path, dtype={"steps": str, "shots": str}) for path in saved)
+for shots, of_shots in by_steps.groupby("shots", sort=False):
+    display(Markdown(f"**{shots} labels**"), figures.quality_curve(of_shots, along="steps"))
 
 # %% [markdown]
 # Bands and bars are 95 % intervals, of several seeds of the mean over seeds and test scenes, of one over scenes. Ours minus each
-# rival with as many steps, in points, paired by seed and scene (p corrected for all steps and rivals of a metric):
+# rival with as many steps, in points, paired by seed and scene (p corrected for all rivals and numbers of labels of a metric):
 
 # %%
 gaps = gaps[gaps["metric"].isin(["ap", "miou_impurity"])]
 shown = 100 * gaps[["value", "lo", "hi"]]
 told = shown.apply(lambda r: f"{r['value']:+.1f} ({r['lo']:+.1f} to {r['hi']:+.1f})", axis=1)
-columns = ["steps", "scrapseg minus", "seeds"]
+columns = ["shots", "steps", "scrapseg minus", "seeds"]
 gaps.astype({"steps": int}).assign(points=told).pivot(
     index=columns, columns="metric", values=["points", "p_holm"]
 )
@@ -592,8 +592,8 @@ for row in lead.itertuples():
     ends = (
         f"{100 * row.value:+.1f} points of impurity mIoU ({100 * row.lo:.1f} to {100 * row.hi:.1f})"
     )
-    told = f"After {row.steps} steps ours is {ends} from SegFormer on the same tower ({row.seeds} seeds)"
-    display(Markdown(f"{told}: {holds}. Each run looks at val twice, so when it ends is not told."))
+    told = f"After {row.steps} steps with {row.shots} labels ours is {ends} from SegFormer on the same tower"
+    display(Markdown(f"{told} ({row.seeds} seeds): {holds}."))
 
 # %% [markdown]
 # Which classes and sizes hold the rest back (means over seeds):
@@ -603,7 +603,8 @@ longer = tables.long(read_metrics(results_dir if own else study_dir))
 parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
 parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]
 columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}
-columns |= {f"{r['steps']} steps, {r['label']}": r[parts] for _, r in longer.iterrows()}
+for _, row in longer.iterrows():
+    columns[f"{row['label']}: {row['shots']} labels, {row['steps']} steps"] = row[parts]
 pd.DataFrame(columns).astype(float).round(3)
 
 # %% [markdown]

@@ -130,11 +130,14 @@ def findings(results_dir: Path) -> str:
     if len(more := saved(study, "long_paired")):
         more = more[more["metric"] == "miou_impurity"]
         told = [
-            f"{gap(row)} after {row['steps']} steps, against {method_label(row['scrapseg minus'])} "
-            f"({runs(more.loc[[k]])})"
+            f"{gap(row)} after {row['steps']} steps with {row['shots']} labels, against "
+            f"{method_label(row['scrapseg minus'])} ({runs(more.loc[[k]])})"
             for k, row in more.iterrows()
         ]
-        lines += [f"Trained for more steps, ours is in impurity mIoU at {'; '.join(told)}"]
+        reached = saved(study, "long").query("method == @tables.OURS and shots == 'all'")
+        has = [f"{percent(r.miou_impurity)} % after {r.steps}" for r in reached.itertuples()]
+        has = f"with all labels, {', '.join(has)} impurity mIoU"
+        lines += [f"Trained for more steps ours has, {has}; it is at {'; '.join(told)}"]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
         told = []

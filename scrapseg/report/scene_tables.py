@@ -136,22 +136,30 @@ def starts(results_dir: Path | str) -> pd.DataFrame:
 
 
 def long_bands(results_dir: Path | str) -> pd.DataFrame:
-    """As `fewshot_bands` of longer runs and the comparison's of their methods, all labels, by steps
-    in place of shots."""
+    """As `fewshot_bands` of longer runs and the comparison's of their methods and labels, by
+    steps."""
     frame, folder = records.read_metrics(results_dir), Path(results_dir) / "runs"
     long, even = tables.longer(frame), main_runs(frame, tag=tables.EVEN)
-    even = even[(even["shots"] == "all") & even["method"].isin(long["method"])]
+    even = even[even["method"].isin(long["method"]) & even["shots"].isin(long["shots"])]
     steps = {r: records.read_run(folder / f"{r}.json").config["steps"] for r in set(even["run"])}
     both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).astype({"steps": str})
-    table = bands(results_dir, both.assign(shots=both["steps"]), ("ap", "miou_impurity"))
-    return table.rename(columns={"shots": "steps"})
+    return by_steps(both, lambda runs: bands(results_dir, runs, ("ap", "miou_impurity")))
 
 
 def long_paired(results_dir: Path | str) -> pd.DataFrame:
-    """As `labels_paired` for the longer runs, by steps; p_holm is over all steps."""
+    """As `labels_paired` for the longer runs, by steps; p_holm is over all steps and labels."""
     long = tables.longer(records.read_metrics(results_dir)).drop_duplicates("run")
-    table = paired_rows(results_dir, long.assign(shots=long["steps"]))
-    return table.rename(columns={"shots": "steps"})
+    table = by_steps(long, lambda runs: paired_rows(results_dir, runs))
+    return table.assign(p_holm=table.groupby("metric")["p"].transform(holm).astype(float))
+
+
+def by_steps(runs: pd.DataFrame, make: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """A table by shots, made for each number of labels by steps in their place; column steps."""
+    parts = [
+        make(of.assign(shots=of["steps"])).rename(columns={"shots": "steps"}).assign(shots=shots)
+        for shots, of in [*runs.groupby("shots", sort=False)] or [("", runs)]
+    ]
+    return pd.concat(parts, ignore_index=True)
 
 
 def photographs(results_dir: Path | str) -> pd.DataFrame:

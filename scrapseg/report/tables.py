@@ -285,18 +285,18 @@ def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
 def longer(metrics: pd.DataFrame) -> pd.DataFrame:
     """Rows of runs that were trained for longer than the comparison's, and how many `steps`."""
     steps = metrics["run"].str.extract(r"_(\d+)-steps$")[0]
-    return metrics.assign(steps=steps).dropna(subset=["steps"])
+    return metrics.assign(steps=steps).dropna(subset=["steps"]).astype({"shots": str})
 
 
 def long(metrics: pd.DataFrame) -> pd.DataFrame:
     """Runs that were trained for longer than the comparison's: means over seeds.
 
-    Columns: method, label, steps, seeds, the headline metrics, recall by size, IoU by class, and
-    train_s. No rows where no such run was made.
+    Columns: method, label, shots, steps, seeds, the headline metrics, recall by size, IoU by class,
+    and train_s. No rows where no such run was made.
     """
     names = [*HEADLINE, *(f"object_recall_1fa/{s}" for s in SIZES)]
     names += [*(f"iou/{s}" for s in SLUGS), "train_s"]
-    table = means(longer(metrics), ["method", "steps"], names).astype({"steps": int})
+    table = means(longer(metrics), ["method", "shots", "steps"], names).astype({"steps": int})
     table.insert(1, "label", table["method"].map(method_label))
     return table
 

@@ -94,16 +94,21 @@ def test_the_worth_of_an_alignment_is_told_pair_by_pair(folder):
 
 
 def test_longer_training_is_told_rival_by_rival(folder):
-    names = ["steps", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p_holm"]
+    names = ["shots", "steps", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p_holm"]
     rows = [
-        (2000, "unet", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01),
-        (2000, "unet", 3, "ap", 0.9, 0.8, 1.0, 0.01),
-        (2000, "segformer", 1, "miou_impurity", -0.01, -0.02, 0.01, 0.6),
+        ("16", 2000, "unet", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01),
+        ("16", 2000, "unet", 3, "ap", 0.9, 0.8, 1.0, 0.01),
+        ("all", 2000, "segformer", 1, "miou_impurity", -0.01, -0.02, 0.01, 0.6),
     ]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long_paired")
+    names = ["method", "shots", "steps", "miou_impurity"]
+    rows = [("scrapseg", "16", 2000, 0.3), ("scrapseg", "all", 8000, 0.5), ("unet", "all", 9, 0.1)]
+    records.save_table(pd.DataFrame(rows, columns=names), folder, "long")
     [told] = [line for line in readme.findings(folder).split("\n") if "more steps" in line]
-    assert r"+2.0\* points (+1.0 to +3.0) after 2000 steps, against U-Net (3 seeds" in told
-    assert "-1.0 points (-2.0 to +1.0) after 2000 steps, against SegFormer decoder (one run" in told
+    few, every = (f"after 2000 steps with {shots} labels, against " for shots in ("16", "all"))
+    assert rf"+2.0\* points (+1.0 to +3.0) {few}U-Net (3 seeds" in told
+    assert f"-1.0 points (-2.0 to +1.0) {every}SegFormer decoder (one run" in told
+    assert "ours has, with all labels, 50.0 % after 8000 impurity mIoU" in told
     assert "90.0" not in told
 
 

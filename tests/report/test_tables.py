@@ -234,18 +234,29 @@ def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
     made += [("scrapseg", "2000-steps", k, 2000, better) for k in (0, 1)]
     made += [("unet", "2000-steps", k, 2000, worse) for k in (1, 2)]
     made += [("fpn", "", 0, 400, better), ("scrapseg", "", 1, 400, worse)]
-    for method, tag, seed, steps, of_scenes in made:
-        one = replace(record("unet", "all", seed), method=method, config={"steps": steps})
+    made = [("all", *run) for run in made]
+    made += [
+        (4, "scrapseg", "2000-steps", 0, 2000, worse),
+        (4, "unet", "2000-steps", 0, 2000, better),
+    ]
+    made += [(k, "scrapseg", "", 0, 400, better) for k in (4, 16)]  # with 16 there is no longer one
+    for shots, method, tag, seed, steps, of_scenes in made:
+        one = replace(record("unet", shots, seed), method=method, config={"steps": steps})
         records.write_run(one, tmp_path, tag or tables.EVEN)
         stats.write(tmp_path, one.name(tag or tables.EVEN), {"": of_scenes})
     records.collect(tmp_path)
     table = scene_tables.long_bands(tmp_path)
-    counted = table[table["metric"] == "ap"].set_index(["method", "steps"])["seeds"]
+    counted = table[table["metric"] == "ap"].set_index(["shots", "method", "steps"])["seeds"]
     assert counted.to_dict() == {  # without FPN, which has no longer run
-        ("scrapseg", "400"): 2, ("scrapseg", "2000"): 2, ("unet", "400"): 1, ("unet", "2000"): 2,
+        ("all", "scrapseg", "400"): 2, ("all", "scrapseg", "2000"): 2,
+        ("all", "unet", "400"): 1, ("all", "unet", "2000"): 2,
+        ("4", "scrapseg", "400"): 1, ("4", "scrapseg", "2000"): 1, ("4", "unet", "2000"): 1,
     }  # fmt: skip
     gaps = scene_tables.long_paired(tmp_path)
-    gap = row(gaps, steps="2000", metric="miou_impurity", **{"scrapseg minus": "unet"})
+    of = {"steps": "2000", "metric": "miou_impurity", "scrapseg minus": "unet"}
+    gap, few = (row(gaps, shots=shots, **of) for shots in ("all", "4"))
+    assert few["value"] == -gap["value"] != 0
+    assert few["p_holm"] == pytest.approx(min(1, 2 * min(few["p"], gap["p"])))  # one family of two
     by_hand = metrics.paired_difference([better], [worse], "miou_impurity")
     assert gap["seeds"] == 1 and gap["value"] == by_hand[0]  # of the one seed that both have
     assert set(gaps["steps"]) == {"2000"}  # the comparison's are compared among themselves
