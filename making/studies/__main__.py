@@ -34,6 +34,7 @@ STUDIES = {
     "few_labels": few_labels.make,
     "label_help": label_help.make,
     "large_scales": large_scales.make,
+    "magnified": large_scales.of_benchmark,
     "more_scenes": more_scenes.make,
     "promise": promise.make,
     "steel_labels": steel_labels.make,

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,7 +14,14 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
-from making.studies import adaptation, class_offsets, few_labels, steel_labels, words_kept
+from making.studies import (
+    adaptation,
+    class_offsets,
+    few_labels,
+    large_scales,
+    steel_labels,
+    words_kept,
+)
 from making.studies.composite import Composites, steel_photos
 from making.studies.label_help import label_help_study
 from making.studies.large_scales import by_scales
@@ -64,6 +72,17 @@ def test_study_of_scales_in_small(tiny_scrapsim):
     expected = average_precision_score(truth.ravel(), scores.astype(np.float32).ravel())
     assert table.loc["1", "ap"] == pytest.approx(expected)
     assert {"object_recall_1fa/small", "miou_impurity", "s_per_image"} <= set(table.columns)
+
+
+def test_val_chooses_the_scales_and_test_says_what_they_are_worth(tiny_scrapsim, monkeypatch):
+    monkeypatch.setattr(large_scales, "SCALES", ((1.0,), (1.0, 2.0)))
+    monkeypatch.setattr(large_scales, "load", lambda _: SimpleNamespace(model=Conv(), origin="c"))
+    table, beside = large_scales.of_benchmark(tiny_scrapsim, Path())
+    val, test = (table[table["split"] == s].set_index("scales") for s in ("val", "test"))
+    best = val["miou_impurity"].idxmax()
+    assert best == " + ".join(f"{s:g}" for s in beside["chosen"])
+    assert set(test.index) == {"1", best} and set(val.index) == {"1", "1 + 2"}
+    assert (test["images"] == len(ScrapSim(tiny_scrapsim, "test"))).all()
 
 
 def test_a_folder_of_few_labels_says_what_the_data_set_says(tmp_path, monkeypatch):
