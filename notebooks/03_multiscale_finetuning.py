@@ -44,7 +44,6 @@ ablations = ["ours", "stages-1"]  # tags of scrapseg/experiments/studies.yaml to
 ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
-long_shots = ["all"]
 long_seeds = [0]
 long_once = []  # those that are with one seed
 long_steps = 5
@@ -633,8 +632,6 @@ print(f"{run}: {shipped.origin}")
 beside.round(4)
 
 # %% [markdown]
-# The distance from train to test is at most what more scenes could bring; with so many steps none were tried.
-#
 # How sure it is, before the temperature and after: *sure* is the mean probability of the most likely class, *right* how often that is
 # true, `ece` the expected calibration error over fifteen bins. Of all pixels, nearly all of them steel, and of those that it calls an
 # impurity; chosen on val, so test says what it is worth.
@@ -642,6 +639,57 @@ beside.round(4)
 # %%
 table = pd.read_csv(study_tables / "calibration.csv")
 table.set_index(["split", "pixels", "temperature"]).round(4)
+
+# %% [markdown]
+# ## What would bring more: scenes, or a closer look?
+#
+# Between its training images and test lies what a model cannot know from these scenes alone. The same generator made further ones,
+# from another seed, for training only; all else of a run is as before (`python -m making.studies more_scenes`, one seed; they are
+# not in the repository). Below: runs with and without them; gaps are paired by test scene, with 95 % intervals.
+
+# %%
+more = pd.read_csv(study_tables / "more_scenes.csv")
+pair = {n: f"{n} images" for n in sorted(more["images"].unique())}
+hues = dict(zip(pair.values(), ("0.55", style.method_style("scrapseg")["color"])))
+figure = style.figure(style.FULL * 0.8, 2.3)
+for axes, metric in zip(figure.subplots(1, 2), ("ap", "miou_impurity")):
+    sns.lineplot(more.assign(train=more["images"].map(pair)), x="steps", y=metric, hue="train", style="train",
+                 palette=hues, markers=["o", "s"], dashes=False, legend=metric == "ap", ax=axes)  # fmt: skip
+    axes.set(xscale="log", ylim=(0, 1.15 * more[metric].max()), xlabel=figures.ALONG["steps"])
+    axes.set_xticks(more["steps"].unique(), more["steps"].unique(), minor=False)
+    axes.set_ylabel(f"{tables.METRIC_LABELS[metric]} on test")
+    axes.minorticks_off()
+    axes.grid(axis="y")
+figure.axes[0].legend(title="learned from", loc="lower right")
+figure
+
+# %%
+gained = more.dropna(subset=["ap_gap"]).set_index(["steps", "images"])
+shown = [
+    f"{metric}_{end}" for metric in ("ap", "miou_impurity") for end in ("gap", "lo", "hi", "p")
+]
+gained[[*shown, "val", "train_miou_impurity"]].round(4)
+
+# %% [markdown]
+# And a closer look: the longest run's model sees each image as it is and magnified, and the probabilities are averaged; val chooses
+# how (`python -m making.studies magnified`). What of that holds on test, by the size of objects:
+
+# %%
+magnified = pd.read_csv(study_tables / "magnified.csv").set_index(["split", "scales"])
+sizes = [f"object_recall_1fa/{size}" for size in tables.SIZES]
+on_test = magnified.loc["test", sizes].T.rename_axis("size").reset_index()
+on_test["size"] = [*tables.SIZES]
+on_test = on_test.melt("size", var_name="seen at", value_name="recall")
+figure = style.figure(style.COLUMN, 2.4)
+axes = figure.subplots()
+sns.barplot(on_test, x="size", y="recall", hue="seen at",
+            palette=["0.6", style.method_style("scrapseg")["color"]], legend=False, ax=axes)  # fmt: skip
+axes.set(ylim=(0, 1), xlabel="visible size of an object", ylabel="object recall")
+for bars, name in zip(axes.containers, on_test["seen at"].unique()):
+    bars.set_label("as it is" if name == "1" else f"magnifications {name}")
+style.legend_below(figure, axes.containers)
+display(figure)
+magnified.drop(columns="images").round(3)
 
 # %% [markdown]
 # ## The answer

@@ -31,7 +31,7 @@ SCALES = ((1.0,), (1.0, 1.5), (1.0, 2.0))
 def by_scales(
     model: nn.Module, images: ScrapSim, scales: Sequence[Sequence[float]] = SCALES
 ) -> pd.DataFrame:
-    """A row for each set of scales: scales, images, s_per_image, ap, miou_impurity and
+    """A row for each set of scales: scales, images, s_per_image, ap, miou, miou_impurity and
     object_recall_1fa, in all and for `metrics.SIZES`."""
     samples = list(images)
     labels, instances = (np.stack([getattr(s, n) for s in samples]) for n in ("label", "instances"))
@@ -45,8 +45,8 @@ def by_scales(
         found = metrics.evaluate(
             scores, np.stack([p.label for p in seen]), labels, instances, threshold=0.5
         )
-        kept = ("ap", "miou_impurity", "object_recall_1fa")
-        rows.append(row | {k: v for k, v in found.items() if k.startswith(kept)})
+        kept = ("ap", "miou", "miou_impurity", "object_recall_1fa")
+        rows.append(row | {k: v for k, v in found.items() if k.split("/")[0] in kept})
     return pd.DataFrame(rows)
 
 

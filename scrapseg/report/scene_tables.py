@@ -140,7 +140,7 @@ def long_bands(results_dir: Path | str) -> pd.DataFrame:
     steps."""
     frame, folder = records.read_metrics(results_dir), Path(results_dir) / "runs"
     long, even = tables.longer(frame), main_runs(frame, tag=tables.EVEN)
-    even = even[even["method"].isin(long["method"]) & even["shots"].isin(long["shots"])]
+    even = even.merge(long[["method", "shots"]].drop_duplicates())
     steps = {r: records.read_run(folder / f"{r}.json").config["steps"] for r in set(even["run"])}
     both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).astype({"steps": str})
     return by_steps(both, lambda runs: bands(results_dir, runs, ("ap", "miou_impurity")))

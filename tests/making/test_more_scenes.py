@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import confusion_matrix
 
@@ -17,6 +19,7 @@ from scrapseg.experiments.methods import rates
 from scrapseg.experiments.run import run
 from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import RunSpec
+from scrapseg.files import REPOSITORY
 from scrapseg.models.predict import predict
 from scrapseg.models.scrapseg import ScrapSeg
 
@@ -39,14 +42,14 @@ def test_a_run_on_more_scenes_stands_beside_the_same_run_without_them(tiny_scrap
     splits, like = Splits.load(tiny_scrapsim), RunSpec(changes=changes, tag="like")
     record = run(like, splits, tmp_path)
     more = more_scenes.MoreScenes(splits.train, tiny_scrapsim)
-    own, added = more_scenes.rows(like, splits, more, tmp_path)
+    own, added = more_scenes.rows(like, splits, more, tmp_path, tmp_path / "more")
     assert (own["images"], added["images"]) == (len(splits.train), len(more))
     assert own["ap"] == record.metrics["ap"] and "ap_gap" not in own
     for metric in more_scenes.PAIRED:
         assert added[f"{metric}_lo"] <= added[f"{metric}_gap"] <= added[f"{metric}_hi"]
     assert added["ap_gap"] == pytest.approx(added["ap"] - own["ap"], abs=0.02)  # of binned ranks
     assert added["steps"] == own["steps"] == 2
-    (folder,) = (tmp_path / "cache" / "more" / "cache").iterdir()
+    (folder,) = (tmp_path / "more" / "cache").iterdir()
     model = ScrapSeg.load(folder / "model.safetensors").eval()
     named = predict(model, whole_images(splits.train, model)).labels
     table = confusion_matrix(label_stack(splits.train).ravel(), named.ravel(), labels=range(9))
@@ -54,9 +57,9 @@ def test_a_run_on_more_scenes_stands_beside_the_same_run_without_them(tiny_scrap
     iou = (table.diagonal() / np.where(union, union, np.nan))[1:]
     assert added["train_miou_impurity"] == pytest.approx(np.nanmean(iou), abs=1e-3)
     assert [p.stem for p in (tmp_path / "runs").iterdir()] == [like.name]  # no run of the profile
-    before = records.read_run(tmp_path / "cache/more/runs" / f"{folder.name}.json")
-    assert more_scenes.rows(like, splits, more, tmp_path)[1] == added
-    assert records.read_run(tmp_path / "cache/more/runs" / f"{folder.name}.json") == before
+    before = records.read_run(tmp_path / "more/runs" / f"{folder.name}.json")
+    assert more_scenes.rows(like, splits, more, tmp_path, tmp_path / "more")[1] == added
+    assert records.read_run(tmp_path / "more/runs" / f"{folder.name}.json") == before
 
 
 def test_the_content_of_a_folder_goes_by_its_files(tiny_scrapsim, tmp_path):
@@ -66,5 +69,26 @@ def test_the_content_of_a_folder_goes_by_its_files(tiny_scrapsim, tmp_path):
     path = next((copied / "labels").iterdir())
     path.write_bytes(path.read_bytes() + b" ")
     assert more_scenes.content(copied) != more_scenes.content(tiny_scrapsim)
-    with pytest.raises(MissingFile, match=r"making\.synth render"):
+    with pytest.raises(MissingFile, match=r"more_scenes\.py says how"):
         more_scenes.content(tmp_path / "none")
+
+
+def test_a_run_with_other_settings_is_no_pair(tiny_scrapsim, tmp_path):
+    changes = {"steps": 1, "batch_size": 1, "crop": 64} | rates("scrapseg", None, None, "scrapsim")
+    splits, like = Splits.load(tiny_scrapsim), RunSpec(changes=changes, tag="like")
+    run(like, splits, tmp_path)
+    other = replace(like, changes=changes | {"crop": 96})
+    more = more_scenes.MoreScenes(splits.train, tiny_scrapsim)
+    with pytest.raises(ValueError, match="not those"):
+        more_scenes.rows(other, splits, more, tmp_path, tmp_path / "more")
+
+
+def test_the_committed_pairs_are_those_of_the_records():
+    table = pd.read_csv(REPOSITORY / "results/full/tables/more_scenes.csv")
+    own = table[table["ap_gap"].isna()]
+    for name, row in zip(more_scenes.LIKE, own.to_dict("records"), strict=True):
+        record = records.read_run(REPOSITORY / "results/full/runs" / f"{name}.json")
+        assert row["steps"] == record.config["steps"] and row["seed"] == record.seed
+        assert [row[k] for k in more_scenes.TOLD] == pytest.approx(
+            [record.metrics[k] for k in more_scenes.TOLD]
+        )

@@ -239,7 +239,9 @@ def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
         (4, "scrapseg", "2000-steps", 0, 2000, worse),
         (4, "unet", "2000-steps", 0, 2000, better),
     ]
-    made += [(k, "scrapseg", "", 0, 400, better) for k in (4, 16)]  # with 16 there is no longer one
+    made += [(4, "scrapseg", "", 0, 400, better)]
+    made += [(16, name, "", 0, 400, better) for name in ("scrapseg", "unet")]  # no longer ones
+    made += [(16, "fpn", "2000-steps", 0, 2000, better)]
     for shots, method, tag, seed, steps, of_scenes in made:
         one = replace(record("unet", shots, seed), method=method, config={"steps": steps})
         records.write_run(one, tmp_path, tag or tables.EVEN)
@@ -251,6 +253,7 @@ def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
         ("all", "scrapseg", "400"): 2, ("all", "scrapseg", "2000"): 2,
         ("all", "unet", "400"): 1, ("all", "unet", "2000"): 2,
         ("4", "scrapseg", "400"): 1, ("4", "scrapseg", "2000"): 1, ("4", "unet", "2000"): 1,
+        ("16", "fpn", "2000"): 1,
     }  # fmt: skip
     gaps = scene_tables.long_paired(tmp_path)
     of = {"steps": "2000", "metric": "miou_impurity", "scrapseg minus": "unet"}
