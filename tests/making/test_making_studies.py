@@ -83,6 +83,12 @@ def test_val_chooses_the_scales_and_test_says_what_they_are_worth(tiny_scrapsim,
     assert best == " + ".join(f"{s:g}" for s in beside["chosen"])
     assert set(test.index) == {"1", best} and set(val.index) == {"1", "1 + 2"}
     assert (test["images"] == len(ScrapSim(tiny_scrapsim, "test"))).all()
+    chosen, plain = table.iloc[-1], table.iloc[-2]
+    assert (plain["scales"], chosen["scales"]) == ("1", best) and np.isnan(plain["ap_gap"])
+    assert chosen["miou_impurity_gap"] == pytest.approx(
+        chosen["miou_impurity"] - plain["miou_impurity"]
+    )
+    assert chosen["ap_lo"] <= chosen["ap_gap"] <= chosen["ap_hi"]
 
 
 def test_a_folder_of_few_labels_says_what_the_data_set_says(tmp_path, monkeypatch):
