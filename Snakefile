@@ -111,6 +111,13 @@ def sources(stem):
     return sorted(found)
 
 
+#: Tables of studies apart from the engine that a notebook of the same profile shows.
+APART = {
+    PHOTOGRAPHS: ("adaptation", "class_offsets", "few_labels", "steel_labels"),
+    "03_multiscale_finetuning": ("calibration", "longest", "magnified", "more_scenes"),
+}
+
+
 def notebook_inputs(stem):
     """What a notebook is made from: its text, its runs, what it shows of others, sources."""
     text = Path(f"notebooks/{stem}.py").read_text(encoding="utf-8")
@@ -118,8 +125,7 @@ def notebook_inputs(stem):
     shown = [path for other in sorted(others) for path in results_of(other)]
     weights = listed("data/pocket/*") if re.search(r"^from scrapseg\.(models|app)", text, re.M) else []
     data = listed("data/scrapsim/checksums.sha256", "data/studio/*.md", "notebooks/pictures/*")
-    apart = ("adaptation", "class_offsets", "few_labels", "steel_labels")  # studies that it shows
-    data += listed(*(f"{RESULTS}/tables/{name}.csv" for name in apart)) if stem == PHOTOGRAPHS else []
+    data += listed(*(f"{RESULTS}/tables/{name}.csv" for name in APART.get(stem, ())))
     return [f"notebooks/{stem}.py", *records(*NOTEBOOKS.get(stem, ())), *sources(stem), *data, *weights, *shown]
 
 
@@ -258,7 +264,7 @@ rule targets:  # what was aimed at, of tables that are measured apart
         "making/targets.py",
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
         listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired"))),
-        listed(*(f"results/full/tables/{name}.csv" for name in ("labels_paired", "long", "long_paired", "promise", "words_kept"))),
+        listed(*(f"results/full/tables/{name}.csv" for name in ("labels_paired", "long_paired", "magnified", "promise", "words_kept"))),
     output:
         f"{CACHE}/targets.done",
     shell:
@@ -292,6 +298,7 @@ rule paper:
         f"{CACHE}/tables.done",
         sorted(OWN),
         shown_results(),
+        listed(*(f"{RESULTS}/tables/{name}.csv" for names in APART.values() for name in names)),
         [f"{CACHE}/targets.done", TARGETS] if PROFILE in SHOWN else [],
         REPORT,
     output:

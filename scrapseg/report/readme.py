@@ -130,14 +130,17 @@ def findings(results_dir: Path) -> str:
     if len(more := saved(study, "long_paired")):
         more = more[more["metric"] == "miou_impurity"]
         told = [
-            f"{gap(row)} after {row['steps']} steps with {row['shots']} labels, against "
+            f"{gap(row)} after {row['steps']} steps with {row['shots']} labels a class, against "
             f"{method_label(row['scrapseg minus'])} ({runs(more.loc[[k]])})"
             for k, row in more.iterrows()
         ]
         reached = saved(study, "long").query("method == @tables.OURS and shots == 'all'")
-        has = [f"{percent(r.miou_impurity)} % after {r.steps}" for r in reached.itertuples()]
-        has = f"with all labels, {', '.join(has)} impurity mIoU"
-        lines += [f"Trained for more steps ours has, {has}; it is at {'; '.join(told)}"]
+        has = [
+            f"{percent(r.miou_impurity)} % after {r.steps} steps (seeds: {r.seeds})"
+            for r in reached.itertuples()
+        ]
+        has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
+        lines += [f"Trained for longer, {has}; it is at {'; '.join(told)}"]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
         told = []

@@ -101,14 +101,17 @@ def test_longer_training_is_told_rival_by_rival(folder):
         ("all", 2000, "segformer", 1, "miou_impurity", -0.01, -0.02, 0.01, 0.6),
     ]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long_paired")
-    names = ["method", "shots", "steps", "miou_impurity"]
-    rows = [("scrapseg", "16", 2000, 0.3), ("scrapseg", "all", 8000, 0.5), ("unet", "all", 9, 0.1)]
+    names = ["method", "shots", "steps", "seeds", "miou_impurity"]
+    rows = [("scrapseg", "16", 2000, 3, 0.3), ("unet", "all", 9, 3, 0.1)]
+    rows += [("scrapseg", "all", 2000, 3, 0.4), ("scrapseg", "all", 8000, 1, 0.5)]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long")
-    [told] = [line for line in readme.findings(folder).split("\n") if "more steps" in line]
-    few, every = (f"after 2000 steps with {shots} labels, against " for shots in ("16", "all"))
+    [told] = [line for line in readme.findings(folder).split("\n") if "for longer" in line]
+    few, every = (
+        f"after 2000 steps with {shots} labels a class, against " for shots in ("16", "all")
+    )
     assert rf"+2.0\* points (+1.0 to +3.0) {few}U-Net (3 seeds" in told
     assert f"-1.0 points (-2.0 to +1.0) {every}SegFormer decoder (one run" in told
-    assert "ours has, with all labels, 50.0 % after 8000 impurity mIoU" in told
+    assert "40.0 % after 2000 steps (seeds: 3), 50.0 % after 8000 steps (seeds: 1); it" in told
     assert "90.0" not in told
 
 
