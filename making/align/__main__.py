@@ -66,8 +66,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
     commands.add_parser("ship", help="make the model that comes along, ready to be adapted")
     commands.add_parser("promise", help="calibrate that model anew, its weights as they are")
-    longest = commands.add_parser("benchmark", help="ship a run of profile full, calibrated")
+    full = REPOSITORY / "results" / "full"
+    longest = commands.add_parser("benchmark", help="ship a run, calibrated")
     longest.add_argument("--run", required=True, help="its name; its weights lie in the cache")
+    longest.add_argument("--results", type=Path, default=full, help="folder of its record")
     commands.add_parser("graph", help="export the graphs that predictions on a CPU go by")
     given = parser.parse_args(arguments)
     try:
@@ -78,8 +80,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(calibrate(REPOSITORY / "data" / "scrapsim").promises)
             return 0
         if given.command == "benchmark":
-            paths = REPOSITORY / "results" / "full", REPOSITORY / "data" / "scrapsim"
-            segmenter, table = ship_run(given.run, *paths)
+            data = REPOSITORY / "data" / "scrapsim"
+            segmenter, table = ship_run(given.run, given.results, data, full)
             print(table.round(3).to_string(index=False), segmenter.origin, sep="\n")
             return 0
         if given.command == "graph":

@@ -1,8 +1,10 @@
 """Make a run's model ready to be loaded: probabilities that mean what they say, half precision.
 
-    python -m making.align benchmark --run scrapseg_scrapsim_allshots_s0_8000-steps
+    python -m making.align benchmark --run scrapseg_scrapsim_allshots_s0_8000-steps-more \\
+        --results results/full/cache/more/...      # where its record and its cache lie
 
-It is ours as the benchmark measures it, trained for longer. One temperature for all logits, chosen
+It is ours as the benchmark measures it, trained for longer, and on more scenes
+(`making.studies.more_scenes`). One temperature for all logits, chosen
 on val by the likelihood of its labels (Guo et al., arXiv:1706.04599, section 4.2), makes it less
 sure of itself; which class is the most likely stays as it is, while pixels ranked by the chance of
 any impurity may change places a little. What that does to the calibration error, of the run's
@@ -110,11 +112,11 @@ def quality_on(segmenter: Segmenter, images: ScrapSim) -> dict[str, str | float]
 
 
 def ship_run(
-    run: str, results_dir: Path, data_dir: Path, target: Path = BENCHMARK
+    run: str, results_dir: Path, data_dir: Path, told_dir: Path, target: Path = BENCHMARK
 ) -> tuple[Segmenter, pd.DataFrame]:
     """Save the model of a finished run, cooled, with threshold and promises from val; and the table
-    of calibration errors, which is written as `calibration.csv`, and what the saved model scores on
-    train, val and test as `longest.csv`.
+    of calibration errors, which is written to `told_dir` as `calibration.csv`, beside it what the
+    saved model scores on ScrapSim's train, val and test as `longest.csv`.
 
     Raises:
         DataError: ScrapSim is not there. ModelFileError: the run's weights are not.
@@ -138,17 +140,19 @@ def ship_run(
     quality = [quality_on(load(target), split) for split in (train, val, test)]
     ap, miou = quality[-1]["ap"], quality[-1]["miou_impurity"]
     origin = (
-        f"trained on ScrapSim's training scenes ({config['steps']} steps from the aligned weights, "
-        f"seed {record.seed}, commit {commit}), its logits divided by {temperature:.2f}, chosen on "
+        f"trained on {config['data']['images'][0]} images of ScrapSim's generator, none of val or "
+        f"test ({config['steps']} steps from the aligned weights, seed {record.seed}, commit "
+        f"{commit}), its logits divided by {temperature:.2f}, chosen on "
         f"val; on ScrapSim's test images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
     )
     replace(load(target), origin=origin).save_card(target)
     table = pd.DataFrame(rows)
-    save_table(table, results_dir, "calibration")
-    save_table(pd.DataFrame(quality), results_dir, "longest")
+    save_table(table, told_dir, "calibration")
+    save_table(pd.DataFrame(quality), told_dir, "longest")
     beside = {"run": run, "divided_by": temperature, "bins": BINS}
+    beside["record"] = {k: record.metrics[k] for k in ("ap", "miou_impurity")}
     wall_s = time.perf_counter() - clock
     beside["provenance"] = provenance(wall_s, val.sha256, "cpu", started, source)
     text = json.dumps(beside, indent=1) + "\n"
-    atomic_write(results_dir / "tables" / "calibration.json", text)
+    atomic_write(told_dir / "tables" / "calibration.json", text)
     return calibrate(data_dir, target), table

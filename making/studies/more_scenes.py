@@ -101,8 +101,9 @@ def rows(
 
     Returns:
         images, steps, seed, best_step, val (what its weights were chosen by), `TOLD` on test,
-        commit; in the second row `train_miou_impurity`, on ScrapSim's own training images, and
-        differences to the first of the `PAIRED` metrics with 95 % interval over test scenes and p.
+        commit, and, where its weights are, `train_miou_impurity`, on ScrapSim's own training
+        images; in the second row differences to the first of the `PAIRED` metrics with 95 %
+        interval over test scenes and p.
 
     Raises:
         ValueError: the two runs differ in more than their scenes.
@@ -120,9 +121,11 @@ def rows(
         of |= {k: record.config[k] for k in ("steps", "best_step", "val")}
         of |= {k: record.metrics[k] for k in TOLD}
         told.append(of | {"commit": record.provenance["commit"][:7]})
-    model = ScrapSeg.load(cache / "cache" / spec.name / "model.safetensors").eval()
-    fitted = quality_on(Segmenter(model, CLASSES), splits.train)
-    told[1]["train_miou_impurity"] = fitted["miou_impurity"]
+    of_runs = results_dir / "cache" / like.name, cache / "cache" / spec.name
+    for row, folder in zip(told, of_runs, strict=True):
+        if (weights := folder / "model.safetensors").is_file():
+            model = Segmenter(ScrapSeg.load(weights).eval(), CLASSES)
+            row["train_miou_impurity"] = quality_on(model, splits.train)["miou_impurity"]
     sides = [stats.read(cache, spec.name)], [stats.read(results_dir, like.name)]
     for metric in PAIRED:
         names = [f"{metric}_{end}" for end in ("gap", "lo", "hi", "p")]

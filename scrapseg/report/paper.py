@@ -104,8 +104,7 @@ def pdf(source: Path, results_dir: Path) -> bytes:
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
     folders = {"results": results_dir, "study": study_of(results_dir), "alignment": ALIGNMENT}
-    apart = ("promise", "corruptions", "words_kept", "longest", "calibration")
-    apart += ("more_scenes", "magnified")
+    apart = ("promise", "corruptions", "words_kept", "calibration", "more_scenes", "magnified")
     studies = {n: folders["study"] / f"tables/{n}.csv" for n in apart}
     studies["targets"] = results_dir.parent / "bench/targets.csv"
     folders |= {n: t for n, t in studies.items() if t.is_file()} | {"real": real_of(results_dir)}

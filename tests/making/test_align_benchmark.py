@@ -69,19 +69,24 @@ def test_a_cooled_model_divides_the_logits_of_pixels():
 
 def test_a_run_is_shipped_with_what_val_chose(tiny_scrapsim, tmp_path):
     of = ("scrapseg", "ours", "pocket", "scrapsim", "test", "all", 0)
-    record = RunRecord(*of, {"ap": 0.5}, {"steps": 7}, source_state())
+    record = RunRecord(*of, {"ap": 0.5, "miou_impurity": 0.4}, {"steps": 7}, source_state())
+    record.config["data"] = {"images": [5, 2, 3]}
     path = write_run(record, tmp_path / "results", "7-steps")
     folder = tmp_path / "results" / "cache" / path.stem
     folder.mkdir(parents=True)
     build("scrapseg", seed=0).eval().save(folder / "model.safetensors")
     target = tmp_path / "benchmark.safetensors"
-    made, table = benchmark.ship_run(path.stem, tmp_path / "results", tiny_scrapsim, target)
+    made, table = benchmark.ship_run(
+        path.stem, tmp_path / "results", tiny_scrapsim, tmp_path / "told", target
+    )
     back = load(target)
-    assert "7 steps" in back.origin and back.origin == made.origin
+    assert "7 steps" in back.origin and "5 images" in back.origin
+    assert back.origin == made.origin
     assert back.promises == made.promises and 0 < back.threshold < 1
-    beside = json.loads((tmp_path / "results/tables/calibration.json").read_text())
+    beside = json.loads((tmp_path / "told/tables/calibration.json").read_text())
+    assert beside["record"] == record.metrics
     assert f"divided by {beside['divided_by']:.2f}" in back.origin
-    quality = pd.read_csv(tmp_path / "results/tables/longest.csv", index_col="split")
+    quality = pd.read_csv(tmp_path / "told/tables/longest.csv", index_col="split")
     assert list(quality.index) == ["train", "val", "test"]
     assert f"pixel AP {quality.loc['test', 'ap']:.3f}" in back.origin
     val = table[(table["split"] == "val") & (table["pixels"] == "all")].set_index("temperature")

@@ -50,6 +50,7 @@ def test_a_run_on_more_scenes_stands_beside_the_same_run_without_them(tiny_scrap
     assert added["ap_gap"] == pytest.approx(added["ap"] - own["ap"], abs=0.02)  # of binned ranks
     assert added["steps"] == own["steps"] == 2
     (folder,) = (tmp_path / "more" / "cache").iterdir()
+    assert own["train_miou_impurity"] != added["train_miou_impurity"]
     model = ScrapSeg.load(folder / "model.safetensors").eval()
     named = predict(model, whole_images(splits.train, model)).labels
     table = confusion_matrix(label_stack(splits.train).ravel(), named.ravel(), labels=range(9))
