@@ -201,7 +201,7 @@ def comparison(rows: Targets, tables: Path) -> None:
     best = looks[looks["split"] == "test"].iloc[-1]
     aims = {"miou_impurity": 0.7, "miou": 0.73, "ap": 0.9, "object_recall_1fa": 0.75}
     for metric, aim in aims.items():
-        what = f"ours, longest run, magnifications {best['scales']}: {METRIC_LABELS[metric]}"
+        what = f"ours, longest run, more scenes, seen at {best['scales']}: {METRIC_LABELS[metric]}"
         rows.add("full/tables/magnified.csv", what, best[metric], least=aim, form="{:.3f}")
     table = pd.read_csv(tables / "labels_paired.csv", dtype={"shots": str})
     table = table[table["metric"] == "miou_impurity"].set_index(["scrapseg minus", "shots"])["lo"]

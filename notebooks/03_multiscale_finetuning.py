@@ -590,7 +590,7 @@ for row in lead.itertuples():
     ends = (
         f"{100 * row.value:+.1f} points of impurity mIoU ({100 * row.lo:.1f} to {100 * row.hi:.1f})"
     )
-    told = f"After {row.steps} steps with {row.shots} labels a class ours is {ends} from SegFormer on the same tower"
+    told = f"After {row.steps} steps, labelled scenes a class: {row.shots}, ours is {ends} from SegFormer on the same tower"
     display(Markdown(f"{told} ({row.seeds} seeds): {holds} what seeds and scenes vary."))
 
 # %% [markdown]

@@ -130,7 +130,7 @@ def findings(results_dir: Path) -> str:
     if len(more := saved(study, "long_paired")):
         more = more[more["metric"] == "miou_impurity"]
         told = [
-            f"{gap(row)} after {row['steps']} steps with {row['shots']} labels a class, against "
+            f"{gap(row)} with {row['shots']} labels after {row['steps']} steps, against "
             f"{method_label(row['scrapseg minus'])} ({runs(more.loc[[k]])})"
             for k, row in more.iterrows()
         ]
@@ -140,7 +140,7 @@ def findings(results_dir: Path) -> str:
             for r in reached.itertuples()
         ]
         has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
-        lines += [f"Trained for longer, {has}; it is at {'; '.join(told)}"]
+        lines += [f"Trained for longer, {has}; by labels a class it is at {'; '.join(told)}"]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
         told = []

@@ -84,5 +84,5 @@ def test_a_lead_counts_by_the_lower_end_of_its_interval_and_the_best_is_as_val_c
         f"points of impurity mIoU over {label}, labels 16, steps of the comparison"
         for label in ("SegFormer, aligned tower", "ours, frozen encoder")
     ]
-    best = [row for row in rows if row[1].startswith("ours, longest run, magnifications 3:")]
+    best = [row for row in rows if row[1].startswith("ours, longest run, more scenes, seen at 3:")]
     assert [row[4] for row in best] == ["yes", "no", "yes", "no"]

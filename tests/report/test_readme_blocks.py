@@ -106,12 +106,10 @@ def test_longer_training_is_told_rival_by_rival(folder):
     rows += [("scrapseg", "all", 2000, 3, 0.4), ("scrapseg", "all", 8000, 1, 0.5)]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long")
     [told] = [line for line in readme.findings(folder).split("\n") if "for longer" in line]
-    few, every = (
-        f"after 2000 steps with {shots} labels a class, against " for shots in ("16", "all")
-    )
+    few, every = (f"with {shots} labels after 2000 steps, against " for shots in ("16", "all"))
     assert rf"+2.0\* points (+1.0 to +3.0) {few}U-Net (3 seeds" in told
     assert f"-1.0 points (-2.0 to +1.0) {every}SegFormer decoder (one run" in told
-    assert "40.0 % after 2000 steps (seeds: 3), 50.0 % after 8000 steps (seeds: 1); it" in told
+    assert "40.0 % after 2000 steps (seeds: 3), 50.0 % after 8000 steps (seeds: 1); by" in told
     assert "90.0" not in told
 
 
