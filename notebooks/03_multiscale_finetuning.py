@@ -664,9 +664,8 @@ figure
 
 # %%
 gained = more.dropna(subset=["ap_gap"]).set_index(["steps", "images"])
-shown = [
-    f"{metric}_{end}" for metric in ("ap", "miou_impurity") for end in ("gap", "lo", "hi", "p")
-]
+ends = ("gap", "lo", "hi", "p_holm")
+shown = [f"{metric}_{end}" for metric in ("ap", "miou_impurity") for end in ends]
 gained[[*shown, "val", "train_miou_impurity"]].round(4)
 
 # %% [markdown]
