@@ -264,7 +264,7 @@ rule targets:  # what was aimed at, of tables that are measured apart
         "making/targets.py",
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
         listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired"))),
-        listed(*(f"results/full/tables/{name}.csv" for name in ("labels_paired", "long_paired", "magnified", "promise", "words_kept"))),
+        listed(*(f"results/full/tables/{name}.csv" for name in ("labels_paired", "long", "long_paired", "magnified", "promise", "words_kept"))),
     output:
         f"{CACHE}/targets.done",
     shell:

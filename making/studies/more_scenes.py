@@ -10,7 +10,7 @@ test stay as they are, and so do all settings of the run that each is set beside
 with a list of targets missed, which are those of the benchmark's own scenes; on another machine the
 labels are the same and grey values differ a little (by 0.2 of 255 in the mean, of one scene). They
 are not shipped: a run on them lies in the git-ignored `cache/more`, by what the scenes hold, where
-it goes on if it is interrupted, and what is kept is the table.
+it goes on if it is interrupted, and what is kept is the table and the runs' records, `more/`.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records, stats, studies
 from scrapseg.experiments.run import CHOSEN, run
 from scrapseg.experiments.splits import Splits
+from scrapseg.files import atomic_write
 from scrapseg.metrics.bootstrap import holm, paired_difference
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import Segmenter
@@ -110,6 +111,8 @@ def rows(
     """
     spec = replace(like, tag=f"{like.changes['steps']}-steps-more")
     longer = run(spec, Splits(more, splits.val, splits.test), cache)
+    record = cache / "runs" / f"{spec.name}.json"
+    atomic_write(results_dir / "more" / record.name, record.read_bytes())
     own = records.read_run(results_dir / "runs" / f"{like.name}.json")
     configs = [{k: v for k, v in r.config.items() if k not in CHOSEN} for r in (own, longer)]
     data = [config.pop("data") for config in configs]

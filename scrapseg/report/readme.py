@@ -140,6 +140,9 @@ def findings(results_dir: Path) -> str:
             for r in reached.itertuples()
         ]
         has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
+        if len(seen := saved(study, "magnified")):
+            best = percent(seen["miou_impurity"].iloc[-1])
+            has += f", {best} % with more scenes and a magnified look (one run; rivals had neither)"
         lines += [f"Trained for longer, {has}; by labels a class it is at {'; '.join(told)}"]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
