@@ -7,7 +7,6 @@ these and those of `tables`.
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
@@ -22,7 +21,9 @@ from scrapseg.report.tables import main_runs
 
 #: Mean IoU of groups of classes, by its name in statistics.
 GROUPS = {"miou/" + "+".join(group): f"miou_{name}" for name, group in tables.TAUGHT.items()}
-AMONG_STARTS = ("ap", "miou_impurity", *GROUPS)
+#: What is drawn along labels or steps.
+CURVES = ("ap", "miou_impurity")
+AMONG_STARTS = (*CURVES, *GROUPS)
 
 
 def paired(results_dir: Path | str) -> pd.DataFrame:
@@ -33,7 +34,7 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
         p_holm (corrected for the number of methods); see `paired_difference` and `metrics.holm`.
     """
     runs = tables.all_labels(records.read_metrics(results_dir))
-    runs = runs[~runs["metric"].isin(tables.COSTS)].drop_duplicates("run")
+    runs = runs[~runs["metric"].isin(tables.COSTS)]
     return paired_rows(results_dir, runs).drop(columns="shots")
 
 
@@ -45,32 +46,29 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
         and numbers of shots of a metric, which are read together).
     """
     runs = main_runs(records.read_metrics(results_dir))
-    return paired_rows(results_dir, runs[runs["shots"] != "all"].drop_duplicates("run"))
+    return paired_rows(results_dir, runs[runs["shots"] != "all"])
 
 
-def fewshot_bands(
-    results_dir: Path | str,
-    dataset: str = tables.DATASET,
-    among: Sequence[str] = ("ap", "miou_impurity"),
-    tag: str = "",
-) -> pd.DataFrame:
+def fewshot_bands(results_dir: Path | str) -> pd.DataFrame:
     """Quality by labelled scenes per impurity class, with 95 % intervals of the mean over seeds.
 
     Returns:
-        Columns method, shots, seeds, metric (of `among`), value, lo, hi; the interval covers
+        Columns method, shots, seeds, metric (ap, miou_impurity), value, lo, hi; the interval covers
         test scenes and, where there are several, seeds, see `metrics.mean_interval`.
     """
-    return bands(results_dir, main_runs(records.read_metrics(results_dir), dataset, tag), among)
+    return bands(results_dir, main_runs(records.read_metrics(results_dir)))
 
 
-def bands(results_dir: Path | str, runs: pd.DataFrame, among: Sequence[str]) -> pd.DataFrame:
-    """As `fewshot_bands`, of some runs."""
+def bands(
+    results_dir: Path | str, runs: pd.DataFrame, among: Sequence[str] = CURVES, part: str = ""
+) -> pd.DataFrame:
+    """As `fewshot_bands`, of some runs on a part of the test images, or all, see `stats.read`."""
     runs, rows = runs.drop_duplicates("run"), []
     for method in tables.method_order(runs["method"]):
         of_method = runs[runs["method"] == method]
         for shots in tables.shots_order(of_method["shots"]):
             names = of_method.loc[of_method["shots"] == shots, "run"]
-            known = [s for s in (stats.read(results_dir, name) for name in names) if s]
+            known = [s for s in (stats.read(results_dir, name, part) for name in names) if s]
             for metric in measured(known, among):
                 found = mean_interval(known, metric)
                 rows.append((method, shots, len(known), metric, *found))
@@ -80,19 +78,18 @@ def bands(results_dir: Path | str, runs: pd.DataFrame, among: Sequence[str]) -> 
 
 def labels(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` where all numbers of labels have the same steps."""
-    return fewshot_bands(results_dir, tag=tables.EVEN)
+    return bands(results_dir, main_runs(records.read_metrics(results_dir), tag=tables.EVEN))
 
 
 def labels_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `paired_fewshot` where all numbers of labels have the same steps, all labels too."""
-    runs = main_runs(records.read_metrics(results_dir), tag=tables.EVEN)
-    return paired_rows(results_dir, runs.drop_duplicates("run"))
+    return paired_rows(results_dir, main_runs(records.read_metrics(results_dir), tag=tables.EVEN))
 
 
 def labels_rival(results_dir: Path | str) -> pd.DataFrame:
     """As `labels_paired`, with the strongest rival in the place of ours."""
     runs = main_runs(records.read_metrics(results_dir), tag=tables.EVEN)
-    table = paired_rows(results_dir, runs.drop_duplicates("run"), tables.RIVAL)
+    table = paired_rows(results_dir, runs, tables.RIVAL)
     return table.rename(columns={"scrapseg minus": "segformer minus"})
 
 
@@ -132,7 +129,7 @@ def starts(results_dir: Path | str) -> pd.DataFrame:
     controls, *others = (main_runs(frame, tag=tag) for tag in tags)
     beside = pd.concat(others)
     beside = beside[beside["method"].isin(tables.STARTS) & beside["shots"].isin(controls["shots"])]
-    return pd.concat([controls, beside]).drop_duplicates("run")
+    return pd.concat([controls, beside])
 
 
 def long_bands(results_dir: Path | str) -> pd.DataFrame:
@@ -143,12 +140,12 @@ def long_bands(results_dir: Path | str) -> pd.DataFrame:
     even = even.merge(long[["method", "shots"]].drop_duplicates())
     steps = {r: records.read_run(folder / f"{r}.json").config["steps"] for r in set(even["run"])}
     both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).astype({"steps": str})
-    return by_steps(both, lambda runs: bands(results_dir, runs, ("ap", "miou_impurity")))
+    return by_steps(both, lambda runs: bands(results_dir, runs))
 
 
 def long_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `labels_paired` for the longer runs, by steps; p_holm is over all steps and labels."""
-    long = tables.longer(records.read_metrics(results_dir)).drop_duplicates("run")
+    long = tables.longer(records.read_metrics(results_dir))
     table = by_steps(long, lambda runs: paired_rows(results_dir, runs))
     return table.assign(p_holm=table.groupby("metric")["p"].transform(holm).astype(float))
 
@@ -166,8 +163,8 @@ def photographs(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` on every data set of photographs, and mIoU, with dataset, label and
     scenes: how many there are in the test, such as arrangements of cables."""
     sets = tables.photo_sets(frame := records.read_metrics(results_dir))
-    names = ("ap", "miou_binary", "miou", "miou_impurity")
-    parts = [fewshot_bands(results_dir, d, names).assign(dataset=d) for d in sets or [""]]
+    of = {d: main_runs(frame, d) for d in sets or [""]}
+    parts = [bands(results_dir, r, tables.WITH_INTERVAL).assign(dataset=d) for d, r in of.items()]
     table = pd.concat(parts, ignore_index=True)
     table["label"] = table["method"].map(tables.label_there)
     first = frame.drop_duplicates("dataset").set_index("dataset")["run"]
@@ -184,8 +181,8 @@ def photo_paired(results_dir: Path | str) -> pd.DataFrame:
     """
     frame, parts = records.read_metrics(results_dir), []
     for dataset in tables.photo_sets(frame) or [""]:
-        runs = main_runs(frame, dataset).drop_duplicates("run")
-        parts.append(paired_rows(results_dir, runs, tables.OURS_THERE).assign(dataset=dataset))
+        gaps = paired_rows(results_dir, main_runs(frame, dataset), tables.OURS_THERE)
+        parts.append(gaps.assign(dataset=dataset))
     table = pd.concat(parts, ignore_index=True)
     return table[["dataset", *table.columns.drop("dataset")]]
 
@@ -198,30 +195,23 @@ def domains(results_dir: Path | str) -> pd.DataFrame:
         `metrics.mean_interval`), and gap, gap_lo, gap_hi: ours minus the method, paired. No rows
         where no such run was made.
     """
-    runs = records.read_metrics(results_dir).drop_duplicates("run")
-    runs["source"] = runs["run"].str.extract(r"_from-(heap|belt)$")[0]
-    runs = runs.dropna(subset=["source"])
-    rows = []
-    for method, source, target in itertools.product(
-        tables.method_order(runs["method"]), ("heap", "belt"), ("heap", "belt")
-    ):
-        theirs, ours = (
-            {
-                row.seed: kept
-                for row in runs[(runs["method"] == name) & (runs["source"] == source)].itertuples()
-                if (kept := stats.read(results_dir, row.run, target))
-            }
-            for name in (method, tables.OURS)
+    frame, parts = records.read_metrics(results_dir), []
+    for source, target in itertools.product(("heap", "belt"), repeat=2):
+        runs = main_runs(frame, tag=f"from-{source}")
+        gaps = paired_rows(results_dir, runs, among=CURVES, part=target)
+        gaps = gaps.rename(columns={"scrapseg minus": "method"}).drop(columns="seeds")
+        both = bands(results_dir, runs, part=target).merge(
+            gaps, "left", ["method", "shots", "metric"], suffixes=("", "_gap")
         )
-        seeds = sorted(theirs.keys() & ours.keys()) if method != tables.OURS else []
-        sides = [ours[s] for s in seeds], [theirs[s] for s in seeds]
-        for metric in measured(theirs.values(), ("ap", "miou_impurity")):
-            mean = mean_interval(list(theirs.values()), metric)
-            gap = paired_difference(*sides, metric)[:3] if seeds else [math.nan] * 3
-            of = (method, method_label(method), source, target, len(theirs), metric)
-            rows.append((*of, *mean, *gap))
+        parts.append(both.assign(source=source, target=target))
+    table = pd.concat(parts, ignore_index=True)
+    table.insert(1, "label", table["method"].map(method_label))
+    table["method"] = pd.Categorical(table["method"], tables.method_order(table["method"]))
     columns = ["method", "label", "source", "target", "seeds", "metric", "value", "lo", "hi"]
-    return pd.DataFrame(rows, columns=[*columns, "gap", "gap_lo", "gap_hi"])
+    gaps = {"value_gap": "gap", "lo_gap": "gap_lo", "hi_gap": "gap_hi"}
+    return table.sort_values("method", kind="stable").rename(columns=gaps)[
+        [*columns, *gaps.values()]
+    ]
 
 
 def wrong_pixels(results_dir: Path | str) -> pd.DataFrame:
@@ -260,11 +250,13 @@ def paired_rows(
     runs: pd.DataFrame,
     own: str = tables.OURS,
     among: Sequence[str] = tables.WITH_INTERVAL,
+    part: str = "",
 ) -> pd.DataFrame:
-    """Paired differences between `own` and each other method among `runs`, shots by shots."""
+    """Paired differences between `own` and each other method among `runs`, shots by shots, on a
+    part of the test images or all, see `stats.read`."""
     known: dict[tuple[str, str], dict[int, ImageStats]] = {}
-    for row in runs.itertuples():
-        of_scenes = stats.read(results_dir, row.run)
+    for row in runs.drop_duplicates("run").itertuples():
+        of_scenes = stats.read(results_dir, row.run, part)
         if of_scenes:
             known.setdefault((row.shots, row.method), {})[row.seed] = of_scenes
     rows = []
@@ -329,7 +321,7 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:
             shown = [n for n in names if n in SHOWN] or names
-            fig = figures.quality_curve(fewshot_bands(results_dir, tag=tag), shown)
+            fig = figures.quality_curve(bands(results_dir, few), shown)
             drawn = few.loc[few["method"].isin(shown), "run"]
             written.append(records.save_figure(fig, results_dir, name, drawn))
     return written

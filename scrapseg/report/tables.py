@@ -113,25 +113,21 @@ ORDERS: dict[str, Callable[[Iterable], list[str]]] = {
 def means(rows: pd.DataFrame, keys: list[str], names: Sequence[str]) -> pd.DataFrame:
     """Means over seeds: a row for each combination of `keys`, in the order of every table.
 
-    Columns are the keys, as text, seeds (how many) and the metrics in `names`, nan where there is
-    no value.
+    Columns are the keys, as text, the method's label after the first, which is the method, seeds
+    (how many) and the metrics in `names`, nan where there is no value.
     """
     kinds = {k: pd.Categorical(rows[k], ORDERS[k](rows[k])) for k in keys if k in ORDERS}
     rows = rows.assign(**kinds)
     table = rows.pivot_table("value", keys, "metric", observed=True).reindex(columns=list(names))
     table.insert(0, "seeds", rows.groupby(keys, observed=True)["seed"].nunique())
-    return table.rename_axis(columns=None).reset_index().astype(dict.fromkeys(keys, str))
-
-
-def mean_over_seeds(
-    metrics: pd.DataFrame, names: Sequence[str], by_shots: bool = False
-) -> pd.DataFrame:
-    """One row per method (and shots): method, label, family, [shots,] seeds, then the metrics; of
-    all labels see `all_labels`."""
-    rows = main_runs(metrics) if by_shots else all_labels(metrics)
-    table = means(rows, ["method", "family", "shots"], names)
+    table = table.rename_axis(columns=None).reset_index().astype(dict.fromkeys(keys, str))
     table.insert(1, "label", table["method"].map(method_label))
-    return table if by_shots else table.drop(columns="shots")
+    return table
+
+
+def mean_over_seeds(metrics: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """One row per method with all labels (`all_labels`): method, label, family, seeds, metrics."""
+    return means(all_labels(metrics), ["method", "family"], names)
 
 
 # ------------------------------------------------------------------------------------- tables
@@ -150,7 +146,8 @@ def intervals(metrics: pd.DataFrame) -> pd.DataFrame:
 
 def fewshot(metrics: pd.DataFrame) -> pd.DataFrame:
     """Quality by labelled scenes per impurity class."""
-    return mean_over_seeds(metrics, ("ap", "miou_impurity", "miou"), by_shots=True)
+    names = ("ap", "miou_impurity", "miou")
+    return means(main_runs(metrics), ["method", "family", "shots"], names)
 
 
 def per_class(metrics: pd.DataFrame) -> pd.DataFrame:
@@ -296,9 +293,7 @@ def long(metrics: pd.DataFrame) -> pd.DataFrame:
     """
     names = [*HEADLINE, *(f"object_recall_1fa/{s}" for s in SIZES)]
     names += [*(f"iou/{s}" for s in SLUGS), "train_s"]
-    table = means(longer(metrics), ["method", "shots", "steps"], names).astype({"steps": int})
-    table.insert(1, "label", table["method"].map(method_label))
-    return table
+    return means(longer(metrics), ["method", "shots", "steps"], names).astype({"steps": int})
 
 
 def reference(metrics: pd.DataFrame) -> pd.DataFrame:
