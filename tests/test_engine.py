@@ -11,6 +11,7 @@ import sys
 import pytest
 from project_copy import ROOT, copy_project
 
+from scrapseg.experiments import studies
 from scrapseg.experiments.methods import METHODS
 from scrapseg.experiments.studies import plan_profile
 
@@ -115,6 +116,32 @@ def test_every_study_that_a_notebook_plans_is_on_the_map():
         studies = " ".join(re.findall(rf'"{path.stem}": \((.*?)\),', text))
         planned = re.findall(r'\bplan\("(\w+)"', path.read_text())
         assert set(planned) <= set(re.findall(r'"(\w+)"', studies)), path.stem
+
+
+def test_at_most_jobs_at_a_time_and_those_whose_costs_are_compared_alone():
+    options = ["-o", ".venv/.ready", "grid", "JOBS=3", "SNAKEMAKE=-n --forceall"]
+    made = subprocess.run(
+        ["make", "--no-print-directory", "-n", *options],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    words = made.stdout.split()
+    assert words[words.index("--resources") + 1] == "place=3"  # Snakemake's own limit
+    words[words.index("--quiet") + 1] = "host"  # in place of all: each job with what it takes
+    seen = subprocess.run(
+        [sys.executable, *words[1:]],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    takes = r"name=(\S+)\n(?:    threads: .*\n)?    resources:.*place=(\d+)"
+    alone = {spec.name for spec in studies.plan("compared", studies.profile("full"))}
+    expected = {name: "3" if name in alone else "1" for name in plan_profile("full")}
+    assert dict(re.findall(takes, seen.stdout + seen.stderr)) == expected
 
 
 def test_the_readme_draws_the_rules_as_they_are(tmp_path):
