@@ -18,6 +18,7 @@ from making.studies import (
     few_labels,
     label_help,
     large_scales,
+    more_rivals,
     more_scenes,
     promise,
     steel_labels,
@@ -35,6 +36,7 @@ STUDIES = {
     "label_help": label_help.make,
     "large_scales": large_scales.make,
     "magnified": large_scales.of_benchmark,
+    "more_rivals": more_rivals.make,
     "more_scenes": more_scenes.make,
     "promise": promise.make,
     "steel_labels": steel_labels.make,
@@ -49,7 +51,7 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
-    some = "arms of adaptation, runs of more_scenes; all by default"
+    some = "arms of adaptation, runs of more_scenes and more_rivals; all by default"
     parser.add_argument("--only", nargs="+", default=[], help=some)
     given = parser.parse_args()
     clock, started = time.perf_counter(), datetime.now(UTC)
