@@ -8,9 +8,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import confusion_matrix
+from sklearn.metrics import average_precision_score, confusion_matrix
 
-from making.studies import more_scenes
+from making.studies import more_rivals, more_scenes
 from scrapseg.data.errors import MissingFile
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records
@@ -100,3 +100,35 @@ def test_the_committed_pairs_are_those_of_the_records():
         assert [row[k] for k in more_scenes.TOLD] == pytest.approx(
             [record.metrics[k] for k in more_scenes.TOLD]
         )
+
+
+def test_a_rival_is_given_what_ours_was_given(tiny_scrapsim, tmp_path, monkeypatch):
+    splits = Splits.load(tiny_scrapsim)
+    more, cache = more_scenes.MoreScenes(splits.train, tiny_scrapsim), tmp_path / "more"
+
+    def planned(profile: str, name: str) -> RunSpec:
+        method = name.partition("_")[0]
+        own = {"batch_size": 2, "crop": 64} | rates(method, None, None, "scrapsim")
+        return RunSpec(method, changes=own)
+
+    monkeypatch.setattr(more_rivals.studies, "planned", planned)
+    monkeypatch.setattr(more_rivals, "SCALES", ((1.0,), (1.0, 1.5)))
+    ours = RunSpec(changes=planned("full", "scrapseg_").changes | {"steps": 2}, tag="2-steps-more")
+    record = run(ours, Splits(more, splits.val, splits.test), cache)
+    told = pd.DataFrame(more_rivals.rows(record, splits, more, tmp_path, cache))
+    assert list(told["method"]) == ["scrapseg"] * 2 + [more_rivals.RIVAL] * 2
+    assert list(told["look"]) == [*more_rivals.LOOKS] * 2
+    (path,) = (tmp_path / "more").glob("*.json")
+    theirs = records.read_run(path)
+    assert theirs.config["data"] == record.config["data"] and theirs.config["steps"] == 2
+    assert theirs.config["data"]["images"][0] == len(more)
+    for look, rows in told.set_index("method").groupby("look"):
+        ours, rival = rows.loc["scrapseg"], rows.loc[more_rivals.RIVAL]
+        assert rival["ap_gap"] == pytest.approx(ours["ap"] - rival["ap"], abs=0.02), look
+        assert np.isnan(ours["ap_gap"]) and rival["ap_lo"] <= rival["ap_gap"] <= rival["ap_hi"]
+    for spec in (more_rivals.alike(record, m) for m in ("scrapseg", more_rivals.RIVAL)):
+        model = more_rivals.trained(spec, cache / "cache" / spec.name, splits.test)
+        found = predict(model, whole_images(splits.test, model)).score_maps
+        ap = average_precision_score(label_stack(splits.test).ravel() > 0, found.ravel())
+        made = records.read_run(cache / "runs" / f"{spec.name}.json")
+        assert ap == pytest.approx(made.metrics["ap"], abs=2e-3)  # its weights are the record's
