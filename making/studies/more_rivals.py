@@ -47,26 +47,33 @@ def rows(
     """A row for ours and one for the rival at each way to look, as they are first.
 
     Returns:
-        method, images, seed, steps, scales and what `seen_at` measures on test; in the rival's rows
-        ours minus it of the `PAIRED` metrics with 95 % interval over test scenes and p.
+        method, seed, steps, look, images (to learn from), scales, s_per_image, and what `seen_at`
+        measures on test; in the rival's rows ours minus it of the `PAIRED` metrics with 95 %
+        interval over test scenes and p.
 
     Raises:
-        ValueError: ours was not trained on these scenes.
+        FileNotFoundError: the weights of ours are not in the cache. ValueError: it was not trained
+            on these scenes.
     """
     ours, theirs = alike(record, "scrapseg"), alike(record, RIVAL)
+    done = cache / "cache" / ours.name / "done"
+    if not done.is_file() or done.read_text(encoding="utf-8") != record.provenance["date"]:
+        raise FileNotFoundError(
+            f"{done.parent}: not the weights of {ours.name}; run making.studies more_scenes first"
+        )
     made = run(theirs, Splits(more, splits.val, splits.test), cache)
-    path = cache / "runs" / f"{theirs.name}.json"
-    atomic_write(results_dir / "more" / path.name, path.read_bytes())
     if made.config["data"] != record.config["data"]:
         raise ValueError(f"{ours.name}: it was not trained on the scenes that its rival has")
+    path = cache / "runs" / f"{theirs.name}.json"
+    atomic_write(results_dir / "more" / path.name, path.read_bytes())
     told, seen = [], {}
     for spec in (ours, theirs):
         model = trained(spec, cache / "cache" / spec.name, splits.test)
         on_val = [seen_at(model, splits.val, some)[0]["miou_impurity"] for some in SCALES]
         for look, scales in zip(LOOKS, (SCALES[0], SCALES[on_val.index(max(on_val))])):
             row, seen[spec.method, look] = seen_at(model, splits.test, scales, (*KEPT, "miou"))
-            of = {"method": spec.method, "images": len(more), "seed": spec.seed, "look": look}
-            told.append(of | {"steps": record.config["steps"]} | row)
+            of = {"method": spec.method, "seed": spec.seed, "steps": record.config["steps"]}
+            told.append(of | {"look": look} | row | {"images": len(more)})
     for row in told:
         if row["method"] == RIVAL:
             sides = [[seen[method, row["look"]]] for method in ("scrapseg", RIVAL)]

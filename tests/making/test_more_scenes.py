@@ -118,6 +118,7 @@ def test_a_rival_is_given_what_ours_was_given(tiny_scrapsim, tmp_path, monkeypat
     told = pd.DataFrame(more_rivals.rows(record, splits, more, tmp_path, cache))
     assert list(told["method"]) == ["scrapseg"] * 2 + [more_rivals.RIVAL] * 2
     assert list(told["look"]) == [*more_rivals.LOOKS] * 2
+    assert set(told["images"]) == {len(more)} != {len(splits.test)}
     (path,) = (tmp_path / "more").glob("*.json")
     theirs = records.read_run(path)
     assert theirs.config["data"] == record.config["data"] and theirs.config["steps"] == 2
@@ -132,3 +133,41 @@ def test_a_rival_is_given_what_ours_was_given(tiny_scrapsim, tmp_path, monkeypat
         ap = average_precision_score(label_stack(splits.test).ravel() > 0, found.ravel())
         made = records.read_run(cache / "runs" / f"{spec.name}.json")
         assert ap == pytest.approx(made.metrics["ap"], abs=2e-3)  # its weights are the record's
+    (cache / "cache" / more_rivals.alike(record, "scrapseg").name / "done").write_text("then")
+    with pytest.raises(FileNotFoundError, match="more_scenes first"):
+        more_rivals.rows(record, splits, more, tmp_path, cache)
+
+
+def test_a_rival_is_the_profiles_own_at_its_own_rates():
+    like = "scrapseg_scrapsim_allshots_s1_2000-steps-more"
+    ours = records.read_run(REPOSITORY / "results/full/more" / f"{like}.json")
+    spec = more_rivals.alike(ours, "scrapseg")
+    assert spec.name == like
+    assert {k: ours.config[k] for k in spec.asked} == spec.asked
+    rival = more_rivals.alike(ours, more_rivals.RIVAL)
+    same = {"steps", "batch_size", "crop", "evals"}
+    assert {k: rival.asked[k] for k in same & {*rival.asked}} == {
+        k: spec.asked[k] for k in same & {*spec.asked}
+    }
+    assert rival.seed == ours.seed and (rival.limit, rival.split) == (None, "test")
+
+
+def test_the_committed_rival_is_that_of_its_records():
+    full = REPOSITORY / "results/full"
+    table = pd.read_csv(full / "tables/more_rivals.csv")
+    told = [
+        records.read_run(full / "more" / f"{spec.name}.json")
+        for name in more_rivals.OURS
+        for ours in [records.read_run(full / "more" / f"{name}.json")]
+        for spec in (more_rivals.alike(ours, m) for m in ("scrapseg", more_rivals.RIVAL))
+    ]
+    for record, (_, row) in zip(told, table[table["look"] == "plain"].iterrows(), strict=True):
+        assert (row["method"], row["seed"]) == (record.method, record.seed)
+        assert row["images"] == record.config["data"]["images"][0]
+        # Full-size tiles and blended probabilities, in half precision, are nearly the plain look.
+        for metric in more_scenes.TOLD:
+            assert row[metric] == pytest.approx(record.metrics[metric], abs=0.01)
+    assert table.groupby("method")["ap_gap"].count().to_dict() == {
+        "scrapseg": 0,
+        more_rivals.RIVAL: 2,
+    }
