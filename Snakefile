@@ -114,7 +114,7 @@ def sources(stem):
 #: Tables of studies apart from the engine that a notebook of the same profile shows.
 APART = {
     PHOTOGRAPHS: ("adaptation", "class_offsets", "few_labels", "steel_labels"),
-    "03_multiscale_finetuning": ("calibration", "longest", "magnified", "more_scenes"),
+    "03_multiscale_finetuning": ("calibration", "longest", "magnified", "more_rivals", "more_scenes"),
 }
 
 
@@ -263,7 +263,8 @@ rule targets:  # what was aimed at, of tables that are measured apart
     input:
         "making/targets.py",
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
-        listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired"))),
+        listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired", "steel_labels"))),
+        listed("results/laptop/times.json"),
         listed(*(f"results/full/tables/{name}.csv" for name in ("labels_paired", "long", "long_paired", "magnified", "promise", "words_kept"))),
     output:
         f"{CACHE}/targets.done",

@@ -55,10 +55,15 @@ def speed(rows: Targets, bench: Path) -> None:
     for case, said in INPUTS.items():
         ours, form = ms["scrapseg", "onnxruntime", *case], {"most": 0.5, "form": "{:.2f}"}
         rows.add(
-            source, f"{said}: of U-Net's time by torch", ours / ms["unet", "torch", *case], **form
+            source,
+            f"{said}: ours by ONNX Runtime, of U-Net's time by torch",
+            ours / ms["unet", "torch", *case],
+            **form,
         )
         if (unet := ("unet", "onnxruntime", *case)) in ms.index:
-            rows.add(source, f"{said}: of U-Net's by ONNX Runtime", ours / ms[unet], **form)
+            rows.add(
+                source, f"{said}: of U-Net's time, both by ONNX Runtime", ours / ms[unet], **form
+            )
     rates = {"frame to objects": "made smaller, to a list of objects", "frame, tiles": "in tiles"}
     for case, said in rates.items():
         rate = 1000 / ms["scrapseg", "onnxruntime", case, 1]
@@ -176,7 +181,12 @@ def photographs(rows: Targets, tables: Path) -> None:
         row = of.loc[of["value"].idxmin()]
         labels = "1 label" if shots == "1" else f"{shots} labels"
         rival = method(row["scrapseg minus"]).label
-        said = f"{name}, {labels} a class: points of mIoU over the best rival ({rival})"
+        of = (
+            f"the best of {len(of)} rivals ({rival})"
+            if len(of) > 1
+            else f"{rival}, the one rival run"
+        )
+        said = f"{name}, {labels} a class, {row['seeds']} seeds: points of mIoU over {of}"
         rows.add("real/tables/photo_paired.csv", said, 100 * row["value"], least=0, form="{:.1f}")
 
 
@@ -217,7 +227,7 @@ def comparison(rows: Targets, tables: Path) -> None:
     for name, labels in leads.items():
         for shots in labels:
             what = f"points of impurity mIoU over {method(name).label}, labels {shots}, steps of "
-            what += "the comparison: lower end"
+            what += "the comparison: lower end of the 95 % interval"
             low = 100 * table[name, shots]
             rows.add("full/tables/labels_paired.csv", what, low, least=0, form="{:.2f}")
     table = pd.read_csv(tables / "long_paired.csv", dtype={"shots": str})
@@ -225,7 +235,7 @@ def comparison(rows: Targets, tables: Path) -> None:
     for row in table.itertuples():
         label = method(table.loc[row.Index, "scrapseg minus"]).label
         what = f"points of impurity mIoU over {label}, labels {row.shots}, {row.steps} steps: "
-        what += "lower end"
+        what += "lower end of the 95 % interval"
         rows.add("full/tables/long_paired.csv", what, 100 * row.lo, least=0, form="{:.2f}")
 
 

@@ -104,8 +104,8 @@ style.as_jpeg(figure, 120)
 
 # %% [markdown]
 # The tint and the rim show where the impurities are. Without them they are easy to miss, and some of
-# these images hold none at all. Heaps are deep, so that things hide below one another; belts are
-# sparse, and things are seen whole but small.
+# these images hold none at all. Heaps are deep, so that things hide below one another and little of them
+# shows; belts are sparse, and things are seen whole.
 #
 # ## One image taken apart
 #
@@ -268,7 +268,7 @@ Markdown(
     f"{np.median(impure):.1%} of the pixels (median; the middle nine tenths lie between "
     f"{np.quantile(impure, 0.05):.1%} and {np.quantile(impure, 0.95):.1%}). A map that calls everything "
     f"steel is right for **{1 - prior:.1%} of all pixels** and useless, and random scores have an average "
-    f"precision (AP) of {prior:.3f}. That is why accuracy appears nowhere in this project, and why the "
+    f"precision (AP) of {prior:.3f}. That is why accuracy ranks no method here, and why the "
     "headline numbers are AP, the IoU of the impurities alone, and the share of objects found."
 )
 

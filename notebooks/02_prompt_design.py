@@ -22,7 +22,7 @@
 # into a vector by the text tower. A pixel belongs to the class whose vector it points to. The pocket model
 # has been aligned with words on rendered everyday things (notebook a2) and has seen no scrap; here its
 # weights stay as they are. What changes is the text. All choices are made on words and validation
-# images; test images are asked one question only, and nothing is chosen by the answer.
+# images; test images are asked what a class by words alone is worth, in two sections, and nothing is chosen by the answer.
 #
 # The outputs shown in the `.ipynb` are those of the laptop run (`notebooks/profiles/laptop.yaml`); run as
 # it stands, the notebook takes the small smoke settings in the parameters cell.
@@ -536,7 +536,7 @@ for k, ids in enumerate(distance.topk(3, largest=False).indices.tolist()):
 # The hardest question one can put to the words. A model is trained on scrap with the labels of all classes
 # but one; the pixels of that one count neither as steel nor as anything else. At test time its prompt joins.
 # Does the name find it? The measure is the pixel AP of the class's own score on **test**, against its share
-# of the pixels, the name alone *before* any scrap, and a model that had all labels for as many steps. Where a
+# of the pixels, the name alone *before* any scrap, and a model that had all labels for as many steps; one run each. Where a
 # profile trains none of these, those of profile `full` are shown.
 
 # %%
@@ -556,7 +556,8 @@ if len(by_name):
     summary = (
         f"Over {len(by_name)} class(es) the name alone reaches a mean AP of {by_name['words'].mean():.3f}, which is "
         f"{by_name['words'].mean() / by_name['prior'].mean():.1f} times the mean share of pixels; before any scrap it "
-        f"reached {by_name['before'].mean():.3f}, and with labels it is {by_name['supervised'].mean():.3f}."
+        f"reached {by_name['before'].mean():.3f}, and with labels it is {by_name['supervised'].mean():.3f} "
+        f"(`{source.name}`, one run of each)."
     )
 Markdown(summary)
 
@@ -726,10 +727,11 @@ control, found = table.set_index("template").loc["random vectors"], span["all wo
 hit = [c.name for c in IMPURITIES if c.slug in found and found[c.slug] > 0.1]
 miss = [c.name for c in IMPURITIES if c.slug in found and found[c.slug] <= 0.1]
 Markdown(
-    f"**Words find impurities, once the towers are aligned.** On {len(val)} validation images the default prompts "
+    f"**What do words find, once the towers are aligned?** {len(hit)} of {len(hit) + len(miss)} impurities with an AP "
+    f"above 0.1. On {len(val)} validation images the default prompts "
     f"reach a pixel AP of {default:.3f} without a label; random vectors {control['ap']:.3f}, the unaligned model "
-    f"{texts_only['ap_unaligned']['ensemble']:.3f}, a random score {pixels.prior:.3f}. Classes with an AP above 0.1: "
-    f"{', '.join(hit) or 'none'}; below: {', '.join(miss) or 'none'}.\n\n"
+    f"{texts_only['ap_unaligned']['ensemble']:.3f}, a random score {pixels.prior:.3f}. Found: "
+    f"{', '.join(hit) or 'none'}; not found: {', '.join(miss) or 'none'}.\n\n"
     f"**Which words?** Across templates the AP runs from {by_ap[worst]:.3f} to {by_ap[best]:.3f}, with a single word "
     f"per class from {min(map(min, [single[t] for t in classes])):.3f} to {max(map(max, [single[t] for t in classes])):.3f}. "
     f"The correlation of AP with the mean cosine between classes is {texts_only['ap'].corr(texts_only['cosine']):+.2f}: "

@@ -362,6 +362,9 @@ history = json.loads((Path(results_dir) / "cache" / ours.name() / "history.json"
 figures.training_curves(pd.DataFrame(history))
 
 # %% [markdown]
+# The sum is what is minimised, of cross-entropy, Dice and the image level's term; the picture on the right is the impurity mIoU on val, of
+# the averaged weights, by which they are kept. As long as its last look is its best, training has not ended.
+#
 # ## The same model with the encoder frozen
 #
 # Everything else stays: the same stages, pyramid, projections, text, loss, images and steps. Only
@@ -431,9 +434,17 @@ figure = style.panel(
 )
 style.as_jpeg(figure, 130)
 
+# %%
+first = alone.drop(index="all").idxmax()
+last = alone.drop(index="all").idxmin()
+Markdown(
+    f"Alone, stage {first['val impurity mIoU']} names impurities best and stage {last['val impurity mIoU']} worst; by AP "
+    f"it is stage {first['val AP']} and stage {last['val AP']}. The sum is better than the best of them by "
+    f"{100 * (alone.loc['all'] - alone.drop(index='all').max())['val impurity mIoU']:.1f} points of impurity mIoU on val: "
+    "they were trained to be summed, so that one alone is not what a model of that stage alone would be (below)."
+)
+
 # %% [markdown]
-# Coarse stages know *what* is there, fine stages know *where it ends*.
-#
 # ## Fine-tuned and frozen, side by side
 #
 # The test images with the most classes in them:
@@ -518,7 +529,8 @@ Markdown(
     f"{100 * spread['fine-tuned', 'miou_impurity']:.1f}. The worst wording is *{worst_words}* "
     f"({after[worst_words]:.3f}, as trained {after['as trained']:.3f}); random vectors reach "
     f"{after['random vectors']:.3f}. Dots that stay on the blue lines are wordings that may be used "
-    "without retraining; the drop to random vectors is what the trained model owes to its class vectors."
+    "without retraining. The drop to random vectors shows that the model uses the vectors that it was trained "
+    "with, whatever they are; what text is worth beside vectors that mean nothing is asked in notebook 04."
 )
 
 # %% [markdown]
@@ -594,15 +606,17 @@ for row in lead.itertuples():
     display(Markdown(f"{told} ({row.seeds} seeds): {holds} what seeds and scenes vary."))
 
 # %% [markdown]
-# Which classes and sizes hold the rest back (means over seeds):
+# Which classes and sizes hold the rest back (means over the seeds in brackets; objects by visible pixels: *small* below 300,
+# *large* above 1500; recall at one false alarm an image):
 
 # %%
 longer = tables.long(read_metrics(results_dir if own else study_dir))
 parts = ["ap", "miou", "miou_impurity", "object_recall_1fa"]
 parts += [f"object_recall_1fa/{s}" for s in tables.SIZES] + [f"iou/{c.slug}" for c in CLASSES]
-columns = {f"{ours.config['steps']} steps, here": {k: ours.metrics[k] for k in parts}}
+columns = {f"{ours.config['steps']} steps, here (1)": {k: ours.metrics[k] for k in parts}}
 for _, row in longer.iterrows():
-    columns[f"{row['label']}: {row['shots']} labels, {row['steps']} steps"] = row[parts]
+    of = f"{row['shots']} labels, {row['steps']} steps ({row['seeds']})"
+    columns[f"{row['label']}: {of}"] = row[parts]
 pd.DataFrame(columns).astype(float).round(3)
 
 # %% [markdown]
@@ -642,8 +656,8 @@ table.set_index(["split", "pixels", "temperature"]).round(4)
 # ## What would bring more: scenes, or a closer look?
 #
 # What lies between its training images and test is at most what more scenes could bring. The same generator made further ones, from
-# another seed, for training only; a run's settings are as before (`python -m making.studies more_scenes`; they are not in the
-# repository; rivals were not trained on them). Below: runs with and without them, one seed each; `val` is what a run's weights were
+# another seed, for training only; a run's settings are as before (`python -m making.studies more_scenes --results results/full`; they are not in the
+# repository; the strongest rival with them comes last). Below: runs with and without them, one seed each; `val` is what a run's weights were
 # chosen by, `train_miou_impurity` is of ScrapSim's own training images (empty where the weights are gone).
 
 # %%
@@ -663,16 +677,21 @@ figure.axes[0].legend(title="learned from", loc="lower right")
 figure
 
 # %%
+NAMES = {"miou_impurity": "impurity mIoU", "ap": "AP"}
+
+
+def in_words(row):
+    """The gaps of a row with their intervals, in points, and which hold after Holm's correction."""
+    gap = {m: [100 * getattr(row, f"{m}_{end}") for end in ("gap", "lo", "hi")] for m in NAMES}
+    told = [f"{v:+.1f} of {NAMES[m]} ({lo:+.1f} to {hi:+.1f})" for m, (v, lo, hi) in gap.items()]
+    shown = [name for m, name in NAMES.items() if getattr(row, f"{m}_p_holm") < 0.05]
+    return f"{', '.join(told)}; shown: {' and '.join(shown) or 'neither'}."
+
+
 of_run, found = ["seed", "best_step", "val"], ["ap", "miou_impurity", "object_recall_1fa"]
 display(more.set_index(["steps", "images"])[[*of_run, *found, "train_miou_impurity"]].round(4))
 for row in more.dropna(subset=["ap_gap"]).itertuples():
-    told = f"{100 * row.miou_impurity_gap:+.1f} points of impurity mIoU"
-    told += f" ({100 * row.miou_impurity_lo:+.1f} to {100 * row.miou_impurity_hi:+.1f})"
-    told += f", {100 * row.ap_gap:+.1f} of AP ({100 * row.ap_lo:+.1f} to {100 * row.ap_hi:+.1f})"
-    corrected = {"impurity mIoU": row.miou_impurity_p_holm, "AP": row.ap_p_holm}
-    shown = " and of ".join(name for name, p in corrected.items() if p < 0.05)
-    shown = f"a gain of {shown} is shown" if shown else "neither gain is shown"
-    display(Markdown(f"More scenes after {row.steps} steps, on test: {told}: {shown}."))
+    display(Markdown(f"More scenes after {row.steps} steps, points on test: {in_words(row)}"))
 
 # %% [markdown]
 # Gaps are paired by test scene, with 95 % intervals over scenes alone: how much a seed varies is not in them. What holds goes by p
@@ -680,7 +699,7 @@ for row in more.dropna(subset=["ap_gap"]).itertuples():
 
 # %% [markdown]
 # And a closer look: the longest run's model sees each image as it is and magnified, and the probabilities are averaged; val chooses
-# how, by impurity mIoU (`python -m making.studies magnified`; rivals were not looked at so). What of that holds on test, by the size
+# how, by impurity mIoU (`python -m making.studies magnified --results results/full`). What of that holds on test, by the size
 # of objects (gaps to the plain look are paired by scene, with 95 % intervals over scenes):
 
 # %%
@@ -693,12 +712,27 @@ figure = style.figure(style.COLUMN, 2.4)
 axes = figure.subplots()
 sns.barplot(on_test, x="size", y="recall", hue="seen at",
             palette=["0.6", style.method_style("scrapseg")["color"]], legend=False, ax=axes)  # fmt: skip
-axes.set(ylim=(0, 1), xlabel="visible size of an object", ylabel="object recall")
+axes.set(
+    ylim=(0, 1), xlabel="visible size of an object", ylabel="object recall\nat 1 false alarm/image"
+)
 for bars, name in zip(axes.containers, on_test["seen at"].unique()):
     bars.set_label("as it is" if name == "1" else f"magnifications {name}")
 style.legend_below(figure, axes.containers)
 display(figure)
 magnified.drop(columns="images").round(3)
+
+# %% [markdown]
+# Is either ours alone? SegFormer's decoder on our tower, at its own rates, has learned from the same scenes for as many steps with
+# the same seed; *plain* is the image as it is, *chosen* the magnifications that val chooses for each of the two, as training left them,
+# without a temperature (`python -m making.studies more_rivals --results results/full`). One run each; gaps are ours minus it, with 95 % intervals over scenes.
+
+# %%
+alike = pd.read_csv(study_tables / "more_rivals.csv")
+of_row = ["steps", "images", "method", "look", "scales"]
+display(alike.set_index(of_row)[[*found, "object_recall_1fa/small"]].round(3))
+for row in alike.dropna(subset=["ap_gap"]).itertuples():
+    look = f"{row.steps} steps, {row.look} ({row.scales}), ours minus {row.method}"
+    display(Markdown(f"More scenes, {look}, points on test: {in_words(row)}"))
 
 # %% [markdown]
 # ## The answer
@@ -709,10 +743,11 @@ gain = {
 }
 helps, hurts = "", ""
 if len(study) > 1:
-    ranked = study[study["group"] != ""].set_index("label")["miou_impurity_diff"].sort_values()
+    ranked = study[(study["group"] != "") & (study["seeds"] == study["seeds"].max())]
+    ranked = ranked.set_index("label")["miou_impurity_diff"].sort_values()
     worst, best = ranked.index[0], ranked.index[-1]
-    hurts = f" Of all single changes, *{worst}* costs most ({100 * ranked[worst]:+.1f} points of"
-    helps = f" impurity mIoU on val); the best is *{best}* ({100 * ranked[best]:+.1f})."
+    hurts = f" Of single changes (seeds: {study['seeds'].max()}), *{worst}* costs most ({100 * ranked[worst]:+.1f} points"
+    helps = f" of impurity mIoU on val); the best is *{best}* ({100 * ranked[best]:+.1f})."
 best_stage = alone.drop(index="all")["val AP"].idxmax()
 alone_ap, sum_ap = alone["val AP"].drop(index="all").max(), alone.loc["all", "val AP"]
 display(
@@ -727,3 +762,16 @@ display(
         f"{per_class['fine-tuned'].drop('steel scrap').idxmin()}.{hurts}{helps}"
     )
 )
+
+# %%
+path = study_tables / "labels_paired.csv"
+over = pd.read_csv(path, dtype={"shots": str}).query("`scrapseg minus` == 'scrapseg-frozen'")
+for metric, rows in over[over["metric"].isin(NAMES)].groupby("metric"):
+    told = "; ".join(
+        f"{100 * r.value:+.1f} ({100 * r.lo:+.1f} to {100 * r.hi:+.1f}{', shown' * (r.p_holm < 0.05)}) with {r.shots}"
+        for r in rows.itertuples()
+    )
+    seeds = rows["seeds"].max()
+    display(
+        Markdown(f"Profile `full`, {seeds} seeds, points of {NAMES[metric]}, by labels: {told}.")
+    )

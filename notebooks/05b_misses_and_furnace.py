@@ -57,8 +57,8 @@ labels = label_stack(splits.test)
 # %% [markdown]
 # ## The methods looked at
 #
-# Ours, its frozen control, and of each other family the method with the highest AP on test, a choice
-# that favours the baselines.
+# Ours, its frozen control, and of each other family the method with the highest AP on test among those that this profile
+# runs (profile `laptop` runs one network with labels, U-Net, which is the weakest of the four of profile `full`).
 
 # %%
 frame = collect(results_dir)
@@ -156,7 +156,7 @@ save_figure(figure, results_dir, "recall_by_burial", runs=runs)
 figure
 
 # %% [markdown]
-# Bars are Wilson's 95 % intervals. What lies deep shows little of itself, so the two pictures share a cause:
+# Bars are Wilson's 95 % intervals of one run each, with the two views of an object counted as two: too narrow. What lies deep shows little of itself, so the two pictures share a cause:
 # size in the picture is what a camera nearer to the belt can change, burial is not.
 #
 # ## What it is taken for
@@ -365,7 +365,7 @@ pd.DataFrame(by_share, pd.Index(alphas, name=f"missed at most, by {len(scenes)} 
 
 # %% [markdown]
 # Whether it holds is measured with the model that comes along, on scenes that it was not trained on
-# (`python -m making.studies promise`): a half chosen by chance sets the threshold, the other half counts, a hundred times.
+# (`python -m making.studies promise --results results/full`): a half chosen by chance sets the threshold, the other half counts, a hundred times.
 # *given* is the share of the halvings with scenes enough, *over* the share of them in which more was missed than promised.
 
 # %%
@@ -402,7 +402,7 @@ if promises is not None:
 #
 # Dust on the lens, motion blur, glare, low light, JPEG: how much do they cost, and what does adaptation without labels
 # repair? Ours and the two rivals of the highest AP that start from ImageNet, one run each, of equal steps
-# (`python -m making.studies corruptions`); each level of `making.corrupt.STRENGTHS` is in physical units. The model that
+# (`python -m making.studies corruptions --results results/full`); each level of `making.corrupt.STRENGTHS` is in physical units. The model that
 # comes along is adapted to val images under all five at level 3, one seed. Adapting trains on, so the same with the
 # clean val images stands beside it.
 

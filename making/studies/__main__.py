@@ -24,7 +24,7 @@ from making.studies import (
     steel_labels,
     words_kept,
 )
-from scrapseg.experiments.records import provenance, save_table
+from scrapseg.experiments.records import provenance, save_table, source_state
 from scrapseg.experiments.run import device_name
 from scrapseg.files import atomic_write
 
@@ -54,13 +54,15 @@ def main() -> None:
     some = "arms of adaptation, runs of more_scenes and more_rivals; all by default"
     parser.add_argument("--only", nargs="+", default=[], help=some)
     given = parser.parse_args()
-    clock, started = time.perf_counter(), datetime.now(UTC)
+    if given.only and given.study not in ("adaptation", "more_scenes", "more_rivals"):
+        parser.error(f"{given.study} takes no --only")
+    clock, started, source = time.perf_counter(), datetime.now(UTC), source_state()
     table, beside = STUDIES[given.study](
         given.data, given.results, **({"only": given.only} if given.only else {})
     )
     save_table(table, given.results, given.study)
     sha256, wall_s = beside.pop("sha256"), time.perf_counter() - clock
-    beside["provenance"] = provenance(wall_s, sha256, device_name("scrapseg"), started)
+    beside["provenance"] = provenance(wall_s, sha256, device_name("scrapseg"), started, source)
     path = given.results / "tables" / f"{given.study}.json"
     atomic_write(path, json.dumps(beside, indent=1) + "\n")
     print(table.round(3).to_string(index=False))

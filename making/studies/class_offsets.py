@@ -105,4 +105,6 @@ def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
             model = trained(spec, cache, splits.test)
             of = {"method": spec.method, "shots": spec.shots, "seed": spec.seed}
             rows += [of | row for row in rows_of(model, splits.val, splits.test)]
+    if not rows:
+        raise FileNotFoundError(f"{results / 'cache'}: no weights of these runs; make them first")
     return pd.DataFrame(rows), {"dataset": DATASET, "sha256": splits.test.sha256}

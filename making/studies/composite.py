@@ -2,7 +2,7 @@
 
 No public photograph of steel scrap has its impurities outlined. So pieces of other photographs,
 motors, cables, rubber and wood cut along outlines drawn by people, are laid on photographs of steel
-scrap; and as many pieces of other steel photographs, cut along the same outlines, turned, resized,
+scrap; and as many pieces of photographs of steel, cut along the same outlines, turned, resized,
 lit and blended alike, are laid beside them as distractors, so that an edge says nothing. Steel,
 distractors included, is class 0.
 
@@ -142,8 +142,8 @@ class Varied:
     def lay(
         self, canvas: Image.Image, rgba: Image.Image, draw: np.random.Generator
     ) -> tuple[Image.Image, tuple[int, int]]:
-        """Lay a piece on the canvas, in place, three quarters of it inside at least; return
-        its hard outline and where its corner lies."""
+        """Lay a piece on the canvas, in place, three quarters of each side of it inside at least;
+        return its hard outline and where its corner lies."""
         factor = self.side / max(rgba.size)
         size = [max(2, round(factor * n)) for n in rgba.size]
         rgba = rgba.resize(size, Image.Resampling.LANCZOS)

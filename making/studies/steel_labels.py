@@ -5,8 +5,8 @@
 A plant's folder, of val's half: its photographs of steel without labels, and `LABELS` composites
 (`making.studies.composite`) with labels; so nothing without a label shows an impurity. The same
 minutes are spent in each of `WAYS`, on the same folder with the same seed. What came of them is
-measured once, on test's composites and on test's photographs of the yard: other steel, other
-pieces. With one thread the minutes are of processor time.
+measured once, on test's composites and on test's photographs of the yard: other
+photographs of steel, pieces cut out of others. With one thread the minutes are of processor time.
 """
 
 from __future__ import annotations

@@ -159,7 +159,7 @@ def is_current(
     path: Path, cache: Path, wanted: dict[str, Any], data_sha256: str | None, made_from: str
 ) -> bool:
     """Whether a finished record is of the very run asked for, and its cache of that record."""
-    if not (path.is_file() and (cache / "done").is_file()):
+    if not all(p.is_file() for p in (path, cache / "done", cache / "maps.npz")):
         return False
     record = records.read_run(path)
     asked = {k: v for k, v in plain(record.config).items() if k not in CHOSEN}

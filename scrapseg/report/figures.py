@@ -110,20 +110,18 @@ def training_curves(history: pd.DataFrame) -> style.Figure:
             sum), its parts focal, dice and image, and val; empty cells are skipped.
     """
     losses = [c for c in history if c in ("loss", "focal", "dice", "image")]
-    quality = [c for c in history if c.startswith("val")]
     fig = style.figure(style.FULL * 0.8, 2.3)
     left, right = fig.subplots(1, 2)
-    names = {"loss": "sum", "focal": "cross-entropy", "image": "image level", "val": "validation"}
+    names = {"loss": "sum", "focal": "cross-entropy", "image": "image level"}
     palette = [*(m.colour for m in METHODS.values() if m.colour), *style.SPARE_COLOURS]
-    for axes, columns in ((left, losses), (right, quality)):
+    for axes, columns in ((left, losses), (right, ["val"])):
         for column, colour in zip(columns, palette, strict=False):
             rows = history[["step", column]].dropna()
             look = {"marker": "o" if len(rows) < 30 else None, "markersize": 3, "color": colour}
             axes.plot(rows["step"], rows[column], label=names.get(column, column), **look)
         axes.set_xlabel("training step")
         axes.grid(axis="y")
-        if len(columns) > 1:
-            axes.legend(loc="upper right", ncols=2)
+    left.legend(loc="upper right", ncols=2)
     left.set_ylabel("loss")
     left.set_ylim(0, 1.35 * np.nanmax(history[losses].to_numpy()))  # the legend above the curves
     right.set_ylabel("validation quality")

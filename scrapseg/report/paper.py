@@ -103,11 +103,10 @@ def pdf(source: Path, results_dir: Path) -> bytes:
         raise PaperError(f"{results_dir}: lacks {names}; run the notebooks that write them")
     # Typst reads nothing above its root, and the results may lie outside the checkout.
     root = Path(os.path.commonpath([source.parent, results_dir, ALIGNMENT]))
-    folders = {"results": results_dir, "study": study_of(results_dir), "alignment": ALIGNMENT}
-    apart = ("promise", "corruptions", "words_kept", "calibration", "more_scenes", "magnified")
-    studies = {n: folders["study"] / f"tables/{n}.csv" for n in apart}
-    studies["targets"] = results_dir.parent / "bench/targets.csv"
-    folders |= {n: t for n, t in studies.items() if t.is_file()} | {"real": real_of(results_dir)}
+    study, targets = study_of(results_dir), results_dir.parent / "bench/targets.csv"
+    folders = {f"study_{table.stem}": table for table in study.glob("tables/*.csv")}
+    folders |= {"results": results_dir, "study": study, "alignment": ALIGNMENT}
+    folders |= {"targets": targets if targets.is_file() else None, "real": real_of(results_dir)}
     inputs = {k: f"/{path.relative_to(root).as_posix()}" for k, path in folders.items() if path}
     try:
         return typst.compile(

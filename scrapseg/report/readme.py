@@ -22,6 +22,7 @@ from scrapseg.report import tables
 from scrapseg.report.paper import ALIGNMENT
 
 NOT_YET = "Not measured yet."
+BELOW = "\n  - "  # parts of a finding, a line each
 OBJECTS = "yard/false_objects"
 #: Pairs of starts, and what the difference is the worth of; the losses, too.
 ALIGNMENTS = {
@@ -88,15 +89,18 @@ def findings(results_dir: Path) -> str:
     if known.empty or paired.empty or tables.OURS not in set(known["method"]):
         return NOT_YET
     known = known.set_index("method")
-    named = paired[paired["metric"] == "miou_impurity"].set_index("scrapseg minus")
+    few = saved(study, "labels_paired")  # where it has a pair, that family counts
+    named = pd.concat([few, paired.assign(shots="all")])
+    named = named[(named["metric"] == "miou_impurity") & (named["shots"] == "all")]
+    named = named.drop_duplicates("scrapseg minus").set_index("scrapseg minus")
     ours = known.loc[tables.OURS]
     rivals = known[(known["family"] == "supervised") & ~known.index.str.endswith("-aligned")]
     best = rivals["miou_impurity"].idxmax()
-    behind = runs(named.loc[[best]])
     lines = [
-        f"With all labels ({behind}) ours reaches {percent(ours['ap'])} % AP and "
-        f"{percent(ours['miou_impurity'])} % impurity mIoU: {gap(named.loc[best])} of impurity "
-        f"mIoU against the best of {len(rivals)} supervised networks, {method_label(best)}"
+        f"With all labels ({runs(named.loc[[best]])}) ours has {percent(ours['ap'])} % AP, finds "
+        f"{percent(ours['object_recall_1fa'])} % of the objects at one false alarm per image, and "
+        f"has {percent(ours['miou_impurity'])} % impurity mIoU: {gap(named.loc[best])} of it "
+        f"against the best of {len(rivals)} supervised networks, {method_label(best)}"
     ]
     if len(away := saved(study, "labels_rival")):
         away = away[(away["metric"] == "miou_impurity") & (away["shots"] == "all")]
@@ -109,7 +113,7 @@ def findings(results_dir: Path) -> str:
             f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])} "
             f"({runs(named.loc[[f'{best}-aligned']])})"
         )
-    if len(few := saved(study, "labels_paired")):
+    if len(few):
         few = few[few["metric"].isin(["ap", "miou_impurity"])].set_index("scrapseg minus")
         frozen = few.loc[["scrapseg-frozen"]]
         told = ", ".join(
@@ -121,12 +125,11 @@ def findings(results_dir: Path) -> str:
         lines += [f"Fine-tuning is shown to beat freezing the encoder {behind} {told} label counts"]
         text = few[few.index.isin(["scrapseg-random", "scrapseg-permuted"])]
         if len(text):
-            told = "; ".join(
-                f"over {method_label(method)} in {tables.METRIC_LABELS[metric]} "
-                + ", ".join(f"{gap(row)} at {row.shots}" for row in rows.itertuples(index=False))
-                for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False)
-            )
-            lines += [f"What its own text is worth by labels a class ({runs(text)}): {told}"]
+            told = [f"What its own text is worth by labels a class ({runs(text)})"]
+            for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False):
+                each = ", ".join(f"{gap(r)} at {r.shots}" for r in rows.itertuples(index=False))
+                told += [f"over {method_label(method)} in {tables.METRIC_LABELS[metric]} {each}"]
+            lines += [BELOW.join(told)]
     if len(more := saved(study, "long_paired")):
         more = more[more["metric"] == "miou_impurity"]
         told = [
@@ -142,8 +145,8 @@ def findings(results_dir: Path) -> str:
         has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
         if len(seen := saved(study, "magnified")):
             best = percent(seen["miou_impurity"].iloc[-1])
-            has += f", {best} % with more scenes and a magnified look (one run; rivals had neither)"
-        lines += [f"Trained for longer, {has}; by labels a class it is at {'; '.join(told)}"]
+            has += f", {best} % with more scenes and a magnified look (one run; no rival as long)"
+        lines += [BELOW.join([f"Trained for longer, {has}; by labels a class it is at", *told])]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
         told = []
@@ -152,21 +155,18 @@ def findings(results_dir: Path) -> str:
             gaps = [f"{gap(row)} at {row.shots}" for row in rows.itertuples()]
             told += [f"{what} {', '.join(gaps)}"] if gaps else []
         what = f"once trained, in impurity mIoU (one alignment each, {runs(worth)})"
-        lines += [f"What an alignment is worth by what it learns from, {what}: {'; '.join(told)}"]
+        lines += [BELOW.join([f"What an alignment is worth by its targets, {what}", *told])]
     if len(words := saved(study, "class_by_words")):
         left, had = (percent(words[k].mean()) for k in ("words", "before"))
         forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"
         lines += [f"Fine-tuning forgets words: of a class that was left out, its prompt {forgets}"]
     if real and len(gaps := saved(real, "photo_paired")):
-        few = gaps[(gaps["shots"] == "4") & (gaps["metric"] == "miou")]
-        few = few[few["scrapseg minus"] == "segformer"]
+        few = gaps.query("shots == '4' and metric == 'miou' and `scrapseg minus` == 'segformer'")
         told = "; ".join(f"{row['dataset']} {gap(row)}" for _, row in few.iterrows())
         lines += [
             "On photographs, with 4 labels a class, ours from ScrapSim against SegFormer from "
             f"ImageNet, in mIoU ({runs(few)}): {told}"
         ]
-    recall = percent(ours["object_recall_1fa"])
-    lines[0] += f"; it finds {recall} % of the objects at one false alarm per image"
     return "\n".join(f"- {line}." for line in lines)
 
 

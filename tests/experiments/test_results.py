@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 
 from scrapseg import files
 from scrapseg.experiments import records
+from scrapseg.files import REPOSITORY
 
 
 def record(**changes) -> records.RunRecord:
@@ -137,6 +138,16 @@ def test_provenance_names_packages_and_gives_the_date_in_utc():
     )
     assert json.loads(json.dumps(facts)) == facts
     assert datetime.fromisoformat(facts["date"]).tzinfo == UTC
+
+
+def test_every_committed_run_was_made_from_a_clean_tree():
+    paths = [
+        *(REPOSITORY / "results").glob("*/runs/*.json"),
+        *(REPOSITORY / "results").glob("*/more/*.json"),
+    ]
+    said = [records.read_run(path).provenance.get("clean") for path in paths]
+    assert False not in said
+    assert said.count(None) <= 251  # from before records said so; never more
 
 
 def test_a_record_says_of_which_commit_it_is_and_whether_the_tree_was_clean(tmp_path):

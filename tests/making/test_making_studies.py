@@ -23,10 +23,10 @@ from making.studies import (
     words_kept,
 )
 from making.studies.composite import Composites, steel_photos
-from making.studies.label_help import label_help_study
+from making.studies.label_help import label_help_study, pick
 from making.studies.large_scales import by_scales
 from scrapseg.data.cables import Cables
-from scrapseg.data.classes import SLUGS
+from scrapseg.data.classes import CLASSES, SLUGS
 from scrapseg.data.folder import open_folder
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.build import build
@@ -34,6 +34,7 @@ from scrapseg.experiments.fit import whole_images
 from scrapseg.experiments.splits import Splits
 from scrapseg.files import REPOSITORY
 from scrapseg.models.scrapseg import SegOutput
+from scrapseg.models.segmenter import Segmenter
 from scrapseg.models.tiles import predict_large
 from scrapseg.train.loop import TrainConfig
 
@@ -61,6 +62,10 @@ def test_label_help_study_in_small(tiny_scrapsim):
     assert table["ap"].between(0, 1).all() and len(table) == 6
     start = table[table["round"] == 0]
     assert start["ap"].nunique() == 1  # both arms start alike
+    known = train.ids[:2]
+    for arm in ("help", "random"):
+        picked = pick(arm, Segmenter(build("scrapseg", 0).eval(), CLASSES), train, known, 3, 0)
+        assert len({*picked}) == 3 and not {*picked} & {*known}  # new ones, each once
 
 
 def test_study_of_scales_in_small(tiny_scrapsim):

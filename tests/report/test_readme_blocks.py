@@ -49,6 +49,16 @@ def test_findings_name_the_best_rival_and_the_losses(folder):
     assert "ImageNet" not in best  # not measured at equal steps
 
 
+def test_a_pair_is_told_from_the_family_of_equal_steps_where_it_is_in_that(folder):
+    names = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p_holm"]
+    rows = [("4", "unet", 3, "miou_impurity", 0.09, 0.08, 0.1, 0.01)]
+    rows += [("all", "unet", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01)]
+    rows += [("all", "scrapseg-frozen", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01)]
+    records.save_table(pd.DataFrame(rows, columns=names), folder, "labels_paired")
+    best = readme.findings(folder).split("\n- ")[0]
+    assert r"+2.0\* points (+1.0 to +3.0) of it against" in best and "(3 seeds" in best
+
+
 def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
     names = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p_holm"]
     rows = [
@@ -61,12 +71,12 @@ def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
         ("all", "scrapseg-random", 2, "ap", 0.014, -0.002, 0.029, 0.4),
     ]
     records.save_table(pd.DataFrame(rows[:4], columns=names), folder, "labels_paired")
-    frozen = readme.findings(folder).split("\n")[1]
+    frozen = readme.findings(folder).split("\n- ")[1]
     assert (
         "3 seeds" in frozen and "in pixel AP at 0 of 1, in impurity mIoU at 2 of 3 label" in frozen
     )
     records.save_table(pd.DataFrame(rows, columns=names), folder, "labels_paired")
-    text = readme.findings(folder).split("\n")[2]
+    text = readme.findings(folder).split("\n- ")[2]
     said = "words permuted in impurity mIoU +2.6 points (-0.1 to +5.4) at 4"
     assert said in text and "90.0" not in text
     assert (
@@ -85,12 +95,12 @@ def test_the_worth_of_an_alignment_is_told_pair_by_pair(folder):
         (*without, "all", 3, "miou_impurity", 0.021, 0.01, 0.03, 0.01),
     ]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "alignment_paired")
-    [told] = [line for line in readme.findings(folder).split("\n") if "wrong ones" in line]
+    [told] = [said for said in readme.findings(folder).split("\n- ") if "wrong ones" in said]
     words = "right words over wrong ones -1.1 points (-3.0 to +2.0) at 4"
     neither = (
         r"class numbers, without six nouns, over no alignment +2.1\* points (+1.0 to +3.0) at all"
     )
-    assert told.endswith(f"3 seeds, seeds and scenes drawn): {words}; {neither}.")
+    assert told.endswith(f"3 seeds, seeds and scenes drawn)\n  - {words}\n  - {neither}.")
 
 
 def test_longer_training_is_told_rival_by_rival(folder):
@@ -105,7 +115,7 @@ def test_longer_training_is_told_rival_by_rival(folder):
     rows = [("scrapseg", "16", 2000, 3, 0.3), ("unet", "all", 9, 3, 0.1)]
     rows += [("scrapseg", "all", 2000, 3, 0.4), ("scrapseg", "all", 8000, 1, 0.5)]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long")
-    [told] = [line for line in readme.findings(folder).split("\n") if "for longer" in line]
+    [told] = [said for said in readme.findings(folder).split("\n- ") if "for longer" in said]
     few, every = (f"with {shots} labels after 2000 steps, against " for shots in ("16", "all"))
     assert rf"+2.0\* points (+1.0 to +3.0) {few}U-Net (3 seeds" in told
     assert f"-1.0 points (-2.0 to +1.0) {every}SegFormer decoder (one run" in told

@@ -18,6 +18,8 @@ from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records, stats
+from scrapseg.files import REPOSITORY
+from scrapseg.metrics.bootstrap import AP_RESAMPLES
 from scrapseg.report import scene_tables, tables
 
 
@@ -283,3 +285,23 @@ def test_wrong_pixels_are_counted_by_kind(folder):
     wrong = sum(kinds.values())
     assert unet["wrong"] == pytest.approx(wrong / counts.sum())
     assert unet[list(kinds)].to_dict() == pytest.approx({k: n / wrong for k, n in kinds.items()})
+
+
+def test_ours_with_one_thing_changed_and_other_methods_are_two_families():
+    names = ["scrapseg-frozen", "scrapseg-random", "unet", "segformer", "fpn"]
+    p = [0.01, 0.04, 0.03, 0.002, 0.02]
+    rows = [{"scrapseg minus": m, "metric": "ap", "p": v} for m, v in zip(names, p, strict=True)]
+    rows += [{"scrapseg minus": "unet", "metric": "miou", "p": 0.03}]
+    told = scene_tables.by_question(pd.DataFrame(rows))
+    # By hand: 2 x .01, then .04; 3 x .002, 2 x .02, and .03 no less than the one before.
+    assert np.allclose(told["p_holm"], [0.02, 0.04, 0.04, 0.006, 0.04, 0.03])
+    assert scene_tables.by_question(pd.DataFrame(rows[:0], columns=list(rows[0]))).empty
+
+
+def test_no_family_is_too_large_for_anything_to_be_shown_in_ap():
+    least = 2 / (AP_RESAMPLES + 1)  # the smallest p that so many draws can give
+    for name in ("labels_paired", "paired_fewshot", "paired", "long_paired", "alignment_paired"):
+        table = pd.read_csv(REPOSITORY / f"results/full/tables/{name}.csv")
+        table = table[table["metric"] == "ap"]
+        smallest = table.loc[table["p"] < 1.01 * least, "p_holm"]
+        assert (smallest < 0.05).all(), name
