@@ -16,6 +16,7 @@ from __future__ import annotations
 import copy
 import json
 import math
+import tempfile
 import time
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from making.align.ship import calibrate, predicted
+from making.finished import needed
 from scrapseg import metrics
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.scrapsim import ScrapSim
@@ -119,12 +121,12 @@ def ship_run(
     saved model scores on ScrapSim's train, val and test as `longest.csv`.
 
     Raises:
-        DataError: ScrapSim is not there. ModelFileError: the run's weights are not.
+        DataError: ScrapSim is not there. FileNotFoundError: the run's weights are not.
         BrokenRecord: its record cannot be read.
     """
     clock, started, source = time.perf_counter(), datetime.now(UTC), source_state()
     record = read_run(results_dir / "runs" / f"{run}.json")
-    model = ScrapSeg.load(results_dir / "cache" / run / "model.safetensors")
+    model = ScrapSeg.load(needed(results_dir, run) / "model.safetensors")
     val, test = (ScrapSim(data_dir, split) for split in ("val", "test"))
     seen = {split.split: logits_of(model, split) for split in (val, test)}
     temperature = best_temperature(*seen["val"])
@@ -135,17 +137,21 @@ def ship_run(
     segmenter = Segmenter(cooled(model, temperature).eval(), CLASSES)
     scores, truths, _ = predicted(segmenter, val)
     segmenter = replace(segmenter, threshold=metrics.best_threshold(scores, truths))
-    segmenter.save(target, half=True)
-    train = ScrapSim(data_dir, "train")
-    quality = [quality_on(load(target), split) for split in (train, val, test)]
-    ap, miou = quality[-1]["ap"], quality[-1]["miou_impurity"]
-    origin = (
-        f"trained on {config['data']['images'][0]} images of ScrapSim's generator, none of val or "
-        f"test ({config['steps']} steps from the aligned weights, seed {record.seed}, commit "
-        f"{commit}), its logits divided by {temperature:.2f}, chosen on "
-        f"val; on ScrapSim's test images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
-    )
-    replace(load(target), origin=origin).save_card(target)
+    splits = (ScrapSim(data_dir, "train"), val, test)
+    with tempfile.TemporaryDirectory(prefix=".", dir=target.parent) as folder:
+        made = segmenter.save(Path(folder) / target.name, half=True)
+        quality = [quality_on(load(made), split) for split in splits]
+        ap, miou = quality[-1]["ap"], quality[-1]["miou_impurity"]
+        origin = (
+            f"trained on {config['data']['images'][0]} images of ScrapSim's generator, none of val "
+            f"or test ({config['steps']} steps from the aligned weights, seed {record.seed}, "
+            f"commit {commit}), its logits divided by {temperature:.2f}, chosen on "
+            f"val; on ScrapSim's test images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
+        )
+        replace(load(made), origin=origin).save_card(made)
+        segmenter = calibrate(data_dir, made)
+        for path in Path(folder).iterdir():  # the old one stays until all of the new is there
+            path.replace(target.parent / path.name)
     table = pd.DataFrame(rows)
     save_table(table, told_dir, "calibration")
     save_table(pd.DataFrame(quality), told_dir, "longest")
@@ -155,4 +161,4 @@ def ship_run(
     beside["provenance"] = provenance(wall_s, val.sha256, "cpu", started, source)
     text = json.dumps(beside, indent=1) + "\n"
     atomic_write(told_dir / "tables" / "calibration.json", text)
-    return calibrate(data_dir, target), table
+    return segmenter, table

@@ -19,12 +19,12 @@ import torch
 from scipy.special import expit
 from torch import nn
 
+from making.finished import finished
 from scrapseg import metrics
 from scrapseg.experiments import studies
 from scrapseg.experiments.build import build
 from scrapseg.experiments.fit import label_stack, whole_images
 from scrapseg.experiments.methods import method as find
-from scrapseg.experiments.records import read_run
 from scrapseg.experiments.splits import load_splits
 from scrapseg.models.predict import CLASS_STRIDE, predict
 from scrapseg.models.scrapseg import ScrapSeg
@@ -99,9 +99,7 @@ def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
     splits, rows = load_splits(DATASET, None, data_dir), []
     for name, spec in studies.plan_profile("real").items():
         here = spec.dataset == DATASET and spec.shots == SHOTS and spec.method in METHODS
-        cache = results / "cache" / name
-        if here and (cache / "done").is_file():
-            read_run(results / "runs" / f"{name}.json")  # it is finished
+        if here and (cache := finished(results, name)):
             model = trained(spec, cache, splits.test)
             of = {"method": spec.method, "shots": spec.shots, "seed": spec.seed}
             rows += [of | row for row in rows_of(model, splits.val, splits.test)]

@@ -34,11 +34,12 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from making.corrupt import LEVELS, STRENGTHS, UNITS, corrupted
+from making.finished import finished
 from scrapseg import metrics
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.build import build
 from scrapseg.experiments.methods import METHODS
-from scrapseg.experiments.records import read_run, save_figure
+from scrapseg.experiments.records import save_figure
 from scrapseg.experiments.run import run_named
 from scrapseg.experiments.studies import file_sha256
 from scrapseg.files import REPOSITORY, atomic_write
@@ -73,17 +74,10 @@ class Model:
 
 
 def folder(slug: str, name: str) -> Path:
-    """Where the trained model of a run lies; it is made where no build left it.
-
-    Only a cache that is of a committed record counts (`done` holds its date).
-    """
+    """Where the trained model of a run lies, see `finished`; it is made where no build left it."""
     for profile in ("laptop", "full"):
-        results = REPOSITORY / "results" / profile
-        record, done = results / "runs" / f"{name}.json", results / "cache" / name / "done"
-        if not (record.is_file() and done.is_file()):
-            continue
-        if read_run(record).provenance.get("date") == done.read_text(encoding="utf-8"):
-            return done.parent
+        if found := finished(REPOSITORY / "results" / profile, name):
+            return found
     print(f"{slug}: no build left its model; training it into {CACHE} (minutes)", file=sys.stderr)
     run_named("full", name, CACHE)
     return CACHE / "cache" / name

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from making.finished import needed
 from making.studies.class_offsets import trained
 from making.studies.large_scales import KEPT, SCALES, seen_at
 from making.studies.more_scenes import NAME, PAIRED, MoreScenes, content
@@ -56,11 +57,7 @@ def rows(
             on these scenes.
     """
     ours, theirs = alike(record, "scrapseg"), alike(record, RIVAL)
-    done = cache / "cache" / ours.name / "done"
-    if not done.is_file() or done.read_text(encoding="utf-8") != record.provenance["date"]:
-        raise FileNotFoundError(
-            f"{done.parent}: not the weights of {ours.name}; run making.studies more_scenes first"
-        )
+    needed(cache, ours.name)
     made = run(theirs, Splits(more, splits.val, splits.test), cache)
     if made.config["data"] != record.config["data"]:
         raise ValueError(f"{ours.name}: it was not trained on the scenes that its rival has")
@@ -68,7 +65,7 @@ def rows(
     atomic_write(results_dir / "more" / path.name, path.read_bytes())
     told, seen = [], {}
     for spec in (ours, theirs):
-        model = trained(spec, cache / "cache" / spec.name, splits.test)
+        model = trained(spec, needed(cache, spec.name), splits.test)
         on_val = [seen_at(model, splits.val, some)[0]["miou_impurity"] for some in SCALES]
         for look, scales in zip(LOOKS, (SCALES[0], SCALES[on_val.index(max(on_val))])):
             row, seen[spec.method, look] = seen_at(model, splits.test, scales, (*KEPT, "miou"))

@@ -23,6 +23,7 @@ from pathlib import Path
 import pandas as pd
 
 from making.align.benchmark import quality_on
+from making.finished import finished
 from scrapseg.data import fetch
 from scrapseg.data.base import Sample, SamplesById
 from scrapseg.data.classes import CLASSES
@@ -124,9 +125,8 @@ def rows(
         of |= {k: record.config[k] for k in ("steps", "best_step", "val")}
         of |= {k: record.metrics[k] for k in TOLD}
         told.append(of | {"commit": record.provenance["commit"][:7]})
-    of_runs = results_dir / "cache" / like.name, cache / "cache" / spec.name
-    for row, folder in zip(told, of_runs, strict=True):
-        if (weights := folder / "model.safetensors").is_file():
+    for row, folder in zip(told, (finished(results_dir, like.name), finished(cache, spec.name))):
+        if folder and (weights := folder / "model.safetensors").is_file():
             model = Segmenter(ScrapSeg.load(weights).eval(), CLASSES)
             row["train_miou_impurity"] = quality_on(model, splits.train)["miou_impurity"]
     sides = [stats.read(cache, spec.name)], [stats.read(results_dir, like.name)]

@@ -69,12 +69,14 @@ def test_a_cooled_model_divides_the_logits_of_pixels():
 
 def test_a_run_is_shipped_with_what_val_chose(tiny_scrapsim, tmp_path):
     of = ("scrapseg", "ours", "pocket", "scrapsim", "test", "all", 0)
-    record = RunRecord(*of, {"ap": 0.5, "miou_impurity": 0.4}, {"steps": 7}, source_state())
+    origin = source_state() | {"date": "2026-01-01"}
+    record = RunRecord(*of, {"ap": 0.5, "miou_impurity": 0.4}, {"steps": 7}, origin)
     record.config["data"] = {"images": [5, 2, 3]}
     path = write_run(record, tmp_path / "results", "7-steps")
     folder = tmp_path / "results" / "cache" / path.stem
     folder.mkdir(parents=True)
     build("scrapseg", seed=0).eval().save(folder / "model.safetensors")
+    (folder / "done").write_text("2026-01-01")
     target = tmp_path / "benchmark.safetensors"
     made, table = benchmark.ship_run(
         path.stem, tmp_path / "results", tiny_scrapsim, tmp_path / "told", target
@@ -91,3 +93,14 @@ def test_a_run_is_shipped_with_what_val_chose(tiny_scrapsim, tmp_path):
     assert f"pixel AP {quality.loc['test', 'ap']:.3f}" in back.origin
     val = table[(table["split"] == "val") & (table["pixels"] == "all")].set_index("temperature")
     assert val.loc["after", "log_loss"] <= val.loc["before", "log_loss"]
+
+
+def test_weights_of_another_run_are_not_shipped(tiny_scrapsim, tmp_path):
+    of = ("scrapseg", "ours", "pocket", "scrapsim", "test", "all", 0)
+    record = RunRecord(*of, {}, {}, {"date": "2026-01-01"})
+    run = write_run(record, tmp_path, "7-steps").stem
+    (tmp_path / "cache" / run).mkdir(parents=True)
+    (tmp_path / "cache" / run / "done").write_text("2025-12-31")
+    with pytest.raises(FileNotFoundError, match="not the weights of its record"):
+        benchmark.ship_run(run, tmp_path, tiny_scrapsim, tmp_path, tmp_path / "x.safetensors")
+    assert not (tmp_path / "x.safetensors").exists()

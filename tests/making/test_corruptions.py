@@ -1,5 +1,6 @@
 """Corrupted pictures, level by level, and their study on a few small images."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -147,6 +148,6 @@ def test_a_model_is_taken_from_the_build_that_its_record_is_of(tmp_path, monkeyp
     (cache / "done").write_text("another day")
     assert corruptions.folder("fpn", name) == tmp_path / "own/cache" / name
     assert trained == [("full", name, tmp_path / "own")]
-    date = corruptions.read_run(runs / f"{name}.json").provenance["date"]
+    date = json.loads(record)["provenance"]["date"]
     (cache / "done").write_text(date)
     assert corruptions.folder("fpn", name) == cache and len(trained) == 1

@@ -134,7 +134,7 @@ def test_a_rival_is_given_what_ours_was_given(tiny_scrapsim, tmp_path, monkeypat
         made = records.read_run(cache / "runs" / f"{spec.name}.json")
         assert ap == pytest.approx(made.metrics["ap"], abs=2e-3)  # its weights are the record's
     (cache / "cache" / more_rivals.alike(record, "scrapseg").name / "done").write_text("then")
-    with pytest.raises(FileNotFoundError, match="more_scenes first"):
+    with pytest.raises(FileNotFoundError, match="not the weights of its record"):
         more_rivals.rows(record, splits, more, tmp_path, cache)
 
 
