@@ -19,7 +19,7 @@ LATE = {
 }
 
 #: Code lines of the whole module; to be lowered when it gets smaller.
-MOST_LINES = 9931
+MOST_LINES = 9930
 
 
 def inner_imports(path: Path) -> set[str]:

@@ -49,14 +49,14 @@ def write(results_dir: Path | str, run: str, parts: Mapping[str, ImageStats]) ->
 def read(results_dir: Path | str, run: str, part: str = "") -> ImageStats | None:
     """A run's statistics, a scene each; None where it left none.
 
-    What the run left last counts, then the joined file.
+    What the run left last counts, then the joined file; of a cache that is of another run than its
+    record, the latter alone.
 
     Raises:
         BrokenStats: a file cannot be read.
     """
     head = f"{run}/{part}/"
-    for path in (_of_run(results_dir, run), _joined(results_dir)):
-        members = _load(path)
+    for members in (_left(results_dir, run), _load(Path(results_dir) / "stats.npz")):
         arrays = {k.removeprefix(head): a for k, a in members.items() if k.startswith(head)}
         if arrays:
             return ImageStats.of(arrays)
@@ -71,11 +71,11 @@ def join(results_dir: Path | str) -> Path:
     Raises:
         BrokenStats, WriteFailed: a file cannot be read or written.
     """
-    path = _joined(results_dir)
+    path = Path(results_dir) / "stats.npz"
     old = _load(path)
     new: dict[str, NDArray] = {}
     for record in sorted((Path(results_dir) / "runs").glob("*.json")):
-        left = _load(_of_run(results_dir, record.stem))
+        left = _left(results_dir, record.stem)
         head = f"{record.stem}/"
         new |= left or {k: a for k, a in old.items() if k.startswith(head)}
     same = list(old) == list(new) and all(np.array_equal(old[k], a) for k, a in new.items())
@@ -86,8 +86,11 @@ def _of_run(results_dir: Path | str, run: str) -> Path:
     return Path(results_dir) / "cache" / run / "stats.npz"
 
 
-def _joined(results_dir: Path | str) -> Path:
-    return Path(results_dir) / "stats.npz"
+def _left(results_dir: Path | str, run: str) -> dict[str, NDArray]:
+    path = _of_run(results_dir, run)
+    record, done = Path(results_dir) / "runs" / f"{run}.json", path.parent / "done"
+    both = record.is_file() and done.is_file()  # `done` holds the date of the run
+    return {} if both and done.read_text() not in record.read_text() else _load(path)
 
 
 def save(path: Path | str, members: Mapping[str, NDArray]) -> Path:

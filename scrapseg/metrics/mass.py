@@ -8,7 +8,7 @@ assumption here, and each stands in this file under its own name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -185,15 +185,11 @@ def heat(copper_share: NDArray | float, recall: float) -> NDArray:
     return np.asarray(copper_share) * (1 - recall) * HEAT_T * 1000
 
 
-def heat_table(
-    recalls: Iterable[tuple[str, float]],
-    copper_shares: Sequence[float] = (COPPER_LIMIT, 2 * COPPER_LIMIT, 4 * COPPER_LIMIT),
-) -> pd.DataFrame:
-    """What recall does to the copper of a heat.
+def heat_table(recalls: Iterable[tuple[str, float]]) -> pd.DataFrame:
+    """What recall does to the copper of a heat, of scrap with one to four times `COPPER_LIMIT`.
 
     Args:
         recalls: (method, recall of copper by mass).
-        copper_shares: of the scrap before sorting.
 
     Returns:
         Columns method, recall, copper_in and copper_out (fractions of mass), copper_kg (left in the
@@ -201,7 +197,7 @@ def heat_table(
     """
     rows = []
     for method, recall in recalls:
-        for share in copper_shares:
+        for share in (COPPER_LIMIT, 2 * COPPER_LIMIT, 4 * COPPER_LIMIT):
             kg = float(heat(share, recall))
             out = kg / (HEAT_T * 1000)
             rows.append((method, recall, share, out, kg, out <= COPPER_LIMIT))

@@ -53,3 +53,15 @@ def test_a_broken_file_is_named_in_one_line(tmp_path):
     (tmp_path / "stats.npz").write_bytes(b"no archive")
     with pytest.raises(stats.BrokenStats, match=r"stats\.npz: not a readable file"):
         stats.read(tmp_path, "scrapseg_scrapsim_allshots_s0")
+
+
+def test_a_cache_of_another_run_than_the_record_does_not_count(tmp_path):
+    name = leave(tmp_path, "scrapseg")
+    stats.join(tmp_path)
+    joined = stats.read(tmp_path, name)
+    stats.write(tmp_path, name, {"": image_stats("patchcore")})  # an old one, in the cache
+    (tmp_path / "cache" / name / "done").write_text("2001-01-01T00:00:00+00:00")
+    assert same(stats.read(tmp_path, name), joined)
+    stats.join(tmp_path)
+    shutil.rmtree(tmp_path / "cache")
+    assert same(stats.read(tmp_path, name), joined)

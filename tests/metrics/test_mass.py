@@ -85,6 +85,8 @@ def test_the_heat_keeps_what_was_missed():
     assert mass.heat(0.005, 0.5) == pytest.approx(250)  # 0.25 % of 100 t
     needed = mass.recall_needed(0.005)
     assert needed == pytest.approx(0.5) and mass.recall_needed(0.001) == 0
-    better, none = mass.heat_table([("ours", 0.6), ("none", 0.0)], [0.005]).itertuples()
+    table = mass.heat_table([("ours", 0.6), ("none", 0.0)])
+    assert list(table["copper_in"]) == 2 * [k * mass.COPPER_LIMIT for k in (1, 2, 4)]
+    better, none = table[table["copper_in"] == 0.005].itertuples()
     assert better.copper_kg == pytest.approx(200) and better.within
     assert none.copper_out == 0.005 and not none.within
