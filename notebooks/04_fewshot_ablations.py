@@ -387,7 +387,7 @@ RIVALS = {"scrapseg-frozen": "itself, frozen", "segformer": "SegFormer's decoder
           "scrapseg-random": "itself with random vectors", "scrapseg-permuted": "itself with words permuted"}  # fmt: skip
 if len(even):
     told = [
-        f"At equal steps (`{source.name}`), ours has more impurity mIoU, in points by labels, than:\n"
+        f"At equal steps (`{source.name}`), impurity mIoU of ours less that of another, in points by labels:\n"
     ]
     for rival, name in RIVALS.items():
         rows = even_gaps[even_gaps["scrapseg minus"] == rival]
@@ -397,5 +397,5 @@ if len(even):
     for (start, minus), what in QUESTIONS.items():
         rows = pairs[(pairs["start"] == start) & (pairs["minus"] == minus)]
         each = "; ".join(f"{points(row)} at {row.shots}" for row in rows.itertuples())
-        told += [f"- of what an alignment is worth, {what} (one alignment each): {each}"]
+        told += [f"- of an alignment (one each), {what}: {each}"]
     display(Markdown("\n".join(told)))
