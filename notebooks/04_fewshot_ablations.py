@@ -382,7 +382,7 @@ told = f"In this `{profile}` run ({len(seeds)} seed(s); {few_steps} steps with f
 display(Markdown(told + "\n\n" + "\n".join(lines)))
 
 # %%
-RIVALS = {"scrapseg-frozen": "itself, frozen", "segformer": "SegFormer's decoder",
+RIVALS = {"scrapseg-frozen": "itself, frozen", "fpn": "FPN", "segformer": "SegFormer's decoder",
           "segformer-aligned": "the same on our tower", "scrapseg-imagenet": "itself, not aligned",
           "scrapseg-random": "itself with random vectors", "scrapseg-permuted": "itself with words permuted"}  # fmt: skip
 if len(even):
