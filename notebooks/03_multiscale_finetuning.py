@@ -72,7 +72,7 @@ from scrapseg.data.base import SegDataset
 from scrapseg.data.classes import CLASSES
 from scrapseg.experiments.build import build
 from scrapseg.experiments.fit import whole_images
-from scrapseg.experiments.records import collect, read_metrics, save_figure, save_table
+from scrapseg.experiments.records import collect, read_metrics, read_run, save_figure, save_table
 from scrapseg.experiments.run import load_maps, run_all
 from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import Backbone, plan
@@ -604,6 +604,26 @@ for row in lead.itertuples():
     )
     told = f"After {row.steps} steps, labelled scenes a class: {row.shots}, ours is {ends} from SegFormer on the same tower"
     display(Markdown(f"{told} ({row.seeds} seeds): {holds} what seeds and scenes vary."))
+
+# %% [markdown]
+# Had they ended? Of the longer runs, how many there are, at which step val was best, and in how many that is the last look: there
+# the budget ended the training, and not val.
+
+# %%
+ended = [
+    {"method": run.method, "shots": run.shots, "steps": run.config["steps"]}
+    | {"best": run.config["best_step"], "last": run.config["best_step"] == run.config["steps"]}
+    for run in map(
+        read_run, sorted((Path(results_dir if own else study_dir) / "runs").glob("*-steps.json"))
+    )
+]
+if ended:
+    parts = {
+        "runs": ("best", "size"),
+        "best at step, mean": ("best", "mean"),
+        "last is best": ("last", "sum"),
+    }
+    display(pd.DataFrame(ended).groupby(["shots", "method", "steps"]).agg(**parts).round(0))
 
 # %% [markdown]
 # Which classes and sizes hold the rest back (means over the seeds in brackets; objects by visible pixels: *small* below 300,
