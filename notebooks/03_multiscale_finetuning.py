@@ -611,7 +611,7 @@ for row in lead.itertuples():
 
 # %%
 ended = [
-    {"method": run.method, "shots": run.shots, "steps": run.config["steps"]}
+    {"method": run.method, "shots": str(run.shots), "steps": run.config["steps"]}
     | {"best": run.config["best_step"], "last": run.config["best_step"] == run.config["steps"]}
     for run in map(
         read_run, sorted((Path(results_dir if own else study_dir) / "runs").glob("*-steps.json"))
