@@ -137,6 +137,10 @@ def findings(results_dir: Path) -> str:
             f"{method_label(row['scrapseg minus'])} ({runs(more.loc[[k]])})"
             for k, row in more.iterrows()
         ]
+        for _, row in saved(study, "more_rivals").dropna().iterrows():  # the rival's have gaps
+            what = f"{row['images']} images, {row['steps']} steps, magnifications {row['scales']}"
+            row = row.rename(lambda c: c.removeprefix("miou_impurity_")).rename({"gap": "value"})
+            told += [f"{gap(row)} given {what}, over {method_label(row['method'])} (one run)"]
         reached = saved(study, "long").query("method == @tables.OURS and shots == 'all'")
         has = [
             f"{percent(r.miou_impurity)} % after {r.steps} steps (seeds: {r.seeds})"
@@ -222,14 +226,13 @@ def photographs(results_dir: Path) -> str:
         return NOT_YET
     rows = tables.chain(table).reset_index()
     heads = ["photographs", "mIoU by labels a class", *rows.columns[2:]]
-    body = [[str(cell) for cell in row] for row in rows.itertuples(index=False, name=None)]
     scenes = table.drop_duplicates("dataset").set_index("dataset")["scenes"]
     small = ", ".join(f"{n} ({name})" for name, n in scenes.items())
     note = f"In per cent with 95 % intervals ({runs(table)}); 0 labels: before any, and from "
     note += "renders one model alone, its intervals over scenes. 8–16: as many as there are of "
     note += "each class; –: not run. Scenes of the test (belt frames, arrangements of cables, "
     note += f"tiles): {small}."
-    return f"{markdown([heads, *body], texts=2)}\n\n{note}"
+    return f"{markdown([heads, *rows.astype(str).to_numpy().tolist()], texts=2)}\n\n{note}"
 
 
 def adaptation(results_dir: Path) -> str:

@@ -123,10 +123,8 @@ def class_handles(
 
 def bare(axes: Axes) -> None:
     """An axes that holds a picture: no ticks, no frame."""
-    axes.set_xticks([])
-    axes.set_yticks([])
-    for spine in axes.spines.values():
-        spine.set_visible(False)
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
 
 
 # ---------------------------------------------------------------------------- images and labels
@@ -243,9 +241,8 @@ def panel(
             else:
                 present |= set(np.unique(array).tolist())
                 axes.imshow(overlay(faded(image), array, 0.75, class_colours(classes)))
-    if titles is not None:
-        for axes, title in zip(grid[0], titles, strict=True):
-            axes.set_title(title)
+    for axes, title in zip(grid[0], titles or ()):
+        axes.set_title(title)
     handles = class_handles(present, classes=classes)
     if scored:
         magma = matplotlib.colormaps["magma"]

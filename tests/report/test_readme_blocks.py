@@ -121,6 +121,22 @@ def test_longer_training_is_told_rival_by_rival(folder):
     assert f"-1.0 points (-2.0 to +1.0) {every}SegFormer decoder (one run" in told
     assert "40.0 % after 2000 steps (seeds: 3), 50.0 % after 8000 steps (seeds: 1); by" in told
     assert "90.0" not in told
+    ends = {
+        f"miou_impurity_{k}": [None, v]
+        for k, v in zip(("gap", "lo", "hi", "p_holm"), (0.03, 0.01, 0.05, 0.01))
+    }
+    rival = {
+        "method": ["scrapseg", "unet"],
+        "images": 446,
+        "steps": 9,
+        "scales": "1",
+        "miou_impurity": 0.5,
+    }
+    records.save_table(pd.DataFrame(rival | ends), folder, "more_rivals")
+    assert (
+        r"+3.0\* points (+1.0 to +5.0) given 446 images, 9 steps, magnifications 1, over U-Net"
+        in readme.findings(folder)
+    )
 
 
 def test_ours_without_alignment_is_told_from_the_rivals_side(folder, tmp_path):
