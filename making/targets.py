@@ -181,12 +181,9 @@ def photographs(rows: Targets, tables: Path) -> None:
         row = of.loc[of["value"].idxmin()]
         labels = "1 label" if shots == "1" else f"{shots} labels"
         rival = method(row["scrapseg minus"]).label
-        of = (
-            f"the best of {len(of)} rivals ({rival})"
-            if len(of) > 1
-            else f"{rival}, the one rival run"
-        )
-        said = f"{name}, {labels} a class, {row['seeds']} seeds: points of mIoU over {of}"
+        over = f"the best of {len(of)} rivals ({rival})"
+        over = over if len(of) > 1 else f"{rival}, the one rival run"
+        said = f"{name}, {labels} a class, {row['seeds']} seeds: points of mIoU over {over}"
         rows.add("real/tables/photo_paired.csv", said, 100 * row["value"], least=0, form="{:.1f}")
 
 

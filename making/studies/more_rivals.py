@@ -20,13 +20,13 @@ import pandas as pd
 from making.finished import needed
 from making.studies.class_offsets import trained
 from making.studies.large_scales import KEPT, SCALES, seen_at
-from making.studies.more_scenes import NAME, PAIRED, MoreScenes, content
+from making.studies.more_scenes import NAME, PAIRED, MoreScenes, content, corrected
 from scrapseg.data import fetch
 from scrapseg.experiments import records, studies
 from scrapseg.experiments.run import run
 from scrapseg.experiments.splits import Splits
 from scrapseg.files import atomic_write
-from scrapseg.metrics.bootstrap import holm, paired_difference
+from scrapseg.metrics.bootstrap import paired_difference
 
 RIVAL = "segformer-aligned"
 #: As it is, and at the scales that val chooses.
@@ -89,10 +89,5 @@ def make(
     splits, cache = Splits.load(data_dir), results_dir / "cache" / "more" / beside["more"][:8]
     more, of = MoreScenes(splits.train, root), results_dir / "more"
     ours = [records.read_run(of / f"{name}.json") for name in only]
-    table = pd.DataFrame(
-        [row for record in ours for row in rows(record, splits, more, results_dir, cache)]
-    )
-    for metric in PAIRED:
-        p = table[f"{metric}_p"].dropna()
-        table.loc[p.index, f"{metric}_p_holm"] = holm(p)
-    return table, beside | {"sha256": splits.test.sha256}
+    told = [row for record in ours for row in rows(record, splits, more, results_dir, cache)]
+    return corrected(pd.DataFrame(told)), beside | {"sha256": splits.test.sha256}

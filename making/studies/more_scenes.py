@@ -136,6 +136,11 @@ def rows(
     return told
 
 
+def corrected(table: pd.DataFrame) -> pd.DataFrame:
+    """With p_holm of the `PAIRED` metrics, over all rows that have a p."""
+    return table.assign(**{f"{metric}_p_holm": holm(table[f"{metric}_p"]) for metric in PAIRED})
+
+
 def make(
     data_dir: Path, results_dir: Path, only: Sequence[str] = LIKE
 ) -> tuple[pd.DataFrame, dict[str, object]]:
@@ -145,8 +150,5 @@ def make(
     splits, cache = Splits.load(data_dir), results_dir / "cache" / "more" / beside["more"][:8]
     more = MoreScenes(splits.train, root)
     told = [rows(studies.planned("full", n), splits, more, results_dir, cache) for n in only]
-    table = pd.DataFrame([row for pair in told for row in pair])
-    for metric in PAIRED:
-        p = table[f"{metric}_p"].dropna()
-        table.loc[p.index, f"{metric}_p_holm"] = holm(p)
+    table = corrected(pd.DataFrame([row for pair in told for row in pair]))
     return table, beside | {"sha256": splits.test.sha256}
