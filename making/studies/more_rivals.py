@@ -32,7 +32,10 @@ RIVAL = "segformer-aligned"
 #: As it is, and at the scales that val chooses.
 LOOKS = ("plain", "chosen")
 #: Runs of ours on more scenes, by steps and seed.
-OURS = ("scrapseg_scrapsim_allshots_s1_2000-steps-more",)
+OURS = (
+    "scrapseg_scrapsim_allshots_s1_2000-steps-more",
+    "scrapseg_scrapsim_allshots_s0_8000-steps-more",
+)
 
 
 def alike(record: records.RunRecord, method: str) -> studies.RunSpec:
@@ -42,15 +45,40 @@ def alike(record: records.RunRecord, method: str) -> studies.RunSpec:
     return replace(like, changes=like.changes | {"steps": steps}, tag=f"{steps}-steps-more")
 
 
+def looks(
+    first: studies.RunSpec, second: studies.RunSpec, splits: Splits, cache: Path
+) -> list[dict[str, object]]:
+    """Two rows for each of two finished runs, one for each of `LOOKS`.
+
+    Returns:
+        method, seed, steps, look, scales, images (looked at), s_per_image, and what `seen_at`
+        measures on test; in the second's rows the first minus it of the `PAIRED` metrics with 95 %
+        interval over test scenes and p.
+
+    Raises:
+        FileNotFoundError: the weights of one are not in the cache.
+    """
+    told, seen = [], {}
+    for spec in (first, second):
+        model = trained(spec, needed(cache, spec.name), splits.test)
+        on_val = [seen_at(model, splits.val, some)[0]["miou_impurity"] for some in SCALES]
+        for look, scales in zip(LOOKS, (SCALES[0], SCALES[on_val.index(max(on_val))])):
+            row, found = seen_at(model, splits.test, scales, (*KEPT, "miou"))
+            of = {"method": spec.method, "seed": spec.seed, "steps": spec.changes["steps"]}
+            told.append(of | {"look": look} | row)
+            seen.setdefault(look, []).append([found])
+            for metric in PAIRED if spec is second else ():
+                names = [f"{metric}_{end}" for end in ("gap", "lo", "hi", "p")]
+                gap = paired_difference(*seen[look], metric)
+                told[-1] |= dict(zip(names, gap, strict=True))
+    return told
+
+
 def rows(
     record: records.RunRecord, splits: Splits, more: MoreScenes, results_dir: Path, cache: Path
 ) -> list[dict[str, object]]:
-    """A row for ours and one for the rival at each way to look, as they are first.
-
-    Returns:
-        method, seed, steps, look, images (to learn from), scales, s_per_image, and what `seen_at`
-        measures on test; in the rival's rows ours minus it of the `PAIRED` metrics with 95 %
-        interval over test scenes and p.
+    """Those of `looks` for ours, then for the rival, which is trained first; `images` are those to
+    learn from.
 
     Raises:
         FileNotFoundError: the weights of ours are not in the cache. ValueError: it was not trained
@@ -58,26 +86,28 @@ def rows(
     """
     ours, theirs = alike(record, "scrapseg"), alike(record, RIVAL)
     needed(cache, ours.name)
-    made = run(theirs, Splits(more, splits.val, splits.test), cache)
+    made_beside(theirs, record, splits, more, results_dir, cache)
+    return [row | {"images": len(more)} for row in looks(ours, theirs, splits, cache)]
+
+
+def made_beside(
+    spec: studies.RunSpec,
+    record: records.RunRecord,
+    splits: Splits,
+    more: MoreScenes,
+    results_dir: Path,
+    cache: Path,
+) -> None:
+    """Train what is set beside the run of a record on more scenes; its own record goes to `more/`.
+
+    Raises:
+        ValueError: that run was not trained on these scenes.
+    """
+    made = run(spec, Splits(more, splits.val, splits.test), cache)
     if made.config["data"] != record.config["data"]:
-        raise ValueError(f"{ours.name}: it was not trained on the scenes that its rival has")
-    path = cache / "runs" / f"{theirs.name}.json"
+        raise ValueError(f"{record.name}: it was not trained on the scenes that {spec.name} has")
+    path = cache / "runs" / f"{spec.name}.json"
     atomic_write(results_dir / "more" / path.name, path.read_bytes())
-    told, seen = [], {}
-    for spec in (ours, theirs):
-        model = trained(spec, needed(cache, spec.name), splits.test)
-        on_val = [seen_at(model, splits.val, some)[0]["miou_impurity"] for some in SCALES]
-        for look, scales in zip(LOOKS, (SCALES[0], SCALES[on_val.index(max(on_val))])):
-            row, seen[spec.method, look] = seen_at(model, splits.test, scales, (*KEPT, "miou"))
-            of = {"method": spec.method, "seed": spec.seed, "steps": record.config["steps"]}
-            told.append(of | {"look": look} | row | {"images": len(more)})
-    for row in told:
-        if row["method"] == RIVAL:
-            sides = [[seen[method, row["look"]]] for method in ("scrapseg", RIVAL)]
-            for metric in PAIRED:
-                names = [f"{metric}_{end}" for end in ("gap", "lo", "hi", "p")]
-                row |= dict(zip(names, paired_difference(*sides, metric), strict=True))
-    return told
 
 
 def make(

@@ -10,13 +10,13 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, confusion_matrix
 
-from making.studies import more_rivals, more_scenes
+from making.studies import more_magnified, more_rivals, more_scenes
 from scrapseg.data.errors import MissingFile
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments import records
 from scrapseg.experiments.fit import whole_images
 from scrapseg.experiments.methods import rates
-from scrapseg.experiments.run import run
+from scrapseg.experiments.run import CHOSEN, run
 from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import RunSpec
 from scrapseg.files import REPOSITORY
@@ -102,19 +102,25 @@ def test_the_committed_pairs_are_those_of_the_records():
         )
 
 
-def test_a_rival_is_given_what_ours_was_given(tiny_scrapsim, tmp_path, monkeypatch):
+def planned(profile: str, name: str) -> RunSpec:
+    method = name.partition("_")[0]
+    own = {"batch_size": 2, "crop": 64} | rates(method, None, None, "scrapsim")
+    return RunSpec(method, changes=own)
+
+
+@pytest.fixture
+def run_on_more(tiny_scrapsim, tmp_path, monkeypatch):
+    """Two steps of ours on more scenes: its record, the splits, the scenes, its cache."""
     splits = Splits.load(tiny_scrapsim)
     more, cache = more_scenes.MoreScenes(splits.train, tiny_scrapsim), tmp_path / "more"
-
-    def planned(profile: str, name: str) -> RunSpec:
-        method = name.partition("_")[0]
-        own = {"batch_size": 2, "crop": 64} | rates(method, None, None, "scrapsim")
-        return RunSpec(method, changes=own)
-
     monkeypatch.setattr(more_rivals.studies, "planned", planned)
     monkeypatch.setattr(more_rivals, "SCALES", ((1.0,), (1.0, 1.5)))
     ours = RunSpec(changes=planned("full", "scrapseg_").changes | {"steps": 2}, tag="2-steps-more")
-    record = run(ours, Splits(more, splits.val, splits.test), cache)
+    return run(ours, Splits(more, splits.val, splits.test), cache), splits, more, cache
+
+
+def test_a_rival_is_given_what_ours_was_given(run_on_more, tmp_path):
+    record, splits, more, cache = run_on_more
     told = pd.DataFrame(more_rivals.rows(record, splits, more, tmp_path, cache))
     assert list(told["method"]) == ["scrapseg"] * 2 + [more_rivals.RIVAL] * 2
     assert list(told["look"]) == [*more_rivals.LOOKS] * 2
@@ -136,6 +142,26 @@ def test_a_rival_is_given_what_ours_was_given(tiny_scrapsim, tmp_path, monkeypat
     (cache / "cache" / more_rivals.alike(record, "scrapseg").name / "done").write_text("then")
     with pytest.raises(FileNotFoundError, match="not the weights of its record"):
         more_rivals.rows(record, splits, more, tmp_path, cache)
+
+
+def test_a_run_on_magnified_images_differs_in_that_alone(run_on_more, tmp_path):
+    record, splits, more, cache = run_on_more
+    told = pd.DataFrame(more_magnified.rows(record, splits, more, tmp_path, cache))
+    assert list(told["trained_at"]) == [1.5, 1.5, 1.0, 1.0]
+    (path,) = (tmp_path / "more").glob("*.json")
+    made = records.read_run(path)
+    larger = made.config
+    unlike = {k for k in larger if larger[k] != record.config[k]} - CHOSEN
+    assert unlike == {"variant", "crop"} and larger["crop"] == 192
+    assert larger["variant"] == record.config["variant"] | {"scale": 1.5}
+    for look, (at_large, at_one) in told.groupby("look")["ap"]:
+        gap = told[told["look"] == look]["ap_gap"].iloc[-1]
+        assert gap == pytest.approx(at_large - at_one, abs=0.02)
+    (weights,) = (cache / "cache").glob("*-576/model.safetensors")
+    model = ScrapSeg.load(weights).eval()
+    found = predict(model, whole_images(splits.test, model)).score_maps
+    ap = average_precision_score(label_stack(splits.test).ravel() > 0, found.ravel())
+    assert made.metrics["ap"] == pytest.approx(ap, abs=2e-3)
 
 
 def test_a_rival_is_the_profiles_own_at_its_own_rates():
@@ -169,5 +195,17 @@ def test_the_committed_rival_is_that_of_its_records():
             assert row[metric] == pytest.approx(record.metrics[metric], abs=0.01)
     assert table.groupby("method")["ap_gap"].count().to_dict() == {
         "scrapseg": 0,
-        more_rivals.RIVAL: 2,
+        more_rivals.RIVAL: 2 * len(more_rivals.OURS),
     }
+
+
+def test_the_committed_magnified_run_is_that_of_its_record():
+    full, like = REPOSITORY / "results/full", more_magnified.LIKE
+    table = pd.read_csv(full / "tables/more_magnified.csv")
+    plain = table[table["look"] == "plain"]
+    for name, (_, row) in zip((f"{like}-576", like), plain.iterrows(), strict=True):
+        record = records.read_run(full / "more" / f"{name}.json")
+        assert row["trained_at"] == record.config["variant"]["scale"]
+        assert (row["seed"], row["steps"]) == (record.seed, record.config["steps"])
+        for metric in more_scenes.TOLD:
+            assert row[metric] == pytest.approx(record.metrics[metric], abs=0.01)
