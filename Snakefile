@@ -114,7 +114,8 @@ def sources(stem):
 #: Tables of studies apart from the engine that a notebook of the same profile shows.
 APART = {
     PHOTOGRAPHS: ("adaptation", "class_offsets", "few_labels", "steel_labels"),
-    "03_multiscale_finetuning": ("calibration", "longest", "magnified", "more_rivals", "more_scenes"),
+    "03_multiscale_finetuning": ("calibration", "longest", "magnified", "more_magnified", "more_rivals",
+                                 "more_scenes"),
 }
 
 

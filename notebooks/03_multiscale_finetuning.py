@@ -742,7 +742,20 @@ display(figure)
 magnified.drop(columns="images").round(3)
 
 # %% [markdown]
-# Is either ours alone? SegFormer's decoder on our tower, at its own rates, has learned from the same scenes for as many steps with
+# And magnified while it learns? The longest run on more scenes, once more with each crop at 1.5 times its size (it shows less of the
+# scene, so that a step takes about as long), beside the one above as training left it; each is seen plain and at the magnifications
+# that val chooses for it (`python -m making.studies more_magnified --results results/full`). One run each, so a seed's luck is not in the intervals.
+
+# %%
+larger = pd.read_csv(study_tables / "more_magnified.csv")
+of_row = ["trained_at", "look", "scales"]
+display(larger.set_index(of_row)[[*found, "object_recall_1fa/small", "s_per_image"]].round(3))
+for row in larger.dropna(subset=["ap_gap"]).itertuples():
+    look = f"trained at {larger['trained_at'].max():g} minus at {row.trained_at:g}, {row.look} look"
+    display(Markdown(f"More scenes, {row.steps} steps, {look}, points on test: {in_words(row)}"))
+
+# %% [markdown]
+# Are more scenes and a closer look ours alone? SegFormer's decoder on our tower, at its own rates, has learned from the same scenes for as many steps with
 # the same seed; *plain* is the image as it is, *chosen* the magnifications that val chooses for each of the two, as training left them,
 # without a temperature (`python -m making.studies more_rivals --results results/full`). One run each; gaps are ours minus it, with 95 % intervals over scenes.
 
