@@ -32,39 +32,38 @@ def quality_curve(
     95 % interval over scenes.
 
     Args:
-        bands: `scene_tables.fewshot_bands` or `long_bands`.
+        bands: `scene_tables.fewshot_bands` or `long_bands`; where it has a column images, how many
+            have labels is told below each place.
         methods: slugs to draw; all by default. along: a column of `ALONG`.
     """
     places = shots_order(bands[along])
+    count = bands.groupby(along)["images"].mean() if "images" in bands else {}
+    ticks = [f"{place}\n({count[place]:.0f})" if place in count else place for place in places]
     fig = style.figure(style.FULL * 0.8, 2.5)
     fig.get_layout_engine().set(wspace=0.08)
     handles = {}
     for axes, metric in zip(fig.subplots(1, 2), ("ap", "miou_impurity")):
         rows = bands[bands["metric"] == metric]
         names = [n for n in method_order(rows["method"]) if methods is None or n in methods]
-        highest = 0.0
         for k, name in enumerate(names):
             points = rows[rows["method"] == name].set_index(along)
             points = points.reindex([p for p in places if p in points.index])
             mean, low, high = (points[c].to_numpy() for c in ("value", "lo", "hi"))
-            highest = max(highest, np.nanmax(high, initial=0))
             look = style.method_style(name) | {"linestyle": LINES[k % len(LINES)]}
             hue = look["color"]
             # Beside each other, so that error bars do not hide each other.
             shift = 0.06 * (k - (len(names) - 1) / 2)
             x = np.array([places.index(p) for p in points.index]) + shift
-            (line,) = axes.plot(x, mean, **look)
-            handles.setdefault(name, line)
+            handles.setdefault(name, axes.plot(x, mean, **look)[0])
             # A band needs two neighbours with several seeds; what has none gets a bar as well.
             several = (points["seeds"] > 1).to_numpy()
             one = ~several | (np.convolve(several, [1, 1, 1])[1:-1] < 2)
             axes.fill_between(x, low, high, where=several, color=hue, alpha=0.18, linewidth=0)
             bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
             axes.errorbar(x[one], mean[one], bars, fmt="none", ecolor=hue, lw=0.8, capsize=2)
-        axes.set_xticks(range(len(places)), places)
-        axes.set_xlabel(ALONG[along])
-        axes.set_ylabel(METRIC_LABELS[metric])
-        axes.set_ylim(0, min(1, 1.1 * highest) or 1)
+        axes.set_xticks(range(len(places)), ticks)
+        top = min(1, 1.1 * rows.loc[rows["method"].isin(names), "hi"].max()) or 1
+        axes.set(xlabel=ALONG[along], ylabel=METRIC_LABELS[metric], ylim=(0, top))
         axes.grid(axis="y")
     style.legend_below(fig, list(handles.values()))
     return fig
@@ -122,8 +121,7 @@ def training_curves(history: pd.DataFrame) -> style.Figure:
         axes.set_xlabel("training step")
         axes.grid(axis="y")
     left.legend(loc="upper right", ncols=2)
-    left.set_ylabel("loss")
-    left.set_ylim(0, 1.35 * np.nanmax(history[losses].to_numpy()))  # the legend above the curves
-    right.set_ylabel("validation quality")
-    right.set_ylim(0, 1)
+    # The legend above the curves.
+    left.set(ylabel="loss", ylim=(0, 1.35 * np.nanmax(history[losses].to_numpy())))
+    right.set(ylabel="validation quality", ylim=(0, 1))
     return fig

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scrapseg.experiments import records, stats
-from scrapseg.experiments.methods import METHODS, method_label
+from scrapseg.experiments.methods import method_label
 from scrapseg.metrics.bootstrap import ImageStats, holm, mean_interval, paired_difference
 from scrapseg.report import figures, tables
 from scrapseg.report.tables import main_runs
@@ -42,11 +42,11 @@ def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
     """As `paired` at every number of shots but all, over all seeds that both methods have.
 
     Returns:
-        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (over all numbers
-        of shots of a metric, ours with one thing changed apart from other methods, `by_question`).
+        Columns shots, "scrapseg minus", seeds, metric, value, lo, hi, p, p_holm (over all methods
+        and numbers of shots of a metric, which are read together).
     """
     runs = main_runs(records.read_metrics(results_dir))
-    return by_question(paired_rows(results_dir, runs[runs["shots"] != "all"]))
+    return paired_rows(results_dir, runs[runs["shots"] != "all"])
 
 
 def fewshot_bands(results_dir: Path | str) -> pd.DataFrame:
@@ -83,8 +83,7 @@ def labels(results_dir: Path | str) -> pd.DataFrame:
 
 def labels_paired(results_dir: Path | str) -> pd.DataFrame:
     """As `paired_fewshot` where all numbers of labels have the same steps, all labels too."""
-    runs = main_runs(records.read_metrics(results_dir), tag=tables.EVEN)
-    return by_question(paired_rows(results_dir, runs))
+    return paired_rows(results_dir, main_runs(records.read_metrics(results_dir), tag=tables.EVEN))
 
 
 def labels_rival(results_dir: Path | str) -> pd.DataFrame:
@@ -278,13 +277,6 @@ def corrected(table: pd.DataFrame, by: list) -> pd.DataFrame:
     return table.assign(p_holm=table.groupby(by)["p"].transform(holm).astype(float))
 
 
-def by_question(table: pd.DataFrame) -> pd.DataFrame:
-    """Of `paired_rows`, with p_holm over two families of a metric: ours with one thing changed, and
-    other methods. As one family they would be too many for AP, whose p is 0.002 at least."""
-    is_ours = table["scrapseg minus"].map(lambda method: METHODS[method].is_ours)
-    return corrected(table, ["metric", is_ours.astype(bool)])
-
-
 #: Of the methods with few labels, those of the figure; the table has all.
 SHOWN = (tables.OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
@@ -324,14 +316,15 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
     study = tables.ablation(frame)
     if len(study) > 1:
         drawn = [r for r in records.read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
-        fig = figures.ablation_dots(study)
-        written.append(records.save_figure(fig, results_dir, "ablation", drawn))
+        dots = figures.ablation_dots(study)
+        written.append(records.save_figure(dots, results_dir, "ablation", drawn))
     for name, tag in (("fewshot", ""), ("labels", tables.EVEN)):
         few = main_runs(frame, tag=tag)
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:
             shown = [n for n in names if n in SHOWN] or names
-            fig = figures.quality_curve(bands(results_dir, few), shown)
+            counted = tables.with_images(bands(results_dir, few), few, data_dir)
+            fig = figures.quality_curve(counted, shown)
             drawn = few.loc[few["method"].isin(shown), "run"]
             written.append(records.save_figure(fig, results_dir, name, drawn))
     return written

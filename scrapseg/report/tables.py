@@ -18,6 +18,7 @@ import yaml
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS, STEEL
 from scrapseg.data.scrapsim import ScrapSim, composition
+from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import METHODS, method_label
 from scrapseg.experiments.studies import ABLATIONS, run_name
@@ -377,6 +378,16 @@ def dataset_counts(datasets: Iterable) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def with_images(bands: pd.DataFrame, runs: pd.DataFrame, data_dir: Path | str) -> pd.DataFrame:
+    """With images, how many of ScrapSim's have labels, val's too: means over the runs' seeds, which
+    draw other scenes."""
+    train, val = (ScrapSim(data_dir, split, verify=False) for split in ("train", "val"))
+    of = runs[["shots", "seed"]].drop_duplicates()
+    kept = [few_shot_ids(train, k if k == "all" else int(k), seed) for k, seed in of.to_numpy()]
+    count = of.assign(n=[len(val) + len(ids) for ids in kept]).groupby("shots")["n"].mean()
+    return bands.assign(images=bands["shots"].map(count))
 
 
 def data_tables(data_dir: Path | str) -> dict[str, pd.DataFrame]:

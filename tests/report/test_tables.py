@@ -17,6 +17,7 @@ from scrapseg import metrics
 from scrapseg.data.base import SPLITS
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.data.shots import few_shot_ids
 from scrapseg.experiments import records, stats
 from scrapseg.files import REPOSITORY
 from scrapseg.metrics.bootstrap import AP_RESAMPLES
@@ -287,20 +288,18 @@ def test_wrong_pixels_are_counted_by_kind(folder):
     assert unet[list(kinds)].to_dict() == pytest.approx({k: n / wrong for k, n in kinds.items()})
 
 
-def test_ours_with_one_thing_changed_and_other_methods_are_two_families():
-    names = ["scrapseg-frozen", "scrapseg-random", "unet", "segformer", "fpn"]
-    p = [0.01, 0.04, 0.03, 0.002, 0.02]
-    rows = [{"scrapseg minus": m, "metric": "ap", "p": v} for m, v in zip(names, p, strict=True)]
-    rows += [{"scrapseg minus": "unet", "metric": "miou", "p": 0.03}]
-    told = scene_tables.by_question(pd.DataFrame(rows))
-    # By hand: 2 x .01, then .04; 3 x .002, 2 x .02, and .03 no less than the one before.
-    assert np.allclose(told["p_holm"], [0.02, 0.04, 0.04, 0.006, 0.04, 0.03])
-    assert scene_tables.by_question(pd.DataFrame(rows[:0], columns=list(rows[0]))).empty
+def test_labelled_images_are_those_of_the_drawn_scenes_and_of_val(tiny_scrapsim):
+    train, val = (ScrapSim(tiny_scrapsim, split) for split in ("train", "val"))
+    runs = pd.DataFrame({"shots": ["1", "1", "all", "1"], "seed": [0, 1, 0, 1]})
+    bands = pd.DataFrame({"shots": ["all", "1"], "value": 0.5})
+    told = tables.with_images(bands, runs, tiny_scrapsim).set_index("shots")["images"]
+    drawn = [len(few_shot_ids(train, 1, seed)) for seed in (0, 1)]
+    assert told.to_dict() == {"all": len(train) + len(val), "1": len(val) + sum(drawn) / 2}
 
 
-def test_no_family_is_too_large_for_anything_to_be_shown_in_ap():
+def test_no_family_of_the_paper_is_too_large_for_anything_to_be_shown_in_ap():
     least = 2 / (AP_RESAMPLES + 1)  # the smallest p that so many draws can give
-    for name in ("labels_paired", "paired_fewshot", "paired", "long_paired", "alignment_paired"):
+    for name in ("labels_paired", "paired", "long_paired", "alignment_paired"):
         table = pd.read_csv(REPOSITORY / f"results/full/tables/{name}.csv")
         table = table[table["metric"] == "ap"]
         smallest = table.loc[table["p"] < 1.01 * least, "p_holm"]
