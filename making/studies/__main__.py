@@ -49,13 +49,16 @@ STUDIES = {
 
 
 def main() -> None:
-    """Command line; writes `tables/<study>.csv` and `.json`."""
+    """Command line; writes `tables/<study>.csv` and `.json` of a study that is made whole."""
     parser = argparse.ArgumentParser(prog="python -m making.studies", description=__doc__)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
-    some = "arms of adaptation, runs of more_scenes and more_rivals; all by default"
+    some = (
+        "make a part, arms of adaptation or runs of more_scenes or more_rivals: prints its rows, "
+    )
+    some += "and leaves the study's table as it is"
     parser.add_argument("--only", nargs="+", default=[], help=some)
     given = parser.parse_args()
     if given.only and given.study not in ("adaptation", "more_scenes", "more_rivals"):
@@ -64,12 +67,14 @@ def main() -> None:
     table, beside = STUDIES[given.study](
         given.data, given.results, **({"only": given.only} if given.only else {})
     )
+    print(table.round(3).to_string(index=False))
+    if given.only:
+        return
     save_table(table, given.results, given.study)
     sha256, wall_s = beside.pop("sha256"), time.perf_counter() - clock
     beside["provenance"] = provenance(wall_s, sha256, device_name("scrapseg"), started, source)
     path = given.results / "tables" / f"{given.study}.json"
     atomic_write(path, json.dumps(beside, indent=1) + "\n")
-    print(table.round(3).to_string(index=False))
 
 
 if __name__ == "__main__":

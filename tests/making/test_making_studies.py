@@ -14,6 +14,7 @@ from PIL import Image
 from sklearn.metrics import average_precision_score, jaccard_score
 from torch import nn
 
+from making.studies import __main__ as studies_main
 from making.studies import (
     adaptation,
     class_offsets,
@@ -285,3 +286,22 @@ def test_study_of_kept_words_in_small(tiny_scrapsim):
         truth.append((label[::2, ::2] == SLUGS.index("cable")).ravel())
     expected = average_precision_score(torch.cat(truth), torch.cat(scores))
     assert found["ap"] == pytest.approx(expected, abs=5e-3)
+
+
+def test_a_part_of_a_study_is_told_and_leaves_its_table_alone(tmp_path, monkeypatch, capsys):
+    asked = []
+
+    def make(data_dir, results_dir, only=("a", "b")):
+        asked.append(tuple(only))
+        return pd.DataFrame({"run": only}), {"sha256": "0" * 64}
+
+    monkeypatch.setitem(studies_main.STUDIES, "more_scenes", make)
+    argv = ["studies", "more_scenes", "--results", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", argv)
+    studies_main.main()
+    path = tmp_path / "tables/more_scenes.csv"
+    whole = path.read_bytes()
+    monkeypatch.setattr("sys.argv", [*argv, "--only", "b"])
+    studies_main.main()
+    assert asked == [("a", "b"), ("b",)] and path.read_bytes() == whole
+    assert capsys.readouterr().out.split() == ["run", "a", "b", "run", "b"]
