@@ -55,10 +55,8 @@ def main() -> None:
     parser.add_argument("study", choices=STUDIES)
     parser.add_argument("--results", type=Path, required=True, help="results folder")
     parser.add_argument("--data", type=Path, default=Path("data/scrapsim"))
-    some = (
-        "make a part, arms of adaptation or runs of more_scenes or more_rivals: prints its rows, "
-    )
-    some += "and leaves the study's table as it is"
+    some = "make a part: arms of adaptation, runs of more_scenes or more_rivals; its rows are "
+    some += "printed, and the study's table stays as it is"
     parser.add_argument("--only", nargs="+", default=[], help=some)
     given = parser.parse_args()
     if given.only and given.study not in ("adaptation", "more_scenes", "more_rivals"):
