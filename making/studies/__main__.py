@@ -24,6 +24,7 @@ from making.studies import (
     new_head,
     promise,
     steel_labels,
+    towers,
     words_kept,
 )
 from scrapseg.experiments.records import provenance, save_table, source_state
@@ -44,6 +45,7 @@ STUDIES = {
     "new_head": new_head.make,
     "promise": promise.make,
     "steel_labels": steel_labels.make,
+    "towers": towers.make,
     "words_kept": words_kept.make,
 }
 
