@@ -133,10 +133,18 @@ def test_longer_training_is_told_rival_by_rival(folder):
         "miou_impurity": 0.5,
     }
     records.save_table(pd.DataFrame(rival | ends), folder, "more_rivals")
-    assert (
-        r"+3.0\* points (+1.0 to +5.0) given 446 images, 9 steps, magnifications 1, over U-Net"
-        in readme.findings(folder)
-    )
+    names = ["shots", "steps", "seeds", "method", "minus", "metric", "value", "lo", "hi", "p_holm"]
+    rows = [
+        ("4", 7, 3, "x", "", "miou_impurity", 0.2, 0.1, 0.3, None),
+        ("4", 7, 3, "x", "segformer-aligned", "miou_impurity", 0.02, 0.01, 0.03, 0.01),
+        ("4", 7, 3, "x", "segformer-aligned", "ap", 0.09, 0.08, 0.1, 0.01),
+    ]
+    records.save_table(pd.DataFrame(rows, columns=names), folder, "new_head")
+    told = readme.findings(folder)
+    # One run has no star, whatever its p.
+    assert "+3.0 points (+1.0 to +5.0) given 446 images, 9 steps, magnifications 1, over U" in told
+    assert r"+2.0\* points (+1.0 to +3.0) with 4 labels after 7 steps, its head drawn anew" in told
+    assert "9.0\\*" not in told
 
 
 def test_ours_without_alignment_is_told_from_the_rivals_side(folder, tmp_path):
