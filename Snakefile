@@ -263,10 +263,11 @@ rule publish:
 rule targets:  # what was aimed at, of tables that are measured apart
     input:
         "making/targets.py",
+        "making/studies/words_kept.py",
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
         listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired", "steel_labels"))),
         listed("results/laptop/times.json"),
-        listed(*(f"results/full/tables/{name}.csv" for name in ("labels_paired", "long", "long_paired", "magnified", "promise", "words_kept"))),
+        listed(*(f"results/full/tables/{name}.csv" for name in ("ablation", "labels_paired", "long", "long_paired", "magnified", "per_class", "promise", "words_kept"))),
     output:
         f"{CACHE}/targets.done",
     shell:

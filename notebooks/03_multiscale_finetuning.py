@@ -563,7 +563,7 @@ if len(study) > 1:
 #
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
 # profile `full` ask two things. Does the order hold with more steps? Ours and SegFormer's decoder on the image tower that ours
-# starts from, its strongest rival, are trained for longer with the comparison's seeds, with 16 labelled scenes a class and with
+# starts from, its strongest rival, are trained for longer with the comparison's seeds, with 4 and 16 labelled scenes a class and with
 # all; SegFormer from ImageNet's weights and ours not aligned with one seed. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
 
 # %%
@@ -720,7 +720,7 @@ def in_words(row):
     gap = {m: [100 * getattr(row, f"{m}_{end}") for end in ("gap", "lo", "hi")] for m in NAMES}
     told = [f"{v:+.1f} of {NAMES[m]} ({lo:+.1f} to {hi:+.1f})" for m, (v, lo, hi) in gap.items()]
     shown = [name for m, name in NAMES.items() if getattr(row, f"{m}_p_holm") < 0.05]
-    return f"{', '.join(told)}; shown: {' and '.join(shown) or 'neither'}."
+    return f"{', '.join(told)}; shown over scenes: {' and '.join(shown) or 'neither'}."
 
 
 of_run, found = ["seed", "best_step", "val"], ["ap", "miou_impurity", "object_recall_1fa"]
@@ -758,7 +758,7 @@ magnified.drop(columns="images").round(3)
 
 # %% [markdown]
 # And magnified while it learns? The longest run on more scenes, once more with each crop at 1.5 times its size (it shows less of the
-# scene, so that a step takes about as long), beside the one above as training left it; each is seen plain and at the magnifications
+# scene, so that a step takes a quarter more pixels and not twice as many), beside the one above as training left it; each is seen plain and at the magnifications
 # that val chooses for it (`python -m making.studies more_magnified --results results/full`). One run each, so a seed's luck is not in the intervals.
 
 # %%

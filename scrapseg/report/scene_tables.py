@@ -315,15 +315,15 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
     written = build_all(results_dir, data_dir)
     study = tables.ablation(frame)
     if len(study) > 1:
-        drawn = [r for r in records.read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
-        dots = figures.ablation_dots(study)
-        written.append(records.save_figure(dots, results_dir, "ablation", drawn))
+        of = [r for r in records.read_runs(results_dir) if r.endswith(tuple(study["tag"]))]
+        written += [records.save_figure(figures.ablation_dots(study), results_dir, "ablation", of)]
     for name, tag in (("fewshot", ""), ("labels", tables.EVEN)):
         few = main_runs(frame, tag=tag)
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:
             shown = [n for n in names if n in SHOWN] or names
-            counted = tables.with_images(bands(results_dir, few), few, data_dir)
+            known = bands(results_dir, few)
+            counted = tables.with_images(known, few, data_dir) if tag else known
             fig = figures.quality_curve(counted, shown)
             drawn = few.loc[few["method"].isin(shown), "run"]
             written.append(records.save_figure(fig, results_dir, name, drawn))

@@ -45,6 +45,11 @@ def test_the_committed_rows_are_those_of_the_records():
             mean = sum(r.metrics[metric] for r in runs) / len(runs)
             own = rows[rows["minus"] == ""].loc[(new_head.NEW, metric), "value"]
             assert own == pytest.approx(mean, abs=6e-4)  # AP is of bins there
+            own = [f"{new_head.OURS}_scrapsim_{shots}shots_s{s}_{tag}" for s in new_head.SEEDS]
+            aligned = [records.read_run(full / "runs" / f"{r}.json").metrics[metric] for r in own]
+            less = rows[rows["minus"] == new_head.NEW].loc[(new_head.OURS, metric)]
+            assert less["value"] == pytest.approx(sum(aligned) / len(aligned) - mean, abs=1.2e-3)
+            assert less["lo"] <= less["value"] <= less["hi"] and less["p"] <= less["p_holm"] <= 1
             over = rows[rows["minus"] == new_head.RIVAL].loc[(new_head.NEW, metric), "value"]
             rivals = [f"{new_head.RIVAL}_scrapsim_{shots}shots_s{s}_{tag}" for s in new_head.SEEDS]
             theirs = [records.read_run(full / "runs" / f"{r}.json").metrics[metric] for r in rivals]
