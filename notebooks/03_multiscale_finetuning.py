@@ -559,6 +559,17 @@ if len(study) > 1:
     display(figure)
 
 # %% [markdown]
+# Would a larger tower find more in the same time? EfficientNet-lite1 and -lite2 come in packages like that of -lite0. From ImageNet's
+# weights, none of them aligned, each makes as many steps on all training images as it has time for while -lite0 makes 200; at -lite0's
+# rates, scored on val, means over the seeds (`python -m making.studies towers --results results/full`):
+
+# %%
+sizes = pd.read_csv(REPOSITORY / "results/full/tables/towers.csv")
+parts = {"seeds": ("seed", "size"), "steps": ("steps", "first")}
+parts |= {k: (k, "mean") for k in ("params_m", "step_s", "ap", "miou_impurity")}
+sizes.groupby("tower").agg(**parts).round(3)
+
+# %% [markdown]
 # ## Is it trained long enough?
 #
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
@@ -657,7 +668,7 @@ pd.DataFrame(columns).astype(float).round(3)
 # %% [markdown]
 # ## The longest run on most scenes, measured here
 #
-# Further down is what more scenes bring, and crops that are enlarged. The weights of the longest run with both are shipped (`data/pocket/benchmark.safetensors`,
+# Further down is what more scenes bring. The weights of the longest run with them are shipped (`data/pocket/benchmark.safetensors`,
 # half precision), so that it is measured anew without its training. Its logits are divided by a temperature that val chose (Guo et
 # al. 2017), which leaves the most likely class as it is; pixels ranked by the chance of any impurity may change places. *Here* it is
 # measured on test; beside it stand what its making measured, on ScrapSim's train and val too, and the run's record.
@@ -733,20 +744,7 @@ for row in more.dropna(subset=["ap_gap"]).itertuples():
 # after Holm's correction over all pairs of a metric.
 
 # %% [markdown]
-# And magnified while it learns? The longest run on more scenes, once more with each crop at 1.5 times its size (it shows less of the
-# scene, so that a step takes a quarter more pixels and not twice as many), and that run as it was; each is seen plain, at the size that it learned
-# at, and at the magnifications of it that val chooses (`python -m making.studies more_magnified --results results/full`). One run each, so a seed's luck is not in the intervals.
-
-# %%
-larger = pd.read_csv(study_tables / "more_magnified.csv")
-of_row = ["trained_at", "look", "scales"]
-display(larger.set_index(of_row)[[*found, "object_recall_1fa/small", "s_per_image"]].round(3))
-for row in larger.dropna(subset=["ap_gap"]).itertuples():
-    look = f"trained at {larger['trained_at'].max():g} minus at {row.trained_at:g}, {row.look} look"
-    display(Markdown(f"More scenes, {row.steps} steps, {look}, points on test: {in_words(row)}"))
-
-# %% [markdown]
-# And a closer look: the model that is shipped sees each image at the size that it learned at and magnified, and the probabilities are averaged; val chooses
+# And a closer look: the longest run's model sees each image as it is and magnified, and the probabilities are averaged; val chooses
 # how, by impurity mIoU (`python -m making.studies magnified --results results/full`). What of that holds on test, by the size
 # of objects (gaps to the plain look are paired by scene, with 95 % intervals over scenes):
 
@@ -768,6 +766,19 @@ for bars, name in zip(axes.containers, on_test["seen at"].unique()):
 style.legend_below(figure, axes.containers)
 display(figure)
 magnified.drop(columns="images").round(3)
+
+# %% [markdown]
+# And magnified while it learns? The longest run on more scenes, once more with each crop at 1.5 times its size (it shows less of the
+# scene, so that a step takes a quarter more pixels and not twice as many), and that run as it was; each is seen plain, at the size that it learned
+# at, and at the magnifications of it that val chooses (`python -m making.studies more_magnified --results results/full`). One run each, so a seed's luck is not in the intervals.
+
+# %%
+larger = pd.read_csv(study_tables / "more_magnified.csv")
+of_row = ["trained_at", "look", "scales"]
+display(larger.set_index(of_row)[[*found, "object_recall_1fa/small", "s_per_image"]].round(3))
+for row in larger.dropna(subset=["ap_gap"]).itertuples():
+    look = f"trained at {larger['trained_at'].max():g} minus at {row.trained_at:g}, {row.look} look"
+    display(Markdown(f"More scenes, {row.steps} steps, {look}, points on test: {in_words(row)}"))
 
 # %% [markdown]
 # Are more scenes and a closer look ours alone? SegFormer's decoder on our tower, at its own rates, has learned from the same scenes for as many steps with

@@ -142,11 +142,10 @@ def ship_run(
         made = segmenter.save(Path(folder) / target.name, half=True)
         quality = [quality_on(load(made), split) for split in splits]
         ap, miou = quality[-1]["ap"], quality[-1]["miou_impurity"]
-        size = f", magnified {model.scale:g} times" if model.scale != 1 else ""
         origin = (
-            f"trained on {config['data']['images'][0]} images of ScrapSim's generator{size}, none "
-            f"of val or test ({config['steps']} steps from the aligned weights, seed "
-            f"{record.seed}, commit {commit}), its logits divided by {temperature:.2f}, chosen on "
+            f"trained on {config['data']['images'][0]} images of ScrapSim's generator, none of val "
+            f"or test ({config['steps']} steps from the aligned weights, seed {record.seed}, "
+            f"commit {commit}), its logits divided by {temperature:.2f}, chosen on "
             f"val; on ScrapSim's test images pixel AP {ap:.3f}, impurity mIoU {miou:.3f}"
         )
         replace(load(made), origin=origin).save_card(made)

@@ -65,7 +65,6 @@ def make(data_dir: Path, _: Path) -> tuple[pd.DataFrame, dict]:
 def of_benchmark(data_dir: Path, _: Path) -> tuple[pd.DataFrame, dict]:
     """The same of the benchmark's longest run on val, and on test what val chose by impurity mIoU
     beside the plain prediction: its gain of AP and impurity mIoU, with 95 % intervals over scenes.
-    `trained_at` is the magnification that the model is made with, which its plain look has too.
     """
     val, test, segmenter = ScrapSim(data_dir, "val"), ScrapSim(data_dir, "test"), load(BENCHMARK)
     kept = (*KEPT, "miou")
@@ -77,4 +76,4 @@ def of_benchmark(data_dir: Path, _: Path) -> tuple[pd.DataFrame, dict]:
         gap = metrics.paired_difference(told[1][1], told[0][1], metric)
         rows[-1] |= dict(zip([f"{metric}_{end}" for end in ("gap", "lo", "hi", "p")], gap))
     beside = {"model": segmenter.origin, "chosen": list(chosen), "sha256": test.sha256}
-    return pd.DataFrame(rows).assign(trained_at=segmenter.model.scale), beside
+    return pd.DataFrame(rows), beside

@@ -153,8 +153,8 @@ def findings(results_dir: Path) -> str:
         ]
         has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
         for _, best in saved(study, "magnified").tail(1).iterrows():
-            has += f", {percent(best['miou_impurity'])} % with more scenes, learned from at "
-            has += f"{best['trained_at']:g} times their size, and a closer look (one run)"
+            has += f", {percent(best['miou_impurity'])} % with more scenes and a magnified look "
+            has += "(one run; no rival as long)"
         lines += [BELOW.join([f"Trained for longer, {has}; by labels a class it is at", *told])]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]

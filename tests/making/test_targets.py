@@ -76,7 +76,7 @@ def test_a_lead_counts_by_the_lower_end_of_its_interval_and_the_best_is_as_val_c
     longer |= {"shots": ["all", "all", "all", "4"], "steps": [800, 900, 500, 1000]}
     longer |= {"miou_impurity": [0.7, 0.9, 0.8, 0.9], "miou": 0.5, "ap": 0.95}
     pd.DataFrame(longer | {"object_recall_1fa": 0.1}).to_csv(tmp_path / "long.csv", index=False)
-    looks = {"split": ["val", "test", "test"], "scales": ["2", "1", "3"], "trained_at": 1.5}
+    looks = {"split": ["val", "test", "test"], "scales": ["2", "1", "3"]}
     looks |= {"miou_impurity": [0.7, 0.8, 0.7], "miou": 0.5, "ap": 0.95, "object_recall_1fa": 0.1}
     pd.DataFrame(looks).to_csv(tmp_path / "magnified.csv", index=False)
     more = leads[leads["scrapseg minus"] == "segformer-aligned"].assign(steps=[5, 6, 7])
@@ -92,5 +92,5 @@ def test_a_lead_counts_by_the_lower_end_of_its_interval_and_the_best_is_as_val_c
     ]
     plain = [row for row in rows if row[1].startswith("ours, 800 steps")]
     assert [row[4] for row in plain] == ["yes", "no", "yes", "no"]
-    best = [row for row in rows if "size, seen at 3 of it (one seed):" in row[1]]
+    best = [row for row in rows if "more scenes, seen at 3 (one seed):" in row[1]]
     assert [row[4] for row in best] == ["yes", "no", "yes", "no"]
