@@ -632,6 +632,11 @@ columns = ["shots", "steps", "method", "minus", "seeds"]
 new.pivot(index=columns, columns="metric", values=["points", "p_holm"])
 
 # %% [markdown]
+# Rows of `scrapseg` less the new head say what that start is worth, rows of the new head less `segformer-aligned` what ours has over
+# the rival once both heads are new. Where p is not below 0.05 in the latter, the lead is that of a model that was aligned as a whole,
+# and not shown to be its decoder's.
+
+# %% [markdown]
 # Had they ended? Of the longer runs, how many there are, at which step val was best, and in how many that is the last look: there
 # the budget ended the training, and not val.
 
