@@ -29,6 +29,7 @@ from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights, few_shot_ids
 from scrapseg.experiments.build import build
+from scrapseg.experiments.methods import MethodsError
 from scrapseg.experiments.methods import method as find
 from scrapseg.experiments.splits import Splits, label_stack, truth
 from scrapseg.experiments.studies import OURS, POCKET, Backbone, RunSpec, Variant
@@ -202,9 +203,11 @@ def train(
 ) -> tuple[nn.Module, list[dict[str, float]], np.ndarray]:
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
-    The normal class's offset is then chosen on val too, see `calibrate`. With no shots nothing is
-    trained or chosen: the model is what it starts from, `adapted` where the method says so. With
-    another backbone than the pocket one, what the run will need is printed first.
+    The normal class's offset is then chosen on val too, see `calibrate`. The words of a class that
+    is not to be learned join after training: were they in its softmax, every labelled pixel would
+    teach that they are wrong. With no shots nothing is trained or chosen: the model is what it
+    starts from, `adapted` where the method says so. With another backbone than the pocket one, what
+    the run will need is printed first.
 
     Returns:
         The model in eval mode; the history of `train.fit`, with normal_offset at its best look; the
@@ -213,8 +216,11 @@ def train(
     Raises:
         NothingToChooseBy: see `check_val`.
         BudgetError: another backbone than the pocket one, and no GPU that is large enough.
+        MethodsError: a class is not to be learned, and the method has no words for it.
     """
     check_val(splits, config.without)
+    if config.without and not find(method).is_ours:
+        raise MethodsError(f"method {method!r} has no words to find {config.without!r} by")
     classes, templates = splits.train.classes, splits.train.templates
     slugs = [c.slug for c in classes]
     model = build(
@@ -226,9 +232,10 @@ def train(
     val_set, val_labels = whole_images(splits.val, model), label_stack(splits.val)
     # A class that is not to be learned has no say in what is chosen either.
     kept = [slug != config.without for slug in slugs[1:]]
+    learned = np.flatnonzero([shots == 0 or slug != config.without for slug in slugs])
 
     def val_score(candidate: nn.Module) -> float:
-        labels = predict(candidate, val_set).labels
+        labels = learned[predict(candidate, val_set).labels]
         table = metrics.confusion(labels, val_labels, len(classes)).sum(0)
         values = metrics.class_metrics(table, slugs)
         return float(np.nanmean([values[f"iou/{s}"] for s, k in zip(slugs[1:], kept) if k]))
@@ -246,6 +253,8 @@ def train(
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
     if held_out:
         transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
+        words = model.text
+        model.set_classes(words[learned])
     history = fit(
         model,
         SegDataset(splits.train, ids, transform),
@@ -256,6 +265,8 @@ def train(
         label=f"{method}, {shots} shots, seed {config.seed}",
     )
     processes.finish()
+    if held_out:
+        model.set_classes(words)
     seen = predict(model, val_set, class_scores=True)
     coarse = val_labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
     offset = best_normal_offset(seen.class_scores, coarse, kept)
@@ -275,8 +286,9 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
 
 
 def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:
-    """The pair with the pixels of class `index` without a label."""
-    return image, mask.masked_fill(mask == index, IGNORED)
+    """The pair with the pixels of class `index` without a label, the classes after it one lower."""
+    lower = mask - ((mask > index) & (mask != IGNORED)).to(mask.dtype)
+    return image, lower.masked_fill(mask == index, IGNORED)
 
 
 def best_look(history: list[dict[str, float]]) -> dict[str, float]:

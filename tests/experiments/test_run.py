@@ -14,7 +14,7 @@ import open_clip
 import pytest
 import torch
 from safetensors.torch import load_file
-from sklearn.metrics import average_precision_score
+from sklearn.metrics import average_precision_score, jaccard_score
 from slugs import by_slug
 
 from making.align.run import save_aligned
@@ -24,7 +24,7 @@ from scrapseg.data.classes import CLASSES
 from scrapseg.experiments import fit, studies
 from scrapseg.experiments import run as runner
 from scrapseg.experiments.build import build
-from scrapseg.experiments.methods import METHODS
+from scrapseg.experiments.methods import METHODS, MethodsError
 from scrapseg.experiments.records import collect
 from scrapseg.experiments.run import load_maps, run
 from scrapseg.experiments.splits import Splits, label_stack
@@ -300,15 +300,37 @@ def test_a_tagged_run_on_val_stays_apart(splits, tmp_path):
 def test_a_class_without_labels_is_not_trained(splits, monkeypatch):
     seen = []
 
-    def looking(model, train_set, *args, **kwargs):
+    def looking(model, train_set, weights, score, *args, **kwargs):
         seen.extend(train_set[i][1].unique().tolist() for i in range(len(train_set)))
-        return [{"step": 1, "val": 0.0}]
+        assert torch.equal(model.text, torch.cat([whole.text[:cable], whole.text[cable + 1 :]]))
+        return [{"step": 1, "val": score(model.eval())}]
 
     monkeypatch.setattr(fit, "fit", looking)
-    fit.train("scrapseg", splits, replace(CONFIG, without="cable"))
-    cable, ignored = by_slug("cable").index, fit.IGNORED
+    cable, whole = by_slug("cable").index, build("scrapseg", CONFIG.seed).eval()
+    model, history, _ = fit.train("scrapseg", splits, replace(CONFIG, without="cable"))
     held = {label for labels in seen for label in labels}
-    assert cable not in held and ignored in held
+    assert fit.IGNORED in held and held - {fit.IGNORED} <= {*range(len(CLASSES) - 1)}
+    assert torch.equal(model.text, whole.text)  # its words join after training
+    # What val chooses by: the mean IoU of the others, where no pixel is taken for a cable.
+    images, labels = fit.whole_images(splits.val, whole), fit.label_stack(splits.val)
+    with torch.no_grad():
+        logits = torch.stack([whole(image[None]).logits[0] for image, _ in images])
+    logits[:, cable] = -torch.inf
+    found = logits.argmax(1).numpy()
+    others = sorted({*np.unique(labels), *np.unique(found)} - {0, cable})
+    ious = jaccard_score(labels.ravel(), found.ravel(), labels=others, average="macro")
+    assert history[0]["val"] == pytest.approx(ious, abs=1e-3)
+
+
+def test_numbers_of_the_classes_that_are_learned_close_up():
+    mask = torch.tensor([[0, 1, 2, 3, 8, fit.IGNORED]])
+    _, lower = fit.unlabelled(torch.zeros(3, 1, 6), mask, index=2)
+    assert lower.tolist() == [[0, 1, fit.IGNORED, 2, 7, fit.IGNORED]]
+
+
+def test_a_method_without_words_cannot_leave_a_class_out(splits):
+    with pytest.raises(MethodsError, match="'unet' has no words to find 'cable' by"):
+        fit.train("unet", splits, replace(CONFIG, without="cable"))
 
 
 def test_unknown_method_is_named():
