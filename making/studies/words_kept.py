@@ -2,12 +2,13 @@
 
     python -m making.studies words_kept --results results/full
 
-One class after another loses its labels, as in notebook 02, and ours is trained on the others from
-the aligned weights. How well is the class then found by its words alone (its AP), and what do the
-classes that were learned have (their mean IoU)? Asked of the model before and after training, and
-of what may be made of the two:
+One class after another loses its labels, in the runs of notebook 02 (profile full), where ours is
+trained on the others from the aligned weights. How well is the class then found by its words alone
+(its AP), and what do the classes that were learned have (their mean IoU)? Asked of the model before
+and after training, whose weights are those of these runs, and of what may be made of the two:
 
-- *weights*: on the straight line between theirs (WiSE-FT, arXiv:2109.01903), with batch statistics
+- *weights*, of one model: on the straight line between theirs (WiSE-FT, arXiv:2109.01903), with
+  batch statistics
   taken anew from training images (as for averaged weights, arXiv:1803.05407);
 - *outputs*: the mean of their log-probabilities, weighted, which takes two models at test time;
 - *each its own*: the class without labels as before training, the others as after, likewise.
@@ -21,7 +22,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,29 +31,30 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim.swa_utils import update_bn
 from torch.utils.data import DataLoader
+from tqdm import tqdm
 
+from making.finished import needed
+from making.studies.class_offsets import trained
 from scrapseg import metrics
 from scrapseg.data.base import LabelledImages, SegDataset
 from scrapseg.data.classes import IMPURITIES, SLUGS
 from scrapseg.experiments.build import build
-from scrapseg.experiments.fit import train, whole_images
-from scrapseg.experiments.methods import rates
-from scrapseg.experiments.records import save_table
+from scrapseg.experiments.fit import whole_images
 from scrapseg.experiments.splits import Splits, label_stack, load_splits
+from scrapseg.experiments.studies import plan_profile
 from scrapseg.models.calibrate import best_normal_offset
 from scrapseg.models.predict import CLASS_STRIDE, eval_transform, log_odds, predict
 from scrapseg.models.runtime import Runtime
-from scrapseg.train.loop import TrainConfig
 
 METHOD = "scrapseg"
 #: What is made of the two models, and the share of the trained one; 0 and 1 are themselves.
-KINDS = (("weights", 0.0), ("weights", 0.75), ("weights", 1.0), ("outputs", 0.25),
-         ("outputs", 0.5), ("outputs", 0.75), ("outputs", 0.9), ("each its own", 1.0))  # fmt: skip
+KINDS = (("weights", 0.0), ("weights", 0.5), ("weights", 0.75), ("weights", 0.9), ("weights", 1.0),
+         ("outputs", 0.25), ("outputs", 0.5), ("outputs", 0.75), ("outputs", 0.9),
+         ("each its own", 1.0))  # fmt: skip
 #: Of so many train images one is looked at for batch statistics.
-EVERY = 6
+EVERY, BATCH = 6, 4
 #: Impurity mIoU that the classes with labels may lose.
 COST = 0.01
-STEPS = 60
 KEYS = ["without", "kind", "share", "split"]
 
 
@@ -110,14 +111,14 @@ def measured(
     return {"ap": metrics.average_precision(ranking), "miou_others": float(iou)}, offset
 
 
-def rows_of(config: TrainConfig, splits: Splits) -> list[dict[str, object]]:
-    """A row for each of `KINDS` and split, with the class left out that `config` names."""
-    before = build(METHOD, config.seed).eval()
-    after, _, _ = train(METHOD, splits, config)
-    kept = [c.slug != config.without for c in IMPURITIES]
+def rows_of(
+    without: str, before: nn.Module, after: nn.Module, splits: Splits
+) -> list[dict[str, object]]:
+    """A row for each of `KINDS` and split; `after` was trained without the labels of a class."""
+    kept = [c.slug != without for c in IMPURITIES]
     shape = eval_transform(after.mean, after.std)
     some = SegDataset(splits.train, splits.train.ids[::EVERY], shape)
-    images, own = DataLoader(some, config.batch_size), 1 + kept.index(False)
+    images, own = DataLoader(some, BATCH), 1 + kept.index(False)
     parts = {"val": splits.val, "test": splits.test}
     ends = {name: [odds_of(m, part) for m in (before, after)] for name, part in parts.items()}
     rows = []
@@ -133,7 +134,7 @@ def rows_of(config: TrainConfig, splits: Splits) -> list[dict[str, object]]:
             else:
                 odds = of_both(*ends[name], share)
             found, offset = measured(odds, part, kept, offset)
-            rows.append(dict(zip(KEYS, (config.without, kind, share, name), strict=True)) | found)
+            rows.append(dict(zip(KEYS, (without, kind, share, name), strict=True)) | found)
     return rows
 
 
@@ -147,20 +148,20 @@ def choose(table: pd.DataFrame) -> pd.Series:
 
 
 def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
-    """All that is not in the table yet, written class by class.
+    """The study in full.
 
     Returns:
         The table: without, kind, share, split, ap, miou_others, chosen. And what stands beside it.
+
+    Raises:
+        FileNotFoundError: the weights of a run are not in the cache.
     """
-    path = results / "tables" / "words_kept.csv"
-    table = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=KEYS)
-    splits = load_splits("scrapsim", None, data_dir)
-    config = TrainConfig(steps=STEPS, **rates(METHOD))
-    for c in IMPURITIES:
-        if not (table["without"] == c.slug).any():
-            rows = pd.DataFrame(rows_of(replace(config, without=c.slug), splits))
-            table = pd.concat([table, rows], ignore_index=True)
-            save_table(table, results, "words_kept")
+    specs = [s for s in plan_profile("full").values() if s.changes.get("without")]
+    splits, rows = load_splits("scrapsim", None, data_dir), []
+    before = build(METHOD, 0).eval()
+    for spec in tqdm(specs, desc="classes left out"):
+        after = trained(spec, needed(results, spec.name), splits.train)
+        rows += rows_of(spec.changes["without"], before, after, splits)
+    table = pd.DataFrame(rows)
     table["chosen"] = choose(table)
-    beside = {"config": asdict(config), "cost": COST}
-    return table, beside | {"sha256": splits.test.sha256}
+    return table, {"steps": specs[0].changes["steps"], "cost": COST, "sha256": splits.test.sha256}

@@ -204,10 +204,10 @@ def train(
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
     The normal class's offset is then chosen on val too, see `calibrate`. The words of a class that
-    is not to be learned join after training: were they in its softmax, every labelled pixel would
-    teach that they are wrong. With no shots nothing is trained or chosen: the model is what it
-    starts from, `adapted` where the method says so. With another backbone than the pocket one, what
-    the run will need is printed first.
+    is not to be learned join after training: were they in its softmax, as they are of a method
+    whose `unlearned` is "named", every labelled pixel would teach that they are wrong. With no
+    shots nothing is trained or chosen: the model is what it starts from, `adapted` where the method
+    says so. With another backbone than the pocket one, what the run will need is printed first.
 
     Returns:
         The model in eval mode; the history of `train.fit`, with normal_offset at its best look; the
@@ -232,7 +232,8 @@ def train(
     val_set, val_labels = whole_images(splits.val, model), label_stack(splits.val)
     # A class that is not to be learned has no say in what is chosen either.
     kept = [slug != config.without for slug in slugs[1:]]
-    learned = np.flatnonzero([shots == 0 or slug != config.without for slug in slugs])
+    named = shots == 0 or find(method).options.get("unlearned") == "named"
+    learned = np.flatnonzero([named or slug != config.without for slug in slugs])
 
     def val_score(candidate: nn.Module) -> float:
         labels = learned[predict(candidate, val_set).labels]
@@ -246,15 +247,15 @@ def train(
         history = [{"step": 0, "val": val_score(model.eval()), "normal_offset": 0.0}]
         return model, history, predict(model, val_set).score_maps
     ids = few_shot_ids(splits.train, shots, config.seed)
-    pieces = cutouts(splits.train, ids) if config.paste else ()
-    held_out = slugs.index(config.without) if config.without else None
-    if held_out:
-        pieces = [piece for piece in pieces if piece.label != held_out]
+    pieces = cutouts(splits.train, ids) if config.paste else []
+    pieces = [piece for piece in pieces if slugs[piece.label] != config.without]
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
-    if held_out:
-        transform = v2.Compose([transform, partial(unlabelled, index=held_out)])
-        words = model.text
+    if config.without:
+        words, numbers = model.text, torch.full((IGNORED + 1,), IGNORED)
         model.set_classes(words[learned])
+        numbers[learned] = torch.arange(len(learned))
+        numbers[slugs.index(config.without)] = IGNORED
+        transform = v2.Compose([transform, partial(renumbered, numbers=numbers)])
     history = fit(
         model,
         SegDataset(splits.train, ids, transform),
@@ -265,7 +266,7 @@ def train(
         label=f"{method}, {shots} shots, seed {config.seed}",
     )
     processes.finish()
-    if held_out:
+    if config.without:
         model.set_classes(words)
     seen = predict(model, val_set, class_scores=True)
     coarse = val_labels[:, ::CLASS_STRIDE, ::CLASS_STRIDE]
@@ -285,10 +286,9 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
     return adapt_model(before, images, labels, renders, own).model.state_dict()
 
 
-def unlabelled(image: Tensor, mask: Tensor, *, index: int) -> tuple[Tensor, Tensor]:
-    """The pair with the pixels of class `index` without a label, the classes after it one lower."""
-    lower = mask - ((mask > index) & (mask != IGNORED)).to(mask.dtype)
-    return image, lower.masked_fill(mask == index, IGNORED)
+def renumbered(image: Tensor, mask: Tensor, *, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    """The pair with a label k as `numbers[k]`."""
+    return image, numbers[mask]
 
 
 def best_look(history: list[dict[str, float]]) -> dict[str, float]:

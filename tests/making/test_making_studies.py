@@ -269,15 +269,16 @@ def test_what_costs_little_on_val_and_finds_most_is_chosen():
 
 def test_study_of_kept_words_in_small(tiny_scrapsim):
     splits = Splits.load(tiny_scrapsim)
-    config = TrainConfig(steps=1, batch_size=2, crop=64, evals=1, without="cable")
-    rows = words_kept.rows_of(config, splits)
+    model = build("scrapseg", 0).eval()
+    after = build("scrapseg", 1).eval()
+    after.shift_normal(-1.0)
+    rows = words_kept.rows_of("cable", model, after, splits)
     assert [(r["kind"], r["share"]) for r in rows[::2]] == list(words_kept.KINDS)
     by = {(r["kind"], r["share"], r["split"]): r for r in rows}
     own = by["each its own", 1.0, "test"]
     assert own["ap"] == pytest.approx(by["weights", 0.0, "test"]["ap"], abs=2e-3)
     # Before any scrap its AP is that of the aligned model, by scikit-learn.
     found = by["weights", 0.0, "test"]
-    model = build("scrapseg", 0).eval()
     truth, scores = [], []
     for image, label in whole_images(splits.test, model):
         with torch.inference_mode():
