@@ -534,9 +534,10 @@ for k, ids in enumerate(distance.topk(3, largest=False).indices.tolist()):
 # ## A class by words alone
 #
 # The hardest question one can put to the words. A model is trained on scrap with the labels of all classes
-# but one; the pixels of that one count neither as steel nor as anything else. At test time its prompt joins.
-# Does the name find it? The measure is the pixel AP of the class's own score on **test**, against its share
-# of the pixels, the name alone *before* any scrap, and a model that had all labels for as many steps; one run each. Where a
+# but one; the pixels of that one count neither as steel nor as anything else, and its prompt takes no part. At test time it
+# joins. Does the name find it? The measure is the pixel AP of the class's own score on **test**, against its share
+# of the pixels, the name alone *before* any scrap, and a model that had all labels for as many steps. A control, *named*, has
+# the prompt among the classes in training, too, where no pixel is of it. One run each; where a
 # profile trains none of these, those of profile `full` are shown.
 
 # %%
@@ -553,10 +554,12 @@ by_name.round(4)
 # %%
 summary = "No such runs are at hand."
 if len(by_name):
+    mean = by_name.drop(columns="class").mean()
     summary = (
-        f"Over {len(by_name)} class(es) the name alone reaches a mean AP of {by_name['words'].mean():.3f}, which is "
-        f"{by_name['words'].mean() / by_name['prior'].mean():.1f} times the mean share of pixels; before any scrap it "
-        f"reached {by_name['before'].mean():.3f}, and with labels it is {by_name['supervised'].mean():.3f} "
+        f"Over {len(by_name)} class(es) the name alone reaches a mean AP of {mean['words']:.3f}, which is "
+        f"{mean['words'] / mean['prior']:.1f} times the mean share of pixels; before any scrap it reached "
+        f"{mean['before']:.3f}, and with labels it is {mean['supervised']:.3f}. Named among the classes in training "
+        f"it has {mean['named']:.3f}: there every labelled pixel says that its words are wrong "
         f"(`{source.name}`, one run of each)."
     )
 Markdown(summary)
@@ -564,7 +567,7 @@ Markdown(summary)
 # %% [markdown]
 # ## Can training keep the words?
 #
-# Training on scrap forgets words. For each class left out, as above, there are two models, one before and one after
+# Training on scrap may forget words. For each class left out, as above, there are two models, one before and one after
 # training, and three things may be made of them (`python -m making.studies words_kept`): their **weights** may be mixed
 # ([WiSE-FT](https://arxiv.org/abs/2109.01903)), their **outputs**, or each may name its own, the first the class without
 # labels and the second the others; outputs take two passes. Each point is the mean over the classes left out, on test. The

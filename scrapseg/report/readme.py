@@ -28,12 +28,10 @@ OBJECTS = "yard/false_objects"
 ALIGNMENTS = {
     ("scrapseg-to-text", "scrapseg-imagenet"): "text over no alignment",
     ("scrapseg-to-text", "scrapseg-to-permuted"): "right words over wrong ones",
-    ("scrapseg-to-text", "scrapseg-to-numbers"): "words over class numbers",
     ("scrapseg-to-text", "scrapseg-no-words"): "words over none, in alignment or prompts",
-    ("scrapseg-to-text-without", "scrapseg-to-numbers-without"): "without six nouns, words over "
-    "class numbers",
-    ("scrapseg-to-numbers-without", "scrapseg-imagenet"): "class numbers, without six nouns, over "
-    "no alignment",
+    ("scrapseg-to-text", "scrapseg-to-numbers"): "words over class numbers",
+    ("scrapseg-to-text-without", "scrapseg-to-numbers-without"): "likewise without six nouns",
+    ("scrapseg-to-numbers-without", "scrapseg-imagenet"): "such class numbers over no alignment",
 }
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
@@ -108,11 +106,9 @@ def findings(results_dir: Path) -> str:
     if len(away) and best == tables.RIVAL:
         turned = away.assign(value=-away["value"], lo=-away["hi"], hi=-away["lo"]).iloc[0]
         lines[0] += f"; started from ImageNet as these are, ours is at {gap(turned)} ({runs(away)})"
-    if f"{best}-aligned" in named.index:
-        lines[0] += (
-            f"; against {method_label(best)} on our tower, {gap(named.loc[f'{best}-aligned'])} "
-            f"({runs(named.loc[[f'{best}-aligned']])})"
-        )
+    if len(row := named[named.index == f"{best}-aligned"]):
+        told = f"{gap(row.iloc[0])} ({runs(row)})"
+        lines[0] += f"; against {method_label(best)} on our tower, {told}"
     if len(few):
         few = few[few["metric"].isin(["ap", "miou_impurity"])].set_index("scrapseg minus")
         frozen = few.loc[["scrapseg-frozen"]]
@@ -138,7 +134,7 @@ def findings(results_dir: Path) -> str:
             for k, row in more.iterrows()
         ]
         for row in saved(study, "new_head").itertuples():
-            if row.minus == "segformer-aligned" and row.metric == "miou_impurity":
+            if (row.minus, row.metric) == ("segformer-aligned", "miou_impurity"):
                 what = f"with {row.shots} labels after {row.steps} steps, its head drawn anew"
                 told += [f"{gap(row)} {what}, as that decoder is ({row.seeds} seeds)"]
         # The rival's have gaps.
@@ -152,9 +148,8 @@ def findings(results_dir: Path) -> str:
             for r in reached.itertuples()
         ]
         has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
-        for _, best in saved(study, "magnified").tail(1).iterrows():
-            has += f", {percent(best['miou_impurity'])} % with more scenes and a magnified look "
-            has += "(one run; no rival as long)"
+        for best in saved(study, "magnified").tail(1)["miou_impurity"]:
+            has += f", {percent(best)} % with more scenes and a magnified look (one run)"
         lines += [BELOW.join([f"Trained for longer, {has}; by labels a class it is at", *told])]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
@@ -166,9 +161,10 @@ def findings(results_dir: Path) -> str:
         what = f"once trained, in impurity mIoU (one alignment each, {runs(worth)})"
         lines += [BELOW.join([f"What an alignment is worth by its targets, {what}", *told])]
     if len(words := saved(study, "class_by_words")):
-        left, had = (percent(words[k].mean()) for k in ("words", "before"))
-        forgets = f"finds it with a mean AP of {left} %, before any scrap with {had} % (one seed)"
-        lines += [f"Fine-tuning forgets words: of a class that was left out, its prompt {forgets}"]
+        mean = [percent(words[k].mean()) for k in ("words", "before", "named")]
+        said = "A class left out of training is found by its prompt with a mean AP of {} %, before "
+        said += "any scrap with {} %, and with {} % where it was named among the classes (one seed)"
+        lines += [said.format(*mean)]
     if real and len(gaps := saved(real, "photo_paired")):
         few = gaps.query("shots == '4' and metric == 'miou' and `scrapseg minus` == 'segformer'")
         told = "; ".join(f"{row['dataset']} {gap(row)}" for _, row in few.iterrows())
@@ -193,8 +189,8 @@ def definitions(results_dir: Path) -> str:
         return NOT_YET
     rows = [["the same maps, scored by", "which is", "%"]]
     rows += [[*row[:2], percent(row[2])] for row in table.itertuples(index=False, name=None)]
-    theirs = f"Theirs, on images of real scrap that are not public: {told}."
-    return f"{theirs}\n\n{markdown(rows, texts=2)}"
+    told = f"Theirs, on images of real scrap that are not public: {told}."
+    return f"{told}\n\n{markdown(rows, texts=2)}"
 
 
 def results(results_dir: Path) -> str:
@@ -215,11 +211,10 @@ def results(results_dir: Path) -> str:
         for name, (scale, form) in units.items():
             cells.append("–" if math.isnan(row[name]) else form.format(row[name] / scale))
         rows.append(cells)
-    note = "In per cent (the last three columns apart), means over seeds; bold: best. Times are "
     once = json.loads(ALIGNMENT.read_text())["provenance"]["wall_s"] / 60
-    note += "those of one run; the alignment (once, "
-    note += f"{once:.0f} min), from which ours but for *not aligned* and both networks with an "
-    note += "*aligned tower* start, is not in them. An image at a time, by torch."
+    note = "In per cent but for the last three columns; means over seeds; bold: best. Times are of "
+    note += f"one run, without the alignment (once, {once:.0f} min) from which ours but for "
+    note += "*not aligned* and both with an *aligned tower* start. An image at a time, by torch."
     return f"{markdown(rows)}\n\n{note}"
 
 

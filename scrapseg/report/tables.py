@@ -260,24 +260,21 @@ def class_by_words(metrics: pd.DataFrame) -> pd.DataFrame:
     """AP of a class that had no labels in training, found by its prompt alone.
 
     Columns: class, prior (its share of the pixels: a random score), before (any scrap), words
-    (trained without the class), supervised (trained with it, the same steps), words_over_prior.
-    Rows are the classes for which these runs exist; means over seeds.
+    (trained without the class), named (likewise, the class named among the others), supervised
+    (trained with it, the same steps). Rows are the classes for which these runs exist; means over
+    seeds.
     """
-    ours = metrics[metrics["method"] == OURS]
-    tag = ours["run"].str.extract(r"_(without-.+|with-all|zero-shot)$")[0]
-    mean = ours.groupby([tag, "metric"])["value"].mean()
+    tag = metrics["run"].str.extract(r"_(without-.+|with-all|zero-shot)$")[0]
+    mean = metrics.groupby([metrics["method"], tag, "metric"])["value"].mean()
     out = []
     for slug in SLUGS[1:]:
         # Run names have no underscore within a part, see `RunRecord.name`.
         without, ap = f"without-{slug.replace('_', '-')}", f"class_ap/{slug}"
-        keys = [(without, f"class_prior/{slug}"), ("zero-shot", ap), (without, ap)]
-        keys += [("with-all", ap)]
+        keys = [(OURS, without, f"class_prior/{slug}"), (OURS, "zero-shot", ap)]
+        keys += [(m, without, ap) for m in (OURS, "scrapseg-named")] + [(OURS, "with-all", ap)]
         if all(key in mean.index for key in keys):
-            prior, before, words, supervised = mean.loc[keys]
-            over = words / prior if prior else math.nan
-            out.append((slug, prior, before, words, supervised, over))
-    columns = ["class", "prior", "before", "words", "supervised", "words_over_prior"]
-    return pd.DataFrame(out, columns=columns)
+            out.append((slug, *mean.loc[keys]))
+    return pd.DataFrame(out, columns=["class", "prior", "before", "words", "named", "supervised"])
 
 
 def longer(metrics: pd.DataFrame) -> pd.DataFrame:

@@ -171,7 +171,7 @@ def test_a_class_by_words_stands_between_chance_and_labels(frame):
     assert len(table) == 1
     assert 0 < coil["words"] == pytest.approx(0.5 * coil["supervised"])
     assert coil["before"] == pytest.approx(0.6 * coil["supervised"])
-    assert coil["words_over_prior"] == pytest.approx(coil["words"] / coil["prior"])
+    assert coil["named"] == pytest.approx(0.1 * coil["supervised"])
 
 
 def test_few_shot_differences_are_means_over_common_seeds(folder):
