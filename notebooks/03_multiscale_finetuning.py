@@ -78,7 +78,7 @@ from scrapseg.experiments.splits import Splits, label_stack
 from scrapseg.experiments.studies import Backbone, plan
 from scrapseg.files import REPOSITORY
 from scrapseg.models.clip import load_clip
-from scrapseg.models.predict import eval_transform, predict, predict_by_stage
+from scrapseg.models.predict import eval_transform, predict
 from scrapseg.models.prompts import TEMPLATES, class_embeddings, random_embeddings, sentences
 from scrapseg.models.scrapseg import ScrapSeg
 from scrapseg.models.segmenter import load
@@ -384,16 +384,29 @@ table.round(3)
 #
 # ## What each scale contributes
 #
-# The trained model can be asked what a single stage alone would have said. First on val, with the
-# learned weights beside it:
+# The trained model can be asked what a single stage alone would have said: all weight is on that one, and steel has
+# no offset. First on val, with the learned weights beside it:
 
 # %%
 model = ScrapSeg.load(Path(results_dir) / "cache" / ours.name() / "model.safetensors")
 val_set = SegDataset(splits.val, splits.val.ids, eval_transform(model.mean, model.std))
 val_labels = label_stack(splits.val)
-by_stage = dict(enumerate(predict_by_stage(model, val_set), start=1)) | {
-    "all": predict(model, val_set)
-}
+
+
+def alone_at(k):
+    """The model with all weight on its stage k."""
+    one = copy.deepcopy(model)
+    with torch.no_grad():
+        one.normal_bias.zero_()
+        one.stage_logits.fill_(-1e4)[k] = 0
+    return one
+
+
+seen = [*(alone_at(k) for k in range(len(strides))), model]
+assert all(one.stage_weights()[k] == 1 for k, one in enumerate(seen[:-1]))
+by_stage = dict(zip([*range(1, len(seen)), "all"], (predict(one, val_set) for one in seen)))
+
+# %%
 rows = []
 for stage, predictions in by_stage.items():
     counts = metrics.confusion(predictions.labels, val_labels, len(CLASSES)).sum(0)
@@ -425,7 +438,7 @@ figure
 
 # %%
 test_set = SegDataset(splits.test, [example.id], eval_transform(model.mean, model.std))
-single = predict_by_stage(model, test_set) + [predict(model, test_set)]
+single = [predict(one, test_set) for one in seen]
 titles = [f"stage {n}, stride {s}" for n, s in enumerate(strides, start=1)] + ["sum"]
 figure = style.panel(
     [style.overlay(example.image, example.label)] * len(single),

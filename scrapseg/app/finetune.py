@@ -42,7 +42,7 @@ from torch import Tensor, nn
 
 from scrapseg import metrics
 from scrapseg.app.judge import Scores, counts, judge, miss_rate, object_scores
-from scrapseg.data.base import DataError, SegDataset
+from scrapseg.data.base import DataError, Renumbered, SegDataset
 from scrapseg.data.folder import OwnFolder, OwnImages
 from scrapseg.data.shots import balanced_weights
 from scrapseg.metrics import risk
@@ -152,8 +152,15 @@ def train_on(
     label: str,
     normal: Normal = ((), ()),
 ) -> tuple[Segmenter, list[dict[str, float]]]:
-    """`start` trained on some of the images; `start` itself stays as it is."""
+    """`start` trained on some of the images; `start` itself stays as it is.
+
+    The words of a class that none of them shows take no part: every pixel would teach that they are
+    wrong. Where they are looked at they are there again.
+    """
     model = copy.deepcopy(start.model)
+    shown, words = {o["class"] for i in ids for o in images.meta[i]["instances"]}, model.text
+    learned = [0, *(c.index for c in images.classes[1:] if c.slug in shown)]
+    model.set_classes(words[learned])
     torch.manual_seed(config.seed)
     pieces = cutouts(images, ids) if config.paste else ()
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
@@ -163,9 +170,14 @@ def train_on(
         data, weights = with_photos(data, weights, *normal, pieces, model, laid)
 
     def val(candidate: nn.Module) -> float:
-        return score(replace(start, model=candidate))
+        candidate.set_classes(words)
+        value = score(replace(start, model=candidate))
+        candidate.set_classes(words[learned])
+        return value
 
+    data = Renumbered(data, {k: n for n, k in enumerate(learned)})
     history = fit(model, data, weights, val, config, label=label)
+    model.set_classes(words)
     return replace(start, model=model.eval(), promises={}), history
 
 

@@ -12,7 +12,7 @@ import hashlib
 import json
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from torch.utils.data import Dataset
 from torchvision import tv_tensors
 from tqdm import tqdm
 
-from scrapseg.data.classes import ScrapClass
+from scrapseg.data.classes import IGNORED, ScrapClass
 
 # Whoever reads data finds the errors here, too.
 from scrapseg.data.errors import *  # noqa: F403
@@ -398,3 +398,18 @@ class SegDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         # Clones, so that nobody can write into the cache.
         pair = tv_tensors.Image(image.clone()), tv_tensors.Mask(mask.clone())
         return self.transform(*pair) if self.transform else pair
+
+
+class Renumbered(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """Items (image, mask int64 (H, W)) with a label `k` as `numbers[k]`, or ignored without one."""
+
+    def __init__(self, items: Dataset, numbers: Mapping[int, int]) -> None:
+        self.items, self.number = items, torch.full((IGNORED + 1,), IGNORED)
+        self.number[list(numbers)] = torch.tensor(list(numbers.values()))
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
+        image, mask = self.items[index]
+        return image, self.number[mask]

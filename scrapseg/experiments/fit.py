@@ -20,11 +20,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
-from torchvision.transforms import v2
 
 from scrapseg import metrics
 from scrapseg.baselines.registry import Baseline, make
-from scrapseg.data.base import DataError, LabelledImages, Sample, SegDataset
+from scrapseg.data.base import DataError, LabelledImages, Renumbered, Sample, SegDataset
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.data.shots import balanced_weights, few_shot_ids
@@ -44,7 +43,6 @@ from scrapseg.train.adapt import FIRST, MOST_PHOTOS, AdaptConfig, adapt_model, p
 from scrapseg.train.augment import train_transform
 from scrapseg.train.budget import announce
 from scrapseg.train.loop import TrainConfig, fit
-from scrapseg.train.losses import IGNORED
 from scrapseg.train.paste import cutouts
 
 
@@ -250,15 +248,15 @@ def train(
     pieces = cutouts(splits.train, ids) if config.paste else []
     pieces = [piece for piece in pieces if slugs[piece.label] != config.without]
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
+    data = SegDataset(splits.train, ids, transform)
     if config.without:
-        words, numbers = model.text, torch.full((IGNORED + 1,), IGNORED)
+        words = model.text
         model.set_classes(words[learned])
-        numbers[learned] = torch.arange(len(learned))
-        numbers[slugs.index(config.without)] = IGNORED
-        transform = v2.Compose([transform, partial(renumbered, numbers=numbers)])
+        numbers = {k: n for n, k in enumerate(learned) if slugs[k] != config.without}
+        data = Renumbered(data, numbers)
     history = fit(
         model,
-        SegDataset(splits.train, ids, transform),
+        data,
         balanced_weights(splits.train, ids),
         val_score,
         config,
@@ -284,11 +282,6 @@ def adapted(start: Path, split: LabelledImages, config: TrainConfig) -> dict[str
     own, before = AdaptConfig(**same, **FIRST), load(start)
     labels = photo_labels(before, images, own.surer)
     return adapt_model(before, images, labels, renders, own).model.state_dict()
-
-
-def renumbered(image: Tensor, mask: Tensor, *, numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """The pair with a label k as `numbers[k]`."""
-    return image, numbers[mask]
 
 
 def best_look(history: list[dict[str, float]]) -> dict[str, float]:

@@ -8,13 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from tqdm import tqdm
-
-from scrapseg.models.scrapseg import ScrapSeg
 
 #: Every how many pixels class scores are kept: there are as many maps as classes.
 CLASS_STRIDE = 2
@@ -85,20 +82,3 @@ def log_odds(logits: Tensor) -> Tensor:
     """log p_c / (1 - p_c) of the softmax over dimension 1; finer than p_c where that is near 1."""
     log_p = logits.log_softmax(1)
     return log_p - torch.log(-torch.expm1(log_p.clamp_max(-1e-6)))
-
-
-@torch.inference_mode()
-def predict_by_stage(model: ScrapSeg, dataset: Dataset) -> list[Predictions]:
-    """What each stage alone would say, fine to coarse: `predict` with all weight on that stage."""
-    model.eval()
-    scale = model.log_scale.exp()
-    parts: list[list[Predictions]] = []
-    for image, mask in DataLoader(dataset, batch_size=1):
-        maps, _ = model.stage_similarities(image.to(model.text.device))
-        logits = [F.interpolate(scale * m, size=mask.shape[-2:], mode="bilinear") for m in maps]
-        p = [x.softmax(1)[0].cpu() for x in logits]
-        parts.append([Predictions(1 - q[0].numpy(), q.argmax(0).byte().numpy()) for q in p])
-    return [
-        Predictions(*(np.stack(arrays) for arrays in zip(*stage, strict=True)))
-        for stage in zip(*parts, strict=True)
-    ]

@@ -15,7 +15,9 @@ from sklearn.metrics import jaccard_score
 from scrapseg.app import finetune
 from scrapseg.app.judge import judge
 from scrapseg.data.base import DataError
+from scrapseg.data.classes import SLUGS
 from scrapseg.data.folder import OwnFolder, open_folder
+from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.loop import TrainConfig
 
@@ -239,15 +241,52 @@ def test_photographs_of_steel_are_learned_from_and_raise_the_threshold(monkeypat
     assert result.summary["threshold"] == 0.6 and len(asked) == 1
 
 
+class WithWords(torch.nn.Module):
+    """Nothing but class vectors."""
+
+    mean = std = (0.5, 0.5, 0.5)
+
+    def __init__(self, classes):
+        super().__init__()
+        self.set_classes(torch.eye(classes))
+
+    def set_classes(self, text):
+        self.text = text
+
+
+def test_words_of_a_class_that_no_image_shows_take_no_part(monkeypatch, tiny_scrapsim):
+    images, cable = ScrapSim(tiny_scrapsim, "train"), SLUGS.index("cable")
+    ids = [i for i in images.ids if not (images.sample(i).label == cable).any()]
+    shown = np.unique([images.sample(i).label for i in ids]).astype(int)
+    assert cable not in shown and shown.max() > cable
+    whole, masks = torch.eye(len(SLUGS)), []
+
+    def fit(model, data, weights, val, config, **_):
+        assert torch.equal(model.text, whole[shown])
+        assert val(model) == 1.0 and torch.equal(model.text, whole[shown])
+        masks.extend(data[k][1] for k in range(len(data)))
+        return []
+
+    def score(segmenter):  # what is looked at has all classes
+        return float(torch.equal(segmenter.model.text, whole))
+
+    monkeypatch.setattr(finetune, "fit", fit)
+    plain = lambda image, mask: (image, torch.as_tensor(mask).long())  # noqa: E731
+    monkeypatch.setattr(finetune, "train_transform", lambda *_: plain)
+    start, config = Segmenter(WithWords(len(SLUGS))), TrainConfig(paste=0)
+    kept, _ = finetune.train_on(start, images, ids, config, score, "")
+    assert torch.equal(kept.model.text, whole)
+    for mask, id in zip(masks, ids, strict=True):
+        assert np.array_equal(shown[mask.numpy()], images.sample(id).label)
+
+
 def test_half_of_what_is_learned_from_are_photographs_with_labelled_pieces_on_them(
     monkeypatch, folder
 ):
     seen = []
     monkeypatch.setattr(finetune, "fit", lambda _, *given, **__: seen.extend(given[:2]) or [])
     images = folder.images(list(folder.labelled))
-    model = torch.nn.Identity()
-    model.mean = model.std = (0.5, 0.5, 0.5)
-    start, config = Segmenter(model, folder.classes), TrainConfig(crop=32)
+    start, config = Segmenter(WithWords(2), folder.classes), TrainConfig(crop=32)
     steel = [np.full((SIDE, SIDE, 3), 100, np.uint8)] * 6
     normal = steel, [torch.zeros(SIDE, SIDE, dtype=torch.uint8)] * 6
     finetune.train_on(start, images, ["10", "20"], config, lambda _: 0.0, "", normal)

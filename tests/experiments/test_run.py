@@ -20,7 +20,7 @@ from slugs import by_slug
 from making.align.run import save_aligned
 from making.tiles.drawn import draw_tiles, load_drawn
 from scrapseg.baselines.registry import make
-from scrapseg.data.classes import CLASSES
+from scrapseg.data.classes import CLASSES, IGNORED
 from scrapseg.experiments import fit, studies
 from scrapseg.experiments import run as runner
 from scrapseg.experiments.build import build
@@ -320,9 +320,9 @@ def test_labels_of_the_class_that_is_left_out_go_and_the_later_ones_close_up(spl
     plain = masks(splits, monkeypatch, "scrapseg", None)
     cable = by_slug("cable").index
     assert (plain == cable).any() and (plain > cable).any()
-    gone = plain.masked_fill(plain == cable, fit.IGNORED)
+    gone = plain.masked_fill(plain == cable, IGNORED)
     assert torch.equal(masks(splits, monkeypatch, "scrapseg-named", "cable"), gone)
-    lower = torch.where((gone > cable) & (gone != fit.IGNORED), gone - 1, gone)
+    lower = torch.where((gone > cable) & (gone != IGNORED), gone - 1, gone)
     assert torch.equal(masks(splits, monkeypatch, "scrapseg", "cable"), lower)
 
 
@@ -338,7 +338,7 @@ def test_a_class_without_labels_is_not_trained(splits, monkeypatch):
     cable, whole = by_slug("cable").index, build("scrapseg", CONFIG.seed).eval()
     model, history, _ = fit.train("scrapseg", splits, replace(CONFIG, without="cable"))
     held = {label for labels in seen for label in labels}
-    assert fit.IGNORED in held and held - {fit.IGNORED} <= {*range(len(CLASSES) - 1)}
+    assert IGNORED in held and held - {IGNORED} <= {*range(len(CLASSES) - 1)}
     assert torch.equal(model.text, whole.text)  # its words join after training
     # What val chooses by: the mean IoU of the others, where no pixel is taken for a cable.
     images, labels = fit.whole_images(splits.val, whole), fit.label_stack(splits.val)
