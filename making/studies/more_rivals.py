@@ -32,7 +32,10 @@ RIVAL = "segformer-aligned"
 #: As it is, and at the scales that val chooses.
 LOOKS = ("plain", "chosen")
 #: Runs of ours on more scenes, by steps and seed.
-OURS = ("scrapseg_scrapsim_allshots_s1_2000-steps-more",)
+OURS = (
+    "scrapseg_scrapsim_allshots_s1_2000-steps-more",
+    "scrapseg_scrapsim_allshots_s0_8000-steps-more",
+)
 
 
 def alike(record: records.RunRecord, method: str) -> studies.RunSpec:
