@@ -202,7 +202,7 @@ assert not any(shared)
 # %%
 def totals(split, part):
     """One line of the table: all images of a split, or those without impurity."""
-    ids = split.ids if part == "all" else shots.normal_ids(split)
+    ids = [i for i in split.ids if part == "all" or not split.meta[i]["instances"]]
     instances = sum(len(split.meta[i]["instances"]) for i in ids)
     pixels = len(ids) * example.label.size
     return dict(zip(("split", "class", "images", "instances", "pixels"),

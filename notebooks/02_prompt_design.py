@@ -580,9 +580,9 @@ def kept_figure(of):
     """AP of the class left out against the mean IoU of the others, a point a kind and share."""
     figure = style.figure(style.COLUMN, 2.6)
     axes, kinds = figure.subplots(), of.groupby("kind", sort=False)
-    for marker, below, (kind, points) in zip("os*", (-10, 4, 4), kinds):
+    for marker, below, (kind, points) in zip("os*x", (-10, 4, 4, 4), kinds):
         axes.plot(points["miou_others"], points["ap"], marker, ls=":", label=kind, mfc="none")
-        for (_, share), row in points.iterrows() if kind != "each its own" else ():
+        for (_, share), row in points.iterrows() if len(points) > 1 else ():
             at = row["miou_others"], row["ap"]
             axes.annotate(f"{share:.0%}", at, (4, below), textcoords="offset points", size=7)
     ringed = of[of["chosen"] == 1]
@@ -610,11 +610,13 @@ def kept_words(of):
     how = f"{share:.0%} of the trained model"
     if kind == "each its own":
         how = "two passes; the class without labels keeps its AP by construction"
+    named = of.loc["named"].iloc[0]
     return (
         f"Val chooses *{kind}* ({how}). The class without labels has an AP of "
         f"{there['ap']:.3f} ({first['ap']:.3f} before scrap, {last['ap']:.3f} after training: "
-        f"{1 - there['ap'] / first['ap']:.0%} is lost in place of {1 - last['ap'] / first['ap']:.0%}), at "
-        f"{100 * (there['miou_others'] - last['miou_others']):+.1f} points of the others' mIoU."
+        f"{there['ap'] / first['ap'] - 1:+.0%} in place of {last['ap'] / first['ap'] - 1:+.0%}), at "
+        f"{100 * (there['miou_others'] - last['miou_others']):+.1f} points of the others' mIoU. Named in training it has "
+        f"{named['ap']:.3f}, the others {100 * (named['miou_others'] - last['miou_others']):+.1f} points."
     )
 
 

@@ -8,14 +8,14 @@ trained on the others from the aligned weights. How well is the class then found
 and after training, whose weights are those of these runs, and of what may be made of the two:
 
 - *weights*, of one model: on the straight line between theirs (WiSE-FT, arXiv:2109.01903), with
-  batch statistics
-  taken anew from training images (as for averaged weights, arXiv:1803.05407);
+  batch statistics taken anew from training images (as for averaged weights, arXiv:1803.05407);
 - *outputs*: the mean of their log-probabilities, weighted, which takes two models at test time;
 - *each its own*: the class without labels as before training, the others as after, likewise.
 
-The normal class's offset is chosen on val anew for each, and so is one of them all: of those that
-cost the learned classes at most `COST`, mean over the classes left out, the one that finds these
-best. Test is looked at once for each, and chooses nothing.
+Beside them, not to be chosen, *named*: the control that was trained with the class among the
+others. The normal class's offset is chosen on val anew for each, and so is one of them all: of
+those that cost the learned classes at most `COST`, mean over the classes left out, the one that
+finds these best. Test is looked at once for each, and chooses nothing.
 """
 
 from __future__ import annotations
@@ -46,11 +46,13 @@ from scrapseg.models.calibrate import best_normal_offset
 from scrapseg.models.predict import CLASS_STRIDE, eval_transform, log_odds, predict
 from scrapseg.models.runtime import Runtime
 
-METHOD = "scrapseg"
+METHOD, CONTROL = "scrapseg", "scrapseg-named"
 #: What is made of the two models, and the share of the trained one; 0 and 1 are themselves.
 KINDS = (("weights", 0.0), ("weights", 0.5), ("weights", 0.75), ("weights", 0.9), ("weights", 1.0),
          ("outputs", 0.25), ("outputs", 0.5), ("outputs", 0.75), ("outputs", 0.9),
          ("each its own", 1.0))  # fmt: skip
+#: A control, see above, that is no choice.
+NAMED = "named"
 #: Of so many train images one is looked at for batch statistics.
 EVERY, BATCH = 6, 4
 #: Impurity mIoU that the classes with labels may lose.
@@ -112,9 +114,10 @@ def measured(
 
 
 def rows_of(
-    without: str, before: nn.Module, after: nn.Module, splits: Splits
+    without: str, before: nn.Module, after: nn.Module, named: nn.Module, splits: Splits
 ) -> list[dict[str, object]]:
-    """A row for each of `KINDS` and split; `after` was trained without the labels of a class."""
+    """A row for each of `KINDS`, and `NAMED`, and split; `after` and `named` were trained without
+    the labels of a class."""
     kept = [c.slug != without for c in IMPURITIES]
     shape = eval_transform(after.mean, after.std)
     some = SegDataset(splits.train, splits.train.ids[::EVERY], shape)
@@ -122,10 +125,12 @@ def rows_of(
     parts = {"val": splits.val, "test": splits.test}
     ends = {name: [odds_of(m, part) for m in (before, after)] for name, part in parts.items()}
     rows = []
-    for kind, share in KINDS:
+    for kind, share in (*KINDS, (NAMED, 1.0)):
         offset, model = None, None
         for name, part in parts.items():
-            if kind == "weights" and 0 < share < 1:
+            if kind == NAMED:
+                odds = odds_of(named, part)
+            elif kind == "weights" and 0 < share < 1:
                 model = model or between(before, after, share, images)
                 odds = odds_of(model, part)
             elif kind == "each its own":
@@ -141,7 +146,8 @@ def rows_of(
 def choose(table: pd.DataFrame) -> pd.Series:
     """Whether a row is of the kind and share that val chooses, see above."""
     keys = ["kind", "share"]
-    mean = table[table["split"] == "val"].groupby(keys)[["ap", "miou_others"]].mean()
+    choices = table[(table["split"] == "val") & (table["kind"] != NAMED)]
+    mean = choices.groupby(keys)[["ap", "miou_others"]].mean()
     bearable = mean["miou_others"] >= mean.loc[("weights", 1.0), "miou_others"] - COST
     kind, share = mean.loc[bearable, "ap"].idxmax()
     return (table["kind"] == kind) & (table["share"] == share)
@@ -156,12 +162,13 @@ def make(data_dir: Path, results: Path) -> tuple[pd.DataFrame, dict]:
     Raises:
         FileNotFoundError: the weights of a run are not in the cache.
     """
-    specs = [s for s in plan_profile("full").values() if s.changes.get("without")]
-    splits, rows = load_splits("scrapsim", None, data_dir), []
+    plan, splits, rows = plan_profile("full"), load_splits("scrapsim", None, data_dir), []
+    runs = {(s.method, s.changes["without"]): s for s in plan.values() if "without" in s.changes}
     before = build(METHOD, 0).eval()
-    for spec in tqdm(specs, desc="classes left out"):
-        after = trained(spec, needed(results, spec.name), splits.train)
-        rows += rows_of(spec.changes["without"], before, after, splits)
+    for c in tqdm(IMPURITIES, desc="classes left out"):
+        specs = [runs[method, c.slug] for method in (METHOD, CONTROL)]
+        models = [trained(s, needed(results, s.name), splits.train) for s in specs]
+        rows += rows_of(c.slug, before, *models, splits)
     table = pd.DataFrame(rows)
     table["chosen"] = choose(table)
     return table, {"steps": specs[0].changes["steps"], "cost": COST, "sha256": splits.test.sha256}

@@ -154,13 +154,21 @@ def train_on(
 ) -> tuple[Segmenter, list[dict[str, float]]]:
     """`start` trained on some of the images; `start` itself stays as it is.
 
-    The words of a class that none of them shows take no part: every pixel would teach that they are
-    wrong. Where they are looked at they are there again.
+    A class that no labelled image shows takes no part: trained as one that is never there, its
+    words would be lost (notebook 02). It is back wherever the model is looked at. One without
+    English words, whose vector means nothing, is learned to be absent.
     """
     model = copy.deepcopy(start.model)
-    shown, words = {o["class"] for i in ids for o in images.meta[i]["instances"]}, model.text
-    learned = [0, *(c.index for c in images.classes[1:] if c.slug in shown)]
-    model.set_classes(words[learned])
+    words = getattr(model, "text", None)  # a rival of a study has none
+    absent = {c.slug for c in images.classes[1:] if any(map(str.isascii, c.words))}
+    absent -= {o["class"] for id in images.ids for o in images.meta[id]["instances"]}
+    learned = [c.index for c in images.classes if words is None or c.slug not in absent]
+
+    def use(model: nn.Module, some: Sequence[int] | slice) -> None:
+        if words is not None:
+            model.set_classes(words[some])
+
+    use(model, learned)
     torch.manual_seed(config.seed)
     pieces = cutouts(images, ids) if config.paste else ()
     transform = train_transform(config.crop, model.mean, model.std, pieces, config.paste)
@@ -170,14 +178,14 @@ def train_on(
         data, weights = with_photos(data, weights, *normal, pieces, model, laid)
 
     def val(candidate: nn.Module) -> float:
-        candidate.set_classes(words)
+        use(candidate, slice(None))
         value = score(replace(start, model=candidate))
-        candidate.set_classes(words[learned])
+        use(candidate, learned)
         return value
 
     data = Renumbered(data, {k: n for n, k in enumerate(learned)})
     history = fit(model, data, weights, val, config, label=label)
-    model.set_classes(words)
+    use(model, slice(None))
     return replace(start, model=model.eval(), promises={}), history
 
 

@@ -24,11 +24,6 @@ def class_pixels(record: Mapping[str, Any]) -> Counter[str]:
     return pixels
 
 
-def normal_ids(dataset: LabelledImages) -> list[str]:
-    """Ids of the images that show no impurity at all, in the data set's order."""
-    return [i for i in dataset.ids if not dataset.meta[i]["instances"]]
-
-
 def few_shot_ids(dataset: LabelledImages, shots: int | Literal["all"], seed: int) -> list[str]:
     """Draw a few-shot training set: ``shots`` labelled scenes per impurity class.
 

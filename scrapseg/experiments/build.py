@@ -41,7 +41,7 @@ def build(
     impurity another one's (whose, goes by the seed), `alignment: FILE` starts from weights of
     `python -m making.align control`, `trained: head` freezes the image tower, `value_stages: n`
     reads the last n stages of a ViT by value-value attention; for a decoder `tower: aligned` gives
-    it the image tower that ours starts from.
+    it the image tower that ours starts from. `unlearned: named` is for `fit.train`.
 
     Args:
         backbone, variant: of ours; the baselines have the pocket model's image tower.

@@ -202,10 +202,11 @@ def train(
     """Fit a trained method on train, keeping the weights with the best impurity mIoU on val.
 
     The normal class's offset is then chosen on val too, see `calibrate`. The words of a class that
-    is not to be learned join after training: were they in its softmax, as they are of a method
-    whose `unlearned` is "named", every labelled pixel would teach that they are wrong. With no
-    shots nothing is trained or chosen: the model is what it starts from, `adapted` where the method
-    says so. With another backbone than the pocket one, what the run will need is printed first.
+    is not to be learned join before that, after training: were they in its softmax, as they are of
+    a method whose `unlearned` is "named", every labelled pixel would teach that they are wrong.
+    With no shots nothing is trained or chosen: the model is what it starts from, `adapted` where
+    the method says so. With another backbone than the pocket one, what the run will need is printed
+    first.
 
     Returns:
         The model in eval mode; the history of `train.fit`, with normal_offset at its best look; the

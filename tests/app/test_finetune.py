@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from scrapseg.data.base import DataError
 from scrapseg.data.classes import SLUGS
 from scrapseg.data.folder import OwnFolder, open_folder
 from scrapseg.data.scrapsim import ScrapSim
+from scrapseg.experiments.build import build
 from scrapseg.models.segmenter import Segmenter
 from scrapseg.train.loop import TrainConfig
 
@@ -256,7 +257,7 @@ class WithWords(torch.nn.Module):
 
 def test_words_of_a_class_that_no_image_shows_take_no_part(monkeypatch, tiny_scrapsim):
     images, cable = ScrapSim(tiny_scrapsim, "train"), SLUGS.index("cable")
-    ids = [i for i in images.ids if not (images.sample(i).label == cable).any()]
+    images.ids = ids = [i for i in images.ids if not (images.sample(i).label == cable).any()]
     shown = np.unique([images.sample(i).label for i in ids]).astype(int)
     assert cable not in shown and shown.max() > cable
     whole, masks = torch.eye(len(SLUGS)), []
@@ -278,6 +279,28 @@ def test_words_of_a_class_that_no_image_shows_take_no_part(monkeypatch, tiny_scr
     assert torch.equal(kept.model.text, whole)
     for mask, id in zip(masks, ids, strict=True):
         assert np.array_equal(shown[mask.numpy()], images.sample(id).label)
+    # Words in another script mean nothing to the text tower: that class is learned to be absent.
+    foreign = [replace(c, words=("кабель",)) if c.slug == "cable" else c for c in images.classes]
+    monkeypatch.setattr(finetune, "fit", lambda model, *_, **__: masks.append(model.text) or [])
+    images.classes = foreign
+    finetune.train_on(start, images, ids, config, score, "")
+    assert torch.equal(masks[-1], whole[sorted({*shown, cable})])
+
+
+def test_a_model_trained_on_few_classes_has_the_words_of_all(tiny_scrapsim):
+    images, scores = ScrapSim(tiny_scrapsim, "train"), []
+    images.ids = ids = [i for i in images.ids if not (images.sample(i).label == 2).any()]
+    start, config = Segmenter(build("scrapseg", 0)), TrainConfig(steps=2, batch_size=2, crop=64)
+
+    def score(segmenter):
+        scores.append(segmenter.predict(images.sample(ids[0]).image).score)
+        return float(len(scores))
+
+    kept, history = finetune.train_on(start, images, ids, config, score, "few")
+    assert len(scores) == 2 and history[-1]["val"] == 2.0
+    assert torch.equal(kept.model.text, start.model.text)
+    again = kept.predict(images.sample(ids[0]).image).score
+    assert np.allclose(again, scores[-1], atol=1e-5)  # of the look that is kept, all classes there
 
 
 def test_half_of_what_is_learned_from_are_photographs_with_labelled_pieces_on_them(

@@ -39,7 +39,7 @@ from scrapseg.data.base import (
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, palette
 from scrapseg.data.folder import open_folder, read_photo
 from scrapseg.data.scrapsim import ScrapSim, composition, instances_table
-from scrapseg.data.shots import balanced_weights, few_shot_ids, normal_ids
+from scrapseg.data.shots import balanced_weights, few_shot_ids
 from scrapseg.models.predict import eval_transform
 from scrapseg.train.augment import ImpurityCrop, RandomQuarterTurn, train_transform
 
@@ -98,8 +98,8 @@ def test_limit_mixes_classes_and_normal_images(tiny_scrapsim):
         part = ScrapSim(tiny_scrapsim, "train", limit=limit)
         assert len(part) == min(limit, 16) and before <= set(part.ids)
         assert part.ids == [i for i in whole.ids if i in set(part.ids)]
-        normal_share = len(normal_ids(whole)) / len(whole)
-        assert abs(len(normal_ids(part)) - normal_share * len(part)) < 1
+        normal_share = sum(not s.label.any() for s in whole) / len(whole)
+        assert abs(sum(not s.label.any() for s in part) - normal_share * len(part)) < 1
         before = set(part.ids)
     six = ScrapSim(tiny_scrapsim, "train", limit=6)
     assert {k["class"] for m in six.meta.values() for k in m["instances"]} == set(SLUGS[1:])
@@ -362,12 +362,6 @@ def test_instances_table(tiny_scrapsim):
 
 
 # --- choosing ---------------------------------------------------------------------------------
-
-
-def test_normal_ids(tiny_scrapsim):
-    train = ScrapSim(tiny_scrapsim, "train")
-    assert normal_ids(train) == [s.id for s in train if not s.label.any()]
-    assert len(normal_ids(train)) == 4
 
 
 @st.composite

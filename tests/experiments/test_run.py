@@ -298,32 +298,43 @@ def test_a_tagged_run_on_val_stays_apart(splits, tmp_path):
 
 
 def masks(splits, monkeypatch, method, without):
-    """Training masks of a run, before they are cropped, turned and pasted on."""
-    seen = []
+    """Training masks of a run, before they are cropped and turned, and classes of pasted pieces."""
+    seen, pasted = [], set()
 
     def looking(model, train_set, *args, **kwargs):
         seen.extend(train_set[i][1] for i in range(len(train_set)))
         return [{"step": 1, "val": 0.0}]
 
+    def transform(crop, mean, std, pieces, most):
+        pasted.update(piece.label for piece in pieces)
+        return lambda image, mask: (image, torch.as_tensor(mask).long())
+
     with monkeypatch.context() as patch:
         patch.setattr(fit, "fit", looking)
-        patch.setattr(fit, "train_transform", lambda *_: whole_transform)
+        patch.setattr(fit, "train_transform", transform)
         fit.train(method, splits, replace(CONFIG, without=without))
-    return torch.stack(seen)
-
-
-def whole_transform(image, mask):
-    return image, torch.as_tensor(mask).long()
+    return torch.stack(seen), pasted
 
 
 def test_labels_of_the_class_that_is_left_out_go_and_the_later_ones_close_up(splits, monkeypatch):
-    plain = masks(splits, monkeypatch, "scrapseg", None)
+    plain, pieces = masks(splits, monkeypatch, "scrapseg", None)
     cable = by_slug("cable").index
-    assert (plain == cable).any() and (plain > cable).any()
+    assert (plain == cable).any() and (plain > cable).any() and cable in pieces
     gone = plain.masked_fill(plain == cable, IGNORED)
-    assert torch.equal(masks(splits, monkeypatch, "scrapseg-named", "cable"), gone)
+    named, pasted = masks(splits, monkeypatch, "scrapseg-named", "cable")
+    assert torch.equal(named, gone) and pasted == pieces - {cable}
     lower = torch.where((gone > cable) & (gone != IGNORED), gone - 1, gone)
-    assert torch.equal(masks(splits, monkeypatch, "scrapseg", "cable"), lower)
+    apart, pasted = masks(splits, monkeypatch, "scrapseg", "cable")
+    assert torch.equal(apart, lower) and pasted == pieces - {cable}
+
+
+def test_a_run_without_a_class_leaves_a_model_that_has_its_words(splits, tmp_path):
+    text = build("scrapseg", 0).text
+    for method in ("scrapseg", "scrapseg-named"):
+        spec = RunSpec(method, changes=CHANGES | {"without": "cable"}, tag="without-cable")
+        run(spec, splits, tmp_path)
+        weights = tmp_path / "cache" / spec.name / "model.safetensors"
+        assert torch.equal(ScrapSeg.load(weights).text, text)
 
 
 def test_a_class_without_labels_is_not_trained(splits, monkeypatch):

@@ -126,11 +126,15 @@ def test_claims_get_every_seed_and_the_rest_one():
 
 def test_words_have_one_run_with_all_labels():
     planned = plan("words", TINY | {"held_out": ["cable", "copper_coil"], "words_steps": 5})
-    tags = ["with-all", "without-cable", "without-copper_coil", "zero-shot", "zero-shot"]
-    assert [s.tag for s in planned] == tags
-    assert [s.changes.get("without") for s in planned[:3]] == [None, "cable", "copper_coil"]
-    assert [(s.method, s.shots) for s in planned[3:]] == [("scrapseg", 0), ("scrapseg-imagenet", 0)]
-    assert planned[2].name == "scrapseg_scrapsim_allshots_s0_without-copper-coil"
+    both = ("scrapseg", "scrapseg-named")
+    assert [(s.tag, s.method, s.changes.get("without")) for s in planned] == [
+        ("with-all", "scrapseg", None),
+        *(("without-cable", m, "cable") for m in both),
+        *(("without-copper_coil", m, "copper_coil") for m in both),
+        *(("zero-shot", m, None) for m in ("scrapseg", "scrapseg-imagenet")),
+    ]
+    assert [s.shots for s in planned] == 5 * ["all"] + 2 * [0]
+    assert planned[3].name == "scrapseg_scrapsim_allshots_s0_without-copper-coil"
     assert plan("words", TINY | {"held_out": [], "words_steps": 5}) == []
 
 

@@ -260,6 +260,8 @@ def test_what_costs_little_on_val_and_finds_most_is_chosen():
     table = pd.DataFrame(rows, columns=["without", "kind", "share", "split"])
     table["ap"] = 1 - table["share"]  # the words fade as training goes on
     table["miou_others"] = table["share"].map({0.0: 0.1, 0.5: 0.495, 1.0: 0.5})
+    named = table[table["kind"] == "weights"].assign(kind=words_kept.NAMED, ap=2.0, miou_others=1.0)
+    table = pd.concat([table, named], ignore_index=True)  # is never chosen
     assert set(table.loc[words_kept.choose(table), "kind"]) == {"outputs"}
     table.loc[table["split"] == "test", "miou_others"] = 0.0  # test has no say
     table.loc[(table["share"] == 0.5) & (table["without"] == "wood"), "miou_others"] = 0.47
@@ -269,14 +271,16 @@ def test_what_costs_little_on_val_and_finds_most_is_chosen():
 
 def test_study_of_kept_words_in_small(tiny_scrapsim):
     splits = Splits.load(tiny_scrapsim)
-    model = build("scrapseg", 0).eval()
-    after = build("scrapseg", 1).eval()
-    after.shift_normal(-1.0)
-    rows = words_kept.rows_of("cable", model, after, splits)
-    assert [(r["kind"], r["share"]) for r in rows[::2]] == list(words_kept.KINDS)
+    model, after = build("scrapseg", 0).eval(), build("scrapseg-imagenet", 0).eval()
+    rows = words_kept.rows_of("cable", model, after, model, splits)
+    kinds = [*words_kept.KINDS, (words_kept.NAMED, 1.0)]
+    assert [(r["kind"], r["share"]) for r in rows[::2]] == kinds
     by = {(r["kind"], r["share"], r["split"]): r for r in rows}
     own = by["each its own", 1.0, "test"]
     assert own["ap"] == pytest.approx(by["weights", 0.0, "test"]["ap"], abs=2e-3)
+    assert own["ap"] != pytest.approx(by["weights", 1.0, "test"]["ap"], abs=1e-2)
+    named = by[words_kept.NAMED, 1.0, "test"]  # here the model before, once more
+    assert named["ap"] == pytest.approx(by["weights", 0.0, "test"]["ap"], abs=2e-3)
     # Before any scrap its AP is that of the aligned model, by scikit-learn.
     found = by["weights", 0.0, "test"]
     truth, scores = [], []
