@@ -555,13 +555,15 @@ by_name.round(4)
 summary = "No such runs are at hand."
 if len(by_name):
     mean = by_name.drop(columns="class").mean()
-    told = [f"{r['class']} {r.before:.3f} to {r.words:.3f}" for _, r in by_name.iterrows()]
+    told = [
+        f"{r['class']} {r.before:.3f}, {r.words:.3f}, {r.named:.3f}" for _, r in by_name.iterrows()
+    ]
     summary = (
         f"Over {len(by_name)} class(es) the name alone reaches a mean AP of {mean['words']:.3f}, which is "
         f"{mean['words'] / mean['prior']:.1f} times the mean share of pixels; before any scrap it reached "
         f"{mean['before']:.3f}, and with labels it is {mean['supervised']:.3f}. Named among the classes in training "
-        f"it has {mean['named']:.3f}: there every labelled pixel says that its words are wrong. From before scrap to after, "
-        f"{', '.join(told)} (`{source.name}`, one run of each)."
+        f"it has {mean['named']:.3f}: there every labelled pixel says that its words are wrong. Before scrap, after, named: "
+        f"{'; '.join(told)} (`{source.name}`, one run of each)."
     )
 Markdown(summary)
 

@@ -155,7 +155,7 @@ def train_on(
     """`start` trained on some of the images; `start` itself stays as it is.
 
     A class that no labelled image shows takes no part: trained as one that is never there, its
-    words would be lost (notebook 02). It is back wherever the model is looked at. One without
+    words may be lost (notebook 02). It is back wherever the model is looked at. One without
     English words, whose vector means nothing, is learned to be absent.
     """
     model = copy.deepcopy(start.model)
