@@ -585,9 +585,8 @@ def kept_figure(of):
     axes, kinds = figure.subplots(), of.groupby("kind", sort=False)
     for marker, below, (kind, points) in zip("os*x", (-10, 4, 4, 4), kinds):
         axes.plot(points["miou_others"], points["ap"], marker, ls=":", label=kind, mfc="none")
-        apart = points[
-            ~points.index.isin([0.75, 0.9], level="share")
-        ]  # the others are too near the end
+        # Labels of what lies close to the right end would lie over its own.
+        apart = points[~points.index.isin([0.75, 0.9], level="share")]
         for (_, share), row in apart.iterrows() if len(points) > 1 else ():
             at = row["miou_others"], row["ap"]
             axes.annotate(f"{share:.0%}", at, (4, below), textcoords="offset points", size=7)
