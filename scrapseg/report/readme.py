@@ -148,7 +148,7 @@ def findings(results_dir: Path) -> str:
             for r in reached.itertuples()
         ]
         has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
-        for best in saved(study, "magnified").tail(1)["miou_impurity"]:
+        for best in saved(study, "magnified").tail(1).get("miou_impurity", ()):
             has += f", {percent(best)} % with more scenes and a magnified look (one run)"
         lines += [BELOW.join([f"Trained for longer, {has}; by labels a class it is at", *told])]
     if len(worth := saved(study, "alignment_paired")):

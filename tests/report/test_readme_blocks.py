@@ -97,9 +97,7 @@ def test_the_worth_of_an_alignment_is_told_pair_by_pair(folder):
     records.save_table(pd.DataFrame(rows, columns=names), folder, "alignment_paired")
     [told] = [said for said in readme.findings(folder).split("\n- ") if "wrong ones" in said]
     words = "right words over wrong ones -1.1 points (-3.0 to +2.0) at 4"
-    neither = (
-        r"class numbers, without six nouns, over no alignment +2.1\* points (+1.0 to +3.0) at all"
-    )
+    neither = r"such class numbers over no alignment +2.1\* points (+1.0 to +3.0) at all"
     assert told.endswith(f"3 seeds, seeds and scenes drawn)\n  - {words}\n  - {neither}.")
 
 
