@@ -197,8 +197,8 @@ wide[tables.shots_order(wide.columns)]
 #
 # Above, labels and steps grow together. In the study `labels` every run takes as many steps as one with all images,
 # whatever number of labels it has: along these curves nothing but the labels changes (in brackets the images that have them, those
-# of val among them). Every method has the same seeds;
-# controls are run at 4 labels and at all: *random vectors* in the place of the text's, drawn anew with each seed; the
+# of val among them). Seeds are the same at every number of labels, and those of one method are the first of another's
+# (how many each has stands in the table). Controls are run at 4 labels, 16 and all: *random vectors* in the place of the text's, drawn anew with each seed; the
 # *words permuted*, likewise, so that each impurity goes by another's (the tower was aligned to them: only their meaning is
 # wrong); ours *not aligned*; and SegFormer's decoder on the *aligned tower*.
 
@@ -228,7 +228,7 @@ if len(even):
     even_gaps = scene_tables.labels_paired(source)
     even_gaps = even_gaps[even_gaps["metric"] == "miou_impurity"]
     even_gaps = even_gaps.assign(points=[points(g) for g in even_gaps.itertuples()])
-    even_wide = even_gaps.pivot(index="scrapseg minus", columns="shots", values="points")
+    even_wide = even_gaps.pivot(index=["scrapseg minus", "seeds"], columns="shots", values="points")
     display(even_wide[tables.shots_order(even_wide.columns)])
 
 # %%
