@@ -1,4 +1,4 @@
-"""The README's generated blocks: findings, definitions, tables of results and targets, the times.
+"""The README's generated blocks: findings, tables of differences, results and targets, the times.
 
 Each stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` and is made of committed
 results alone, so that no number in the README is typed by hand.
@@ -22,7 +22,6 @@ from scrapseg.report import tables
 from scrapseg.report.paper import ALIGNMENT
 
 NOT_YET = "Not measured yet."
-BELOW = "\n  - "  # parts of a finding, a line each
 OBJECTS = "yard/false_objects"
 #: Pairs of starts, and what the difference is the worth of; the losses, too.
 ALIGNMENTS = {
@@ -33,6 +32,10 @@ ALIGNMENTS = {
     ("scrapseg-to-text-without", "scrapseg-to-numbers-without"): "likewise without six nouns",
     ("scrapseg-to-numbers-without", "scrapseg-imagenet"): "such class numbers over no alignment",
 }
+#: Metrics whose differences are told.
+DIFFERENCES = ("ap", "miou_impurity")
+#: What the reference claims to beat, and what its words stand against.
+SET_APART = ("scrapseg-frozen", "scrapseg-random", "scrapseg-permuted")
 #: Measures of adaptation that are shown, and their heads.
 ADAPTED = {"composite/ap": "composites, AP", "yard/auroc/mean": "yard, AUROC",
            OBJECTS: "objects a photograph of steel", "yard/flagged": "motors and copper flagged",
@@ -50,12 +53,12 @@ def percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f}"
 
 
-def gap(row: pd.Series) -> str:
+def gap(row: pd.Series, unit: str = " points") -> str:
     """A paired difference in words: points, the ends of its 95 % interval, and a star where its p,
     corrected over its table, is below 0.05 and several seeds are behind it."""
     value, low, high = (f"{100 * getattr(row, k):+.1f}" for k in ("value", "lo", "hi"))
     star = r"\*" if getattr(row, "p_holm", 1) < 0.05 and row.seeds > 1 else ""
-    return f"{value}{star} points ({low} to {high})"
+    return f"{value}{star}{unit} ({low} to {high})"
 
 
 def runs(table: pd.DataFrame) -> str:
@@ -109,57 +112,27 @@ def findings(results_dir: Path) -> str:
     if len(row := named[named.index == f"{best}-aligned"]):
         told = f"{gap(row.iloc[0])} ({runs(row)})"
         lines[0] += f"; against {method_label(best)} on our tower, {told}"
-    if len(few):
-        few = few[few["metric"].isin(["ap", "miou_impurity"])].set_index("scrapseg minus")
-        frozen = few.loc[["scrapseg-frozen"]]
-        told = ", ".join(
-            f"in {tables.METRIC_LABELS[metric]} at "
-            f"{((rows['value'] > 0) & (rows['p_holm'] < 0.05)).sum()} of {len(rows)}"
-            for metric, rows in frozen.groupby("metric")
-        )
-        behind = f"(p below 0.05 after Holm's correction; equal steps, {runs(frozen)})"
-        lines += [f"Fine-tuning is shown to beat freezing the encoder {behind} {told} label counts"]
-        text = few[few.index.isin(["scrapseg-random", "scrapseg-permuted"])]
-        if len(text):
-            told = [f"What its own text is worth by labels a class ({runs(text)})"]
-            for (method, metric), rows in text.groupby(["scrapseg minus", "metric"], sort=False):
-                each = ", ".join(f"{gap(r)} at {r.shots}" for r in rows.itertuples(index=False))
-                told += [f"over {method_label(method)} in {tables.METRIC_LABELS[metric]} {each}"]
-            lines += [BELOW.join(told)]
-    if len(more := saved(study, "long_paired")):
-        more = more[more["metric"] == "miou_impurity"]
-        told = [
-            f"{gap(row)} with {row['shots']} labels after {row['steps']} steps, against "
-            f"{method_label(row['scrapseg minus'])} ({runs(more.loc[[k]])})"
-            for k, row in more.iterrows()
+    told = []
+    for other in SET_APART if len(few) else ():
+        rows = few[(few["scrapseg minus"] == other) & few["metric"].isin(DIFFERENCES)]
+        shown = ((rows["value"] > 0) & (rows["p_holm"] < 0.05)).groupby(rows["metric"])
+        of = (f"in {tables.METRIC_LABELS[m]} at {x.sum()} of {len(x)}" for m, x in shown)
+        if len(rows):
+            told += [f"of *{method_label(other)}* {', '.join(of)} ({rows['seeds'].max()} seeds)"]
+    if told:
+        lines += [
+            "By number of labels, at equal steps, it is shown ahead (p below 0.05 after Holm's "
+            f"correction) {'; '.join(told)}"
         ]
-        for row in saved(study, "new_head").itertuples():
-            if (row.minus, row.metric) == ("segformer-aligned", "miou_impurity"):
-                what = f"with {row.shots} labels after {row.steps} steps, its head drawn anew"
-                told += [f"{gap(row)} {what}, as that decoder is ({row.seeds} seeds)"]
-        # The rival's have gaps.
-        for _, row in saved(study, "more_rivals").dropna().assign(seeds=1).iterrows():
-            what = f"{row['images']} images, {row['steps']} steps, magnifications {row['scales']}"
-            row = row.rename(lambda c: c.removeprefix("miou_impurity_")).rename({"gap": "value"})
-            told += [f"{gap(row)} given {what}, over {method_label(row['method'])} (one run)"]
-        reached = saved(study, "long").query("method == @tables.OURS and shots == 'all'")
+    if len(reached := saved(study, "long")):
+        reached = reached.query("method == @tables.OURS and shots == 'all'")
         has = [
             f"{percent(r.miou_impurity)} % after {r.steps} steps (seeds: {r.seeds})"
             for r in reached.itertuples()
         ]
-        has = f"with all labels, ours has an impurity mIoU of {', '.join(has)}"
         for best in saved(study, "magnified").tail(1).get("miou_impurity", ()):
-            has += f", {percent(best)} % with more scenes and a magnified look (one run)"
-        lines += [BELOW.join([f"Trained for longer, {has}; by labels a class it is at", *told])]
-    if len(worth := saved(study, "alignment_paired")):
-        worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
-        told = []
-        for pair, what in ALIGNMENTS.items():
-            rows = worth[(worth["start"] == pair[0]) & (worth["minus"] == pair[1])]
-            gaps = [f"{gap(row)} at {row.shots}" for row in rows.itertuples()]
-            told += [f"{what} {', '.join(gaps)}"] if gaps else []
-        what = f"once trained, in impurity mIoU (one alignment each, {runs(worth)})"
-        lines += [BELOW.join([f"What an alignment is worth by its targets, {what}", *told])]
+            has += [f"{percent(best)} % with more scenes and a magnified look (one run)"]
+        lines += [f"Trained for longer, with all labels, it reaches {', '.join(has)}"]
     if len(words := saved(study, "class_by_words")):
         mean = [percent(words[k].mean()) for k in ("words", "before", "named")]
         said = "A class left out of training is found by its prompt with a mean AP of {} %, before "
@@ -173,6 +146,55 @@ def findings(results_dir: Path) -> str:
             f"ImageNet, in mIoU ({runs(few)}): {told}"
         ]
     return "\n".join(f"- {line}." for line in lines)
+
+
+def differences(results_dir: Path) -> str:
+    """Paired differences, a table for each question: equal steps, longer training, alignment."""
+    study, parts = tables.study_of(results_dir), []
+    if len(even := saved(study, "labels_paired")):
+        even = even[even["metric"].isin(DIFFERENCES)].sort_values("metric", kind="stable")
+        even["ours minus"] = even["scrapseg minus"].map(method_label)
+        even["in"] = even["metric"].map(tables.METRIC_LABELS)
+        parts += ["Equal steps at every number of labelled scenes a class:"]
+        parts += [by_labels(even, "in", "ours minus", "seeds")]
+    if len(long := longer(study)):
+        parts += ["Trained for longer, in impurity mIoU (one seed: intervals over scenes alone):"]
+        parts += [by_labels(long, "ours minus", "steps", "seeds")]
+    if len(worth := saved(study, "alignment_paired")):
+        worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]
+        pairs = pd.DataFrame([*ALIGNMENTS], columns=["start", "minus"])
+        told = pairs.assign(alignment=ALIGNMENTS.values()).merge(worth)
+        parts += ["What an alignment is worth, once trained, in impurity mIoU (one of each):"]
+        parts += [by_labels(told, "alignment", "seeds")]
+    return "\n\n".join(parts) or NOT_YET
+
+
+def longer(study: Path) -> pd.DataFrame:
+    """Impurity mIoU of ours minus others after longer training, from three tables: ours as it is,
+    with its head drawn anew, and given more scenes."""
+    parts = []
+    if len(long := saved(study, "long_paired")):
+        parts += [long.assign(minus=long["scrapseg minus"], how="")]
+    if len(new := saved(study, "new_head")):
+        parts += [new[new["minus"] == "segformer-aligned"].assign(how=", the head of ours as new")]
+    if len(more := saved(study, "more_rivals").dropna()):  # the rival's have gaps
+        how = [f", both given {r.images} images, seen at {r.scales}" for r in more.itertuples()]
+        ends = {f"miou_impurity_{k}": k for k in ("lo", "hi", "p_holm")}
+        told = more[["steps", "miou_impurity_gap", *ends]].rename(columns=ends)
+        told = told.rename(columns={"miou_impurity_gap": "value"})
+        told = told.assign(minus=more["method"], how=how, shots="all", seeds=1)
+        parts += [told.assign(metric="miou_impurity")]
+    table = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "minus", "how"])
+    table["ours minus"] = table["minus"].map(method_label) + table["how"]
+    return table[table["metric"] == "miou_impurity"]
+
+
+def by_labels(rows: pd.DataFrame, *of: str) -> str:
+    """Paired differences as a table, the numbers of labels side by side."""
+    cells = rows.assign(cell=[gap(row, "") for row in rows.itertuples()])
+    wide = cells.set_index([*of, "shots"])["cell"].unstack(sort=False).fillna("–")
+    wide = wide[tables.shots_order(wide)].reset_index().astype(str)
+    return markdown([list(wide), *wide.to_numpy().tolist()], texts=len(of))
 
 
 def definitions(results_dir: Path) -> str:
@@ -304,7 +326,16 @@ def _clock(seconds: float) -> str:
 
 BLOCKS = {
     block.__name__: block
-    for block in (findings, definitions, results, adaptation, photographs, targets, times)
+    for block in (
+        findings,
+        differences,
+        definitions,
+        results,
+        adaptation,
+        photographs,
+        targets,
+        times,
+    )
 }
 
 

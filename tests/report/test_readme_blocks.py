@@ -72,16 +72,18 @@ def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
     ]
     records.save_table(pd.DataFrame(rows[:4], columns=names), folder, "labels_paired")
     frozen = readme.findings(folder).split("\n- ")[1]
-    assert (
-        "3 seeds" in frozen and "in pixel AP at 0 of 1, in impurity mIoU at 2 of 3 label" in frozen
-    )
+    said = "of *ours, frozen encoder* in pixel AP at 0 of 1, in impurity mIoU at 2 of 3 (3 seeds)."
+    assert frozen.endswith(said)
     records.save_table(pd.DataFrame(rows, columns=names), folder, "labels_paired")
-    text = readme.findings(folder).split("\n- ")[2]
-    said = "words permuted in impurity mIoU +2.6 points (-0.1 to +5.4) at 4"
-    assert said in text and "90.0" not in text
-    assert (
-        "random vectors in pixel AP +1.4 points (-0.2 to +2.9) at all" in text and "2 seeds" in text
-    )
+    text = readme.findings(folder).split("\n- ")[1]
+    assert "of *ours, words permuted* in impurity mIoU at 0 of 1 (2 seeds)" in text
+    table = readme.differences(folder).split("\n")
+    assert "| in | ours minus | seeds | 4 | 16 | all |" in table
+    permuted = "| impurity mIoU | ours, words permuted | 2 | +2.6 (-0.1 to +5.4) | – | – |"
+    frozen = r"| +2.0\* (+1.0 to +3.0) | +2.0 (-1.0 to +3.0) | +3.0\* (+1.0 to +5.0) |"
+    assert permuted in table and f"| impurity mIoU | ours, frozen encoder | 3 {frozen}" in table
+    assert "| pixel AP | ours, random vectors | 2 | – | – | +1.4 (-0.2 to +2.9) |" in table
+    assert "90.0" not in "".join(table)  # a metric that is not told
 
 
 def test_the_worth_of_an_alignment_is_told_pair_by_pair(folder):
@@ -95,10 +97,12 @@ def test_the_worth_of_an_alignment_is_told_pair_by_pair(folder):
         (*without, "all", 3, "miou_impurity", 0.021, 0.01, 0.03, 0.01),
     ]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "alignment_paired")
-    [told] = [said for said in readme.findings(folder).split("\n- ") if "wrong ones" in said]
-    words = "right words over wrong ones -1.1 points (-3.0 to +2.0) at 4"
-    neither = r"such class numbers over no alignment +2.1\* points (+1.0 to +3.0) at all"
-    assert told.endswith(f"3 seeds, seeds and scenes drawn)\n  - {words}\n  - {neither}.")
+    told = readme.differences(folder).split("\n")
+    head = told.index("| alignment | seeds | 4 | all |")
+    assert told[head + 2 :] == [
+        "| right words over wrong ones | 3 | -1.1 (-3.0 to +2.0) | – |",
+        r"| such class numbers over no alignment | 3 | – | +2.1\* (+1.0 to +3.0) |",
+    ]
 
 
 def test_longer_training_is_told_rival_by_rival(folder):
@@ -114,11 +118,11 @@ def test_longer_training_is_told_rival_by_rival(folder):
     rows += [("scrapseg", "all", 2000, 3, 0.4), ("scrapseg", "all", 8000, 1, 0.5)]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "long")
     [told] = [said for said in readme.findings(folder).split("\n- ") if "for longer" in said]
-    few, every = (f"with {shots} labels after 2000 steps, against " for shots in ("16", "all"))
-    assert rf"+2.0\* points (+1.0 to +3.0) {few}U-Net (3 seeds" in told
-    assert f"-1.0 points (-2.0 to +1.0) {every}SegFormer decoder (one run" in told
-    assert "40.0 % after 2000 steps (seeds: 3), 50.0 % after 8000 steps (seeds: 1); by" in told
-    assert "90.0" not in told
+    assert "40.0 % after 2000 steps (seeds: 3), 50.0 % after 8000 steps (seeds: 1)." in told
+    table = readme.differences(folder)
+    assert r"| U-Net | 2000 | 3 | +2.0\* (+1.0 to +3.0) | – |" in table
+    assert "| SegFormer decoder | 2000 | 1 | – | -1.0 (-2.0 to +1.0) |" in table
+    assert "90.0" not in table
     ends = {
         f"miou_impurity_{k}": [None, v]
         for k, v in zip(("gap", "lo", "hi", "p_holm"), (0.03, 0.01, 0.05, 0.01))
@@ -138,11 +142,11 @@ def test_longer_training_is_told_rival_by_rival(folder):
         ("4", 7, 3, "x", "segformer-aligned", "ap", 0.09, 0.08, 0.1, 0.01),
     ]
     records.save_table(pd.DataFrame(rows, columns=names), folder, "new_head")
-    told = readme.findings(folder)
+    table = readme.differences(folder)
     # One run has no star, whatever its p.
-    assert "+3.0 points (+1.0 to +5.0) given 446 images, 9 steps, magnifications 1, over U" in told
-    assert r"+2.0\* points (+1.0 to +3.0) with 4 labels after 7 steps, its head drawn anew" in told
-    assert "9.0\\*" not in told
+    more = "U-Net, both given 446 images, seen at 1 | 9 | 1 | – | – | +3.0 (+1.0 to +5.0) |"
+    new = r"SegFormer, aligned tower, the head of ours as new | 7 | 3 | +2.0\* (+1.0 to +3.0) |"
+    assert more in table and new in table and "9.0\\*" not in table
 
 
 def test_ours_without_alignment_is_told_from_the_rivals_side(folder, tmp_path):
