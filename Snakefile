@@ -277,6 +277,7 @@ rule targets:  # what was aimed at, of tables that are measured apart
 rule readme:
     input:
         "README.md",
+        "making/readme.py",
         f"{CACHE}/tables.done",
         sorted(path for path in OWN if path.endswith(".csv")),
         listed("results/laptop/times.json"),
@@ -286,10 +287,8 @@ rule readme:
         REPORT,
     output:
         f"{CACHE}/readme.done",
-    log:
-        f"{RESULTS}/logs/readme.log",
     shell:
-        "{sys.executable} -m scrapseg readme --log {log} && touch {output}"
+        "{sys.executable} -m making.readme && touch {output}"
 
 
 rule paper:

@@ -150,14 +150,6 @@ def tables(profile: Profile = "laptop", log: Log = None) -> None:
 
 
 @command
-def readme(log: Log = None) -> None:
-    """Bring the README's tables up to date with the results."""
-    from scrapseg.report import readme
-
-    readme.write(results_of("laptop"))
-
-
-@command
 def paper(profile: Profile = "laptop", log: Log = None) -> None:
     """Build the paper's PDF from a profile's results (those on photographs go into laptop's)."""
     from scrapseg.report import paper

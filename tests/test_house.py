@@ -19,7 +19,7 @@ LATE = {
 }
 
 #: Code lines of the whole module; to be lowered when it gets smaller.
-MOST_LINES = 9930
+MOST_LINES = 9700
 
 
 def inner_imports(path: Path) -> set[str]:

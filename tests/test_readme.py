@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import scrapseg
+from making import readme
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.models.prompts import class_embeddings
-from scrapseg.report import readme
 
 ROOT = Path(__file__).resolve().parent.parent
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -20,7 +20,7 @@ LAPTOP = ROOT / "results/laptop"
 
 @pytest.mark.skipif(not (LAPTOP / "metrics.csv").is_file(), reason="no laptop results yet")
 def test_tables_are_fresh():
-    assert readme.fresh(TEXT, LAPTOP) == TEXT, "run `python -m scrapseg readme`"
+    assert readme.fresh(TEXT, LAPTOP) == TEXT, "run `python -m making.readme`"
 
 
 def test_links_lead_somewhere():

@@ -253,7 +253,7 @@ def mean_interval(
     """Mean over the runs of one method, such as its training seeds, on the same images.
 
     Images and runs are both drawn anew for the interval, so that with few shots it covers the luck
-    of which scenes were labelled. Of three runs that luck is underestimated, of one it is left out.
+    of which scenes were labelled. Of one run that luck is left out.
 
     Args:
         runs: of the same images in the same order.
@@ -269,11 +269,17 @@ def mean_interval(
 
 
 def _over_runs(drawn: Sequence[NDArray], seed: int) -> NDArray[np.float64]:
-    """Means of runs' values (1 + R each); in the resamples the runs are drawn anew as well."""
+    """Means of runs' values (1 + R each); in the resamples the runs are drawn anew as well.
+
+    Drawing n of n runs gives their mean (n - 1) / n of the variance it has, two thirds with three.
+    So how far a drawing of runs leads away from their mean is scaled (T. Hesterberg, "Unbiasing the
+    Bootstrap", 2004).
+    """
     values = np.stack(drawn, axis=1)
     resamples, runs = len(values) - 1, len(drawn)
     shares = np.vstack([np.ones(runs), _draws(runs, resamples, seed + 1)]) / runs
-    return (values * shares).sum(1)
+    mean, wider = values.mean(1), np.sqrt(runs / max(1, runs - 1))
+    return mean + wider * ((values * shares).sum(1) - mean)
 
 
 class Difference(NamedTuple):

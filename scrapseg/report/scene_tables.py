@@ -31,11 +31,16 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
 
     Returns:
         Columns "scrapseg minus" (method), seeds (that both have), metric, value, lo, hi, p and
-        p_holm (corrected for the number of methods); see `paired_difference` and `metrics.holm`.
+        p_holm (corrected for the number of methods, or for all of `labels_paired` where the pair
+        is in that table, so that no difference is told with two); see `paired_difference`.
     """
-    runs = tables.all_labels(records.read_metrics(results_dir))
-    runs = runs[~runs["metric"].isin(tables.COSTS)]
-    return paired_rows(results_dir, runs).drop(columns="shots")
+    frame = records.read_metrics(results_dir)
+    runs = tables.all_labels(frame)
+    pairs = paired_rows(results_dir, runs[~runs["metric"].isin(tables.COSTS)])
+    even = paired_rows(results_dir, main_runs(frame, tag=tables.EVEN))
+    keys = ["shots", "scrapseg minus", "metric"]
+    wider = pairs.merge(even, "left", keys, suffixes=("", "_even"))["p_holm_even"]
+    return pairs.assign(p_holm=wider.fillna(pairs["p_holm"])).drop(columns="shots")
 
 
 def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:

@@ -468,13 +468,26 @@ def test_two_levels_are_a_loop_that_draws_seeds_and_scenes():
     gaps = []
     for _ in range(4000):
         scenes, seeds = rng.integers(20, size=20), rng.integers(4, size=4)
-        drawn = counts[:, seeds][:, :, scenes].sum(2)
-        gaps.append(np.mean([miou(x) - miou(y) for x, y in zip(*drawn)]))
+        drawn = counts[:, :, scenes].sum(2)
+        each = np.array([miou(x) - miou(y) for x, y in zip(*drawn)])
+        gaps.append(each.mean() + np.sqrt(4 / 3) * (each[seeds].mean() - each.mean()))
     low, high = np.percentile(gaps, [2.5, 97.5])
     found = M.paired_difference(a, b, "miou_binary")
     assert (found.lo, found.hi) == pytest.approx((low, high), abs=0.05 * (high - low))
     fixed = M.paired_difference(a[3], b[3], "miou_binary")
     assert found.hi - found.lo > 1.5 * (fixed.hi - fixed.lo)  # the luck of the seed is in it
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_drawing_runs_gives_their_mean_the_variance_of_a_mean(runs):
+    rng = np.random.default_rng(runs)
+    one = rng.integers(5, 40, (runs, 2, 2))  # images of a run are alike: drawing them changes none
+    names = tuple(map(str, range(4)))
+    stats = [M.ImageStats(ids=names, binary=np.repeat(table[None], 4, 0)) for table in one]
+    each = [M.mean_interval([s], "miou_binary").value for s in stats]
+    drawn = bootstrap._over_runs([s.drawn("miou_binary") for s in stats], 0)
+    assert drawn[0] == pytest.approx(np.mean(each))
+    assert drawn[1:].var() == pytest.approx(np.var(each, ddof=1) / runs, rel=0.05)
 
 
 def test_p_says_how_far_the_interval_is_from_zero():

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 from fake_results import FIGURES, image_stats, record, write_results
 
+from making import readme
 from scrapseg.experiments import records, stats
-from scrapseg.report import paper, readme, scene_tables, tables, verify
+from scrapseg.report import paper, scene_tables, tables, verify
 
 PARTS = [f"composite/ap/{c}" for c in ("motor", "cable", "rubber", "wood")]
 PARTS += [f"yard/auroc/{c}" for c in ("motors", "copper-stators", "meatballs")]

@@ -304,3 +304,14 @@ def test_no_family_of_the_paper_is_too_large_for_anything_to_be_shown_in_ap():
         table = table[table["metric"] == "ap"]
         smallest = table.loc[table["p"] < 1.01 * least, "p_holm"]
         assert (smallest < 0.05).all(), name
+
+
+def test_a_difference_is_told_with_one_p_in_every_table():
+    paired, even = (
+        pd.read_csv(REPOSITORY / f"results/full/tables/{name}.csv")
+        for name in ("paired", "labels_paired")
+    )
+    both = paired.merge(even[even["shots"] == "all"], on=["scrapseg minus", "metric"])
+    assert set(both["scrapseg minus"]) >= {"scrapseg-frozen", "segformer", "scrapseg-random"}
+    for column in ("value", "lo", "hi", "p_holm"):
+        assert both[f"{column}_x"].tolist() == pytest.approx(both[f"{column}_y"].tolist())

@@ -1,11 +1,14 @@
 """The README's generated blocks: findings, tables of differences, results and targets, the times.
 
+    python -m making.readme [--check]    # bring them up to date, or say whether they are
+
 Each stands between ``<!-- NAME:begin -->`` and ``<!-- NAME:end -->`` and is made of committed
 results alone, so that no number in the README is typed by hand.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import re
@@ -17,7 +20,7 @@ import yaml
 
 from scrapseg.experiments import records
 from scrapseg.experiments.methods import method_label
-from scrapseg.files import REPOSITORY, ResultsError, atomic_write
+from scrapseg.files import REPOSITORY, ResultsError, WriteFailed, atomic_write
 from scrapseg.report import tables
 from scrapseg.report.paper import ALIGNMENT
 
@@ -90,10 +93,7 @@ def findings(results_dir: Path) -> str:
     if known.empty or paired.empty or tables.OURS not in set(known["method"]):
         return NOT_YET
     known = known.set_index("method")
-    few = saved(study, "labels_paired")  # where it has a pair, that family counts
-    named = pd.concat([few, paired.assign(shots="all")])
-    named = named[(named["metric"] == "miou_impurity") & (named["shots"] == "all")]
-    named = named.drop_duplicates("scrapseg minus").set_index("scrapseg minus")
+    named = paired[paired["metric"] == "miou_impurity"].set_index("scrapseg minus")
     ours = known.loc[tables.OURS]
     rivals = known[(known["family"] == "supervised") & ~known.index.str.endswith("-aligned")]
     best = rivals["miou_impurity"].idxmax()
@@ -112,7 +112,7 @@ def findings(results_dir: Path) -> str:
     if len(row := named[named.index == f"{best}-aligned"]):
         told = f"{gap(row.iloc[0])} ({runs(row)})"
         lines[0] += f"; against {method_label(best)} on our tower, {told}"
-    told = []
+    few, told = saved(study, "labels_paired"), []
     for other in SET_APART if len(few) else ():
         rows = few[(few["scrapseg minus"] == other) & few["metric"].isin(DIFFERENCES)]
         shown = ((rows["value"] > 0) & (rows["p_holm"] < 0.05)).groupby(rows["metric"])
@@ -172,20 +172,19 @@ def differences(results_dir: Path) -> str:
 def longer(study: Path) -> pd.DataFrame:
     """Impurity mIoU of ours minus others after longer training, from three tables: ours as it is,
     with its head drawn anew, and given more scenes."""
-    parts = []
-    if len(long := saved(study, "long_paired")):
-        parts += [long.assign(minus=long["scrapseg minus"], how="")]
-    if len(new := saved(study, "new_head")):
-        parts += [new[new["minus"] == "segformer-aligned"].assign(how=", the head of ours as new")]
-    if len(more := saved(study, "more_rivals").dropna()):  # the rival's have gaps
-        how = [f", both given {r.images} images, seen at {r.scales}" for r in more.itertuples()]
-        ends = {f"miou_impurity_{k}": k for k in ("lo", "hi", "p_holm")}
-        told = more[["steps", "miou_impurity_gap", *ends]].rename(columns=ends)
-        told = told.rename(columns={"miou_impurity_gap": "value"})
-        told = told.assign(minus=more["method"], how=how, shots="all", seeds=1)
-        parts += [told.assign(metric="miou_impurity")]
-    table = pd.concat(parts) if parts else pd.DataFrame(columns=["metric", "minus", "how"])
-    table["ours minus"] = table["minus"].map(method_label) + table["how"]
+    rows = [(r["scrapseg minus"], "", r) for _, r in saved(study, "long_paired").iterrows()]
+    new = saved(study, "new_head")
+    new = new[new["minus"] == "segformer-aligned"] if len(new) else new
+    rows += [(r["minus"], ", the head of ours as new", r) for _, r in new.iterrows()]
+    for _, row in saved(study, "more_rivals").dropna().iterrows():  # the rival's have gaps
+        row = row.rename(lambda c: c.removeprefix("miou_impurity_")).rename({"gap": "value"})
+        how = f", both given {row['images']} images, seen at {row['scales']}"
+        rows += [(row["method"], how, row)]
+    alike = {"metric": "miou_impurity", "shots": "all", "seeds": 1, "p_holm": 1}
+    told = [
+        {"ours minus": f"{method_label(of)}{how}"} | alike | row.to_dict() for of, how, row in rows
+    ]
+    table = pd.DataFrame(told, columns=["ours minus", "steps", "value", "lo", "hi", *alike])
     return table[table["metric"] == "miou_impurity"]
 
 
@@ -357,6 +356,21 @@ def fresh(text: str, results_dir: Path) -> str:
     return text
 
 
-def write(results_dir: Path, path: Path = REPOSITORY / "README.md") -> Path:
-    """Bring the README up to date with the results; raises what `fresh` raises, WriteFailed."""
-    return atomic_write(path, fresh(path.read_text(encoding="utf-8"), results_dir))
+def main(root: Path = REPOSITORY) -> None:
+    """Command line; exits with one line on what is wrong."""
+    parser = argparse.ArgumentParser(prog="python -m making.readme")
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if it is stale")
+    check, path = parser.parse_args().check, root / "README.md"
+    text = path.read_text(encoding="utf-8")
+    try:
+        new = fresh(text, root / "results/laptop")
+        if not check:
+            atomic_write(path, new)
+    except (ResultsError, WriteFailed) as error:
+        raise SystemExit(str(error)) from error
+    if check and new != text:
+        raise SystemExit("README.md: its blocks are stale; run `python -m making.readme`")
+
+
+if __name__ == "__main__":
+    main()

@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from fake_results import write_results
 
+from making import readme
 from scrapseg.experiments import records
-from scrapseg.report import readme, scene_tables
+from scrapseg.report import scene_tables
 
 TEXT = "a\n" + "".join(
     f"<!-- {name}:begin -->\nstale text\n<!-- {name}:end -->\n" for name in readme.BLOCKS
@@ -47,16 +48,6 @@ def test_findings_name_the_best_rival_and_the_losses(folder):
     assert "U-Net" in best and "aligned" not in best  # a control is no rival
     assert f"{100 * paired.loc[('unet', 'miou_impurity'), 'value']:+.1f} points" in best
     assert "ImageNet" not in best  # not measured at equal steps
-
-
-def test_a_pair_is_told_from_the_family_of_equal_steps_where_it_is_in_that(folder):
-    names = ["shots", "scrapseg minus", "seeds", "metric", "value", "lo", "hi", "p_holm"]
-    rows = [("4", "unet", 3, "miou_impurity", 0.09, 0.08, 0.1, 0.01)]
-    rows += [("all", "unet", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01)]
-    rows += [("all", "scrapseg-frozen", 3, "miou_impurity", 0.02, 0.01, 0.03, 0.01)]
-    records.save_table(pd.DataFrame(rows, columns=names), folder, "labels_paired")
-    best = readme.findings(folder).split("\n- ")[0]
-    assert r"+2.0\* points (+1.0 to +3.0) of it against" in best and "(3 seeds" in best
 
 
 def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
@@ -207,3 +198,22 @@ def test_times_are_shown_as_measured(tmp_path):
 def test_missing_marks_get_one_line(folder):
     with pytest.raises(readme.ReadmeError, match="times:begin"):
         readme.fresh(TEXT.replace("times:begin", "time:begin"), folder)
+
+
+def test_a_stale_page_is_told_and_brought_up_to_date(tmp_path, folder, monkeypatch):
+    page = tmp_path / "README.md"
+    page.write_text(TEXT)
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results/laptop").symlink_to(folder)
+    monkeypatch.setattr("sys.argv", ["readme", "--check"])
+    with pytest.raises(SystemExit, match="stale"):
+        readme.main(tmp_path)
+    assert page.read_text() == TEXT
+    monkeypatch.setattr("sys.argv", ["readme"])
+    readme.main(tmp_path)
+    assert page.read_text() == readme.fresh(TEXT, folder)
+    monkeypatch.setattr("sys.argv", ["readme", "--check"])
+    readme.main(tmp_path)
+    page.write_text("no marks")
+    with pytest.raises(SystemExit, match=r"README\.md: needs the marks <!-- findings:begin -->"):
+        readme.main(tmp_path)
