@@ -12,14 +12,16 @@ from matplotlib.transforms import offset_copy
 
 from scrapseg.experiments.methods import METHODS
 from scrapseg.report import style
-from scrapseg.report.tables import METRIC_LABELS, method_order, shots_order
+from scrapseg.report.tables import METRIC_LABELS, OURS, RIVAL, method_order, shots_order
 
 #: So that lines are told apart without their colours, too.
 LINES = ("-", (0, (5, 1)), "--", "-.", ":")
 
 
 #: What quality is drawn along, and the axis' label.
-ALONG = {"shots": "labelled scenes per impurity class", "steps": "training steps"}
+ALONG = {"shots": "labelled scenes per class", "steps": "training steps"}
+#: Whose bands are drawn where there are more lines than two, so that bands can be told apart.
+BANDED = (OURS, RIVAL)
 
 
 @style.styled
@@ -28,8 +30,8 @@ def quality_curve(
 ) -> style.Figure:
     """AP and impurity mIoU against labels, or steps: a line per method.
 
-    Several seeds: the mean with its 95 % band, over seeds and scenes. One seed: error bars are the
-    95 % interval over scenes.
+    Several seeds: the mean with its 95 % band, over seeds and scenes, of `BANDED` alone where there
+    are more methods than two. One seed: error bars are the 95 % interval over scenes.
 
     Args:
         bands: `scene_tables.fewshot_bands` or `long_bands`; where it has a column images, how many
@@ -39,7 +41,7 @@ def quality_curve(
     places = shots_order(bands[along])
     count = bands.groupby(along)["images"].mean() if "images" in bands else {}
     ticks = [f"{place}\n({count[place]:.0f})" if place in count else place for place in places]
-    fig = style.figure(style.FULL * 0.8, 2.5)
+    fig = style.figure(style.FULL * 0.62, 2.4)
     fig.get_layout_engine().set(wspace=0.08)
     handles = {}
     for axes, metric in zip(fig.subplots(1, 2), ("ap", "miou_impurity")):
@@ -58,14 +60,15 @@ def quality_curve(
             # A band needs two neighbours with several seeds; what has none gets a bar as well.
             several = (points["seeds"] > 1).to_numpy()
             one = ~several | (np.convolve(several, [1, 1, 1])[1:-1] < 2)
-            axes.fill_between(x, low, high, where=several, color=hue, alpha=0.18, linewidth=0)
+            if len(names) <= len(BANDED) or name in BANDED:
+                axes.fill_between(x, low, high, where=several, color=hue, alpha=0.18, linewidth=0)
             bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
             axes.errorbar(x[one], mean[one], bars, fmt="none", ecolor=hue, lw=0.8, capsize=2)
         axes.set_xticks(range(len(places)), ticks)
         top = min(1, 1.1 * rows.loc[rows["method"].isin(names), "hi"].max()) or 1
         axes.set(xlabel=ALONG[along], ylabel=METRIC_LABELS[metric], ylim=(0, top))
         axes.grid(axis="y")
-    style.legend_below(fig, list(handles.values()))
+    style.legend_below(fig, list(handles.values()), cols=min(3, len(handles)))
     return fig
 
 

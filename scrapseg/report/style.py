@@ -27,8 +27,8 @@ from scipy import ndimage
 from scrapseg.data.classes import CLASSES, ScrapClass
 from scrapseg.experiments.methods import METHODS
 
-COLUMN = 3.4
-FULL = 7.0
+COLUMN = 3.28
+FULL = 6.85
 
 SHEET = Path(__file__).with_name("scrapseg.mplstyle")
 STYLE = dict(matplotlib.rc_params_from_file(SHEET, use_default_template=False))
