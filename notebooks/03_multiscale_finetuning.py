@@ -583,6 +583,17 @@ parts |= {k: (k, "mean") for k in ("params_m", "step_s", "ap", "miou_impurity")}
 sizes.groupby("tower").agg(**parts).round(3)
 
 # %% [markdown]
+# Is the frozen encoder behind because its learning rates were chosen for ours? Its runs have those of ours. Here it gets the trials
+# that ours chose by: all training images, scored on val, one seed (`python -m making.studies own_rates --results results/full`):
+
+# %%
+trials = pd.read_csv(REPOSITORY / "results/full/tables/own_rates.csv")
+display(trials.set_index(["method", "lr"]).round(4))
+best, used = trials["val"].max(), trials.loc[trials["used"], "val"].item()
+told = f"At its best rates it has {100 * (best - used):.1f} points of impurity mIoU more than at those used"
+display(Markdown(f"{told}, after {trials['steps'].max()} steps."))
+
+# %% [markdown]
 # ## Is it trained long enough?
 #
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
