@@ -381,7 +381,7 @@ for k in [*map(str, shots), "all"]:
     )
 
 # %%
-told = f"In this `{profile}` run ({len(seeds)} seed(s); {few_steps} steps with few labels, {steps} with all):"
+told = f"In this `{profile}` run ({len(seeds)} seed(s); {few_steps} steps with few labels, {steps} with all; U-Net is the weakest network of profile `full`):"
 display(Markdown(told + "\n\n" + "\n".join(lines)))
 
 # %%
