@@ -160,16 +160,19 @@ def floor(train: ScrapSim, test: ScrapSim) -> pd.DataFrame:
     return errors(estimates(test, model, labels, labels))
 
 
-def material_recall(objects: pd.DataFrame) -> dict[str, float]:
+def material_recall(objects: pd.DataFrame, buried: bool = True) -> dict[str, float]:
     """Share of each material's mass, in pieces that are seen at all, that lies in found pieces.
 
     Args:
         objects: from `failures.found_objects`.
+        buried: a found piece counts as a whole; else what of it is out of view is not found.
     """
+    part = 1 if buried else objects["visible_fraction"]
     recall = {}
     for material, parts in CONTENT.items():
         kg = objects["mass_kg"] * objects["class"].map(parts).fillna(0)
-        recall[material] = float(kg[objects["found"]].sum() / kg.sum()) if kg.sum() else np.nan
+        found = (kg * part)[objects["found"]].sum()
+        recall[material] = float(found / kg.sum()) if kg.sum() else np.nan
     return recall
 
 
@@ -185,23 +188,23 @@ def heat(copper_share: NDArray | float, recall: float) -> NDArray:
     return np.asarray(copper_share) * (1 - recall) * HEAT_T * 1000
 
 
-def heat_table(recalls: Iterable[tuple[str, float]]) -> pd.DataFrame:
+def heat_table(recalls: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
     """What recall does to the copper of a heat, of scrap with one to four times `COPPER_LIMIT`.
 
     Args:
-        recalls: (method, recall of copper by mass).
+        recalls: (method, recall of copper by mass, that without what is buried of found pieces).
 
     Returns:
-        Columns method, recall, copper_in and copper_out (fractions of mass), copper_kg (left in the
-        heat) and within (it keeps to `COPPER_LIMIT`).
+        Columns method, recall, in_view (the second recall), copper_in and copper_out (fractions of
+        mass), copper_kg (left in the heat, by the first) and within (it keeps to `COPPER_LIMIT`).
     """
     rows = []
-    for method, recall in recalls:
+    for method, recall, in_view in recalls:
         for share in (COPPER_LIMIT, 2 * COPPER_LIMIT, 4 * COPPER_LIMIT):
             kg = float(heat(share, recall))
             out = kg / (HEAT_T * 1000)
-            rows.append((method, recall, share, out, kg, out <= COPPER_LIMIT))
-    columns = ["method", "recall", "copper_in", "copper_out", "copper_kg", "within"]
+            rows.append((method, recall, in_view, share, out, kg, out <= COPPER_LIMIT))
+    columns = ["method", "recall", "in_view", "copper_in", "copper_out", "copper_kg", "within"]
     return pd.DataFrame(rows, columns=columns)
 
 

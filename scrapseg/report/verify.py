@@ -182,7 +182,7 @@ def check_furnace(comp: Compendium) -> Iterator[Check]:
         return kept[list(fresh.columns)], fresh
 
     def heat(saved: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-        recalls = saved.drop_duplicates("method")[["method", "recall"]]
+        recalls = saved.drop_duplicates("method")[["method", "recall", "in_view"]]
         return saved, mass.heat_table(recalls.itertuples(index=False, name=None))
 
     def problem(path: Path, sides: Callable) -> str:

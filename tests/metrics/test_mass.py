@@ -74,8 +74,10 @@ def test_material_recall_is_by_mass_not_by_piece():
             "class": ["copper_coil", "copper_coil", "wood"],
             "mass_kg": [3.0, 1.0, 9.0],
             "found": [True, False, False],
+            "visible_fraction": [0.5, 1.0, 1.0],
         }
     )
+    assert mass.material_recall(objects, buried=False)["copper"] == 1.5 / 4
     recall = mass.material_recall(objects)
     assert (recall["copper"], recall["non-metal"]) == (0.75, 0.0)
     assert np.isnan(recall["aluminium"])
@@ -85,8 +87,9 @@ def test_the_heat_keeps_what_was_missed():
     assert mass.heat(0.005, 0.5) == pytest.approx(250)  # 0.25 % of 100 t
     needed = mass.recall_needed(0.005)
     assert needed == pytest.approx(0.5) and mass.recall_needed(0.001) == 0
-    table = mass.heat_table([("ours", 0.6), ("none", 0.0)])
+    table = mass.heat_table([("ours", 0.6, 0.5), ("none", 0.0, 0.0)])
     assert list(table["copper_in"]) == 2 * [k * mass.COPPER_LIMIT for k in (1, 2, 4)]
     better, none = table[table["copper_in"] == 0.005].itertuples()
+    assert (better.recall, better.in_view) == (0.6, 0.5)
     assert better.copper_kg == pytest.approx(200) and better.within
     assert none.copper_out == 0.005 and not none.within
