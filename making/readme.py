@@ -190,6 +190,8 @@ def longer(study: Path) -> pd.DataFrame:
 def by_labels(rows: pd.DataFrame, *of: str) -> str:
     """Paired differences as a table, the numbers of labels side by side."""
     cells = rows.assign(cell=[gap(row, "") for row in rows.itertuples()])
+    alike = cells["seeds"].astype(str).groupby([cells[k] for k in of if k != "seeds"])
+    cells["seeds"] = alike.transform(lambda some: " / ".join(dict.fromkeys(some)))
     wide = cells.set_index([*of, "shots"])["cell"].unstack(sort=False).fillna("–")
     wide = wide[tables.shots_order(wide)].reset_index().astype(str)
     return markdown([list(wide), *wide.to_numpy().tolist()], texts=len(of))
