@@ -110,8 +110,7 @@ test: $(READY) ## lint, unit tests, every notebook, the whole pipeline in small
 	  --nbval-lax --nbval-current-env --nbval-cell-timeout=600
 
 verify: $(READY) ## check that the paper's tables and figures follow from the committed runs
-	@$(PY) -m making.readme --check
-	@$(PY) -m scrapseg verify --profile $(PROFILE)
+	@$(PY) -m scrapseg verify --profile $(PROFILE); verified=$$?; $(PY) -m making.readme --check && exit $$verified
 
 lab: $(READY) ## open the notebooks in JupyterLab
 	@$(PY) -m jupyterlab

@@ -129,8 +129,9 @@ figure
 # Which scenes are labelled is luck, and with one scene per class much of it. Where a profile has one
 # seed, the study of profile `full` is shown: every method with few shots over several seeds, and one run with all labels
 # (its mean over seeds, where there is one, is in the next part). A band is
-# the 95 % interval of the mean, for which seeds and test scenes are drawn anew (what drawing so few seeds
-# adds is widened to the variance of a mean). The table below it has ours minus each other method on the same test scenes, paired by
+# the 95 % interval of the mean, for which seeds and test scenes are drawn anew (what
+# seeds add is widened, since drawing three of three gives two thirds of its variance; so few still tell their luck smaller than it
+# is, for the ends are a percentile's and not Student's). The table below it has ours minus each other method on the same test scenes, paired by
 # seed, in points with 95 % intervals over seeds and scenes; a star: p below 0.05, corrected (Holm) for all
 # methods and numbers of labels. Of AP 1,000 draws are kept, so that its p is 0.002 at least: among more than 25 rows none of AP can have a star.
 
@@ -187,7 +188,7 @@ gaps = (
     else scene_tables.paired_fewshot(source)
 )
 gaps["points"] = [
-    f"{100 * g.value:+.1f}{'*' * (g.p_holm < 0.05)} ({100 * g.lo:.1f} to {100 * g.hi:.1f}), {g.seeds} seed(s)"
+    f"{100 * g.value:+.1f}{'*' * (g.p_holm < 0.05 and g.seeds > 1)} ({100 * g.lo:.1f} to {100 * g.hi:.1f}), {g.seeds} seed(s)"
     for g in gaps.itertuples()
 ]
 gaps = gaps[gaps["metric"].isin(["ap", "miou_impurity"])]
@@ -199,8 +200,8 @@ wide[tables.shots_order(wide.columns)]
 #
 # Above, labels and steps grow together. In the study `labels` every run takes as many steps as one with all images,
 # whatever number of labels it has: along these curves nothing but the labels changes (in brackets the images that have them, those
-# of val among them). Seeds are the same at every number of labels, and those of one method are the first of another's
-# (how many each has stands in the table). Controls are run at 4 labels, 16 and all: *random vectors* in the place of the text's, drawn anew with each seed; the
+# of val among them). Seeds of one method are all or the first of another's
+# (how many each has, by number of labels, stands in the table). Controls are run at 4 labels, 16 and all: *random vectors* in the place of the text's, drawn anew with each seed; the
 # *words permuted*, likewise, so that each impurity goes by another's (the tower was aligned to them: only their meaning is
 # wrong); ours *not aligned*; and SegFormer's decoder on the *aligned tower*.
 
@@ -395,7 +396,11 @@ if len(even):
     for rival, name in RIVALS.items():
         rows = even_gaps[even_gaps["scrapseg minus"] == rival]
         each = "; ".join(f"{row.points} at {row.shots}" for row in rows.itertuples())
-        told += [f"- {name} ({rows['seeds'].max()} seeds): {each}"] if each else []
+        told += (
+            [f"- {name} ({' and '.join(map(str, sorted(set(rows['seeds']))))} seeds): {each}"]
+            if each
+            else []
+        )
     pairs = between[between["metric"].eq("miou_impurity") & (between["shots"] != "0")]
     for (start, minus), what in QUESTIONS.items():
         rows = pairs[(pairs["start"] == start) & (pairs["minus"] == minus)]

@@ -317,13 +317,13 @@ figure
 #
 # Copper that is missed stays in the melt. Shredded scrap of grade E40 may hold 0.25 %; how much reaches a heat
 # is set by the share of the copper, by mass, in pieces that are found. This takes the visible pieces for
-# all of them, a found piece as a whole although part of it may be buried (`in_view`: what of it is buried is not found),
+# all of them, a found piece as a whole although part of it may be buried (`without_buried`: what of it is buried is not found),
 # and every found piece for picked: a bound from above on what a camera can do.
 
 # %%
 recall = {m: mass.material_recall(objects[m])["copper"] for m in shown}
-in_view = {m: mass.material_recall(objects[m], buried=False)["copper"] for m in shown}
-heats = mass.heat_table((m, recall[m], in_view[m]) for m in shown)
+without_buried = {m: mass.material_recall(objects[m], buried=False)["copper"] for m in shown}
+heats = mass.heat_table((m, recall[m], without_buried[m]) for m in shown)
 save_table(heats, results_dir, "heat")
 heats.round(4)
 

@@ -287,7 +287,7 @@ def curves(axes, rows):
 
 # %%
 if frame is not None:
-    figure = style.figure(style.FULL, 2.6)
+    figure = style.figure(style.FULL, 2.35)
     miou = quality[quality["metric"] == "miou"]
     for axes, name in zip(np.atleast_1d(figure.subplots(1, len(sets))), sets, strict=True):
         curves(axes, miou[miou["dataset"] == name])

@@ -166,7 +166,7 @@ def cells(models: list[Model], test: ScrapSim) -> pd.DataFrame:
 @style.styled
 def draw(table: pd.DataFrame) -> style.Figure:
     """AP by level, a panel for each corruption; what adaptation repairs as points at its level."""
-    fig = style.figure(style.COLUMN, 2.75)
+    fig = style.figure(style.COLUMN, 2.6)
     grid = fig.subplots(2, 3, sharex=True, sharey=True)
     for axes, (corruption, some) in zip(
         grid.flat, table.groupby("corruption", sort=False), strict=False

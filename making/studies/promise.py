@@ -131,7 +131,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
 @style.styled
 def draw(table: pd.DataFrame) -> style.Figure:
     """Missed share promised against missed share counted, and below it what that costs."""
-    fig = style.figure(style.COLUMN, 2.75)
+    fig = style.figure(style.COLUMN, 2.5)
     grid = fig.subplots(2, table["promise"].nunique(), sharex=True, sharey="row", squeeze=False)
     for (of, some), (above, below) in zip(
         table.groupby("promise", sort=False), grid.T, strict=True

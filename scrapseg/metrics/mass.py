@@ -195,16 +195,25 @@ def heat_table(recalls: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
         recalls: (method, recall of copper by mass, that without what is buried of found pieces).
 
     Returns:
-        Columns method, recall, in_view (the second recall), copper_in and copper_out (fractions of
-        mass), copper_kg (left in the heat, by the first) and within (it keeps to `COPPER_LIMIT`).
+        Columns method, recall, without_buried (the second recall), copper_in and copper_out
+        (fractions of mass), copper_kg (left in the heat, by the first) and within (it keeps to
+        `COPPER_LIMIT`).
     """
     rows = []
-    for method, recall, in_view in recalls:
+    for method, recall, without_buried in recalls:
         for share in (COPPER_LIMIT, 2 * COPPER_LIMIT, 4 * COPPER_LIMIT):
             kg = float(heat(share, recall))
             out = kg / (HEAT_T * 1000)
-            rows.append((method, recall, in_view, share, out, kg, out <= COPPER_LIMIT))
-    columns = ["method", "recall", "in_view", "copper_in", "copper_out", "copper_kg", "within"]
+            rows.append((method, recall, without_buried, share, out, kg, out <= COPPER_LIMIT))
+    columns = [
+        "method",
+        "recall",
+        "without_buried",
+        "copper_in",
+        "copper_out",
+        "copper_kg",
+        "within",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 

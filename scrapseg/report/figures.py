@@ -30,8 +30,8 @@ def quality_curve(
 ) -> style.Figure:
     """AP and impurity mIoU against labels, or steps: a line per method.
 
-    Several seeds: the mean with its 95 % band, over seeds and scenes, of `BANDED` alone where there
-    are more methods than two. One seed: error bars are the 95 % interval over scenes.
+    Several seeds: the mean with its 95 % band over seeds and scenes; where there are more methods
+    than two, those that are not `BANDED` have bars. One seed: bars are the interval over scenes.
 
     Args:
         bands: `scene_tables.fewshot_bands` or `long_bands`; where it has a column images, how many
@@ -41,7 +41,7 @@ def quality_curve(
     places = shots_order(bands[along])
     count = bands.groupby(along)["images"].mean() if "images" in bands else {}
     ticks = [f"{place}\n({count[place]:.0f})" if place in count else place for place in places]
-    fig = style.figure(style.FULL * 0.62, 2.4)
+    fig = style.figure(style.FULL * 0.62, 2.2)
     fig.get_layout_engine().set(wspace=0.08)
     handles = {}
     for axes, metric in zip(fig.subplots(1, 2), ("ap", "miou_impurity")):
@@ -60,7 +60,9 @@ def quality_curve(
             # A band needs two neighbours with several seeds; what has none gets a bar as well.
             several = (points["seeds"] > 1).to_numpy()
             one = ~several | (np.convolve(several, [1, 1, 1])[1:-1] < 2)
-            if len(names) <= len(BANDED) or name in BANDED:
+            if len(names) > len(BANDED) and name not in BANDED:
+                one = np.ones_like(several)
+            else:
                 axes.fill_between(x, low, high, where=several, color=hue, alpha=0.18, linewidth=0)
             bars = np.maximum([mean[one] - low[one], high[one] - mean[one]], 0)
             axes.errorbar(x[one], mean[one], bars, fmt="none", ecolor=hue, lw=0.8, capsize=2)

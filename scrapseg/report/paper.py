@@ -22,7 +22,6 @@ from scrapseg.files import REPOSITORY
 from scrapseg.metrics.bootstrap import AP_RESAMPLES, RESAMPLES
 from scrapseg.metrics.mass import HEAT_T
 from scrapseg.metrics.objects import SIZES
-from scrapseg.metrics.pixels import FPR_LIMIT
 from scrapseg.report import scene_tables
 from scrapseg.report.tables import real_of, study_of
 
@@ -80,7 +79,6 @@ def constants() -> dict[str, Any]:
     return {
         "colours": {of: {c.name: c.colour for c in some} for of, some in impurities.items()},
         "labels": {slug: method.label for slug, method in METHODS.items()},
-        "fpr_limit": FPR_LIMIT,
         "small": SIZES["medium"][0],
         "large": SIZES["medium"][1],
         "resamples": RESAMPLES,

@@ -32,7 +32,7 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
     Returns:
         Columns "scrapseg minus" (method), seeds (that both have), metric, value, lo, hi, p and
         p_holm (corrected for the number of methods, or for all of `labels_paired` where the pair
-        is in that table, so that no difference is told with two); see `paired_difference`.
+        is in that table, so that the two tables do not disagree); see `paired_difference`.
     """
     frame = records.read_metrics(results_dir)
     runs = tables.all_labels(frame)

@@ -2,15 +2,15 @@
 
 from making.studies import own_rates
 from scrapseg.experiments.fit import train
-from scrapseg.experiments.methods import METHODS, rates
+from scrapseg.experiments.methods import rates
 from scrapseg.experiments.splits import Splits
 from scrapseg.train.loop import TrainConfig
 
 
-def test_each_candidate_of_ours_is_tried_and_the_used_one_is_marked(tiny_scrapsim, tmp_path):
+def test_each_candidate_is_tried_and_the_used_one_is_marked(tiny_scrapsim, tmp_path):
     table, beside = own_rates.make(tiny_scrapsim, tmp_path, steps=1)
     tried = table[["encoder_lr", "lr"]].to_dict("records")
-    assert tried == [dict(sorted(c.items())) for c in METHODS["scrapseg"].candidates]
+    assert tried == [dict(sorted(c.items())) for c in own_rates.CANDIDATES]
     used = table[table["used"]]
     assert used[["encoder_lr", "lr"]].to_dict("records") == [rates("scrapseg-frozen")]
     splits = Splits.load(tiny_scrapsim)

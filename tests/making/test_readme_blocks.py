@@ -77,6 +77,17 @@ def test_findings_say_what_freezing_and_other_words_cost_at_equal_steps(folder):
     assert "90.0" not in "".join(table)  # a metric that is not told
 
 
+def test_a_row_says_how_many_seeds_each_number_of_labels_has():
+    names = ["in", "ours minus", "seeds", "shots", "value", "lo", "hi", "p_holm"]
+    rows = [("ap", "x", 3, "1", 0.1, 0, 0.2, 0.01), ("ap", "x", 5, "4", 0.2, 0.1, 0.3, 0.2)]
+    rows += [("ap", "y", 5, "4", 0.3, 0.1, 0.5, 0.01)]
+    told = readme.by_labels(pd.DataFrame(rows, columns=names), "in", "ours minus", "seeds")
+    assert told.split("\n")[2:] == [
+        r"| ap | x | 3 / 5 | +10.0\* (+0.0 to +20.0) | +20.0 (+10.0 to +30.0) |",
+        r"| ap | y | 5 | – | +30.0\* (+10.0 to +50.0) |",
+    ]
+
+
 def test_the_worth_of_an_alignment_is_told_pair_by_pair(folder):
     names = ["start", "minus", "shots", "seeds", "metric", "value", "lo", "hi", "p_holm"]
     right = ("scrapseg-to-text", "scrapseg-to-permuted")

@@ -31,7 +31,7 @@ def test_areas_are_square_metres(split, labels):
         mass.areas(split, labels[:1])
 
 
-def test_visible_masses_are_the_pieces_in_view(split):
+def test_visible_masses_are_the_pieces_without_buried(split):
     table = mass.visible_masses(split)
     expected = sum(
         k["mass_kg"] * k["visible_fraction"]
@@ -90,6 +90,6 @@ def test_the_heat_keeps_what_was_missed():
     table = mass.heat_table([("ours", 0.6, 0.5), ("none", 0.0, 0.0)])
     assert list(table["copper_in"]) == 2 * [k * mass.COPPER_LIMIT for k in (1, 2, 4)]
     better, none = table[table["copper_in"] == 0.005].itertuples()
-    assert (better.recall, better.in_view) == (0.6, 0.5)
+    assert (better.recall, better.without_buried) == (0.6, 0.5)
     assert better.copper_kg == pytest.approx(200) and better.within
     assert none.copper_out == 0.005 and not none.within

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from fake_results import write_results
 from matplotlib.collections import FillBetweenPolyCollection, LineCollection
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from scrapseg.data.scrapsim import ScrapSim
@@ -115,6 +116,20 @@ def test_a_curve_has_its_values_bands_of_seeds_and_bars_of_one():
     bars = (c for c in axes.collections if isinstance(c, LineCollection))
     ends = [segment[:, 1].tolist() for c in bars for segment in c.get_segments()]
     assert ends == [pytest.approx([0.2, 0.4]), pytest.approx([0.4, 0.6])]  # of U-Net's one seed
+
+
+def test_of_more_lines_than_two_those_without_a_band_have_bars():
+    table = pd.concat([BANDS.replace({"unet": m}) for m in ("unet", "fpn", "segformer")])
+    table = table.drop_duplicates(["method", "shots", "metric"]).assign(seeds=3)
+    axes = figures.quality_curve(table).axes[0]
+    filled = [c for c in axes.collections if isinstance(c, FillBetweenPolyCollection)]
+    bars = [c for c in axes.collections if isinstance(c, LineCollection) and c.get_segments()]
+    of = {m: METHODS[m].colour.upper() for m in ("scrapseg", "segformer", "unet", "fpn")}
+    assert {to_hex(c.get_facecolor()[0]).upper() for c in filled} == {
+        of["scrapseg"],
+        of["segformer"],
+    }
+    assert {to_hex(c.get_edgecolor()[0]).upper() for c in bars} == {of["unet"], of["fpn"]}
 
 
 def test_a_point_without_a_neighbour_to_band_with_has_a_bar():
