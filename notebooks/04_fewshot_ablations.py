@@ -201,7 +201,7 @@ wide[tables.shots_order(wide.columns)]
 # Above, labels and steps grow together. In the study `labels` every run takes as many steps as one with all images,
 # whatever number of labels it has: along these curves nothing but the labels changes (in brackets the images that have them, those
 # of val among them). Seeds of one method are all or the first of another's
-# (how many each has, by number of labels, stands in the table). Controls are run at 4 labels, 16 and all: *random vectors* in the place of the text's, drawn anew with each seed; the
+# (how many each has, by number of labels, stands in the table; the curves are of those that all of them have). Controls are run at 4 labels, 16 and all: *random vectors* in the place of the text's, drawn anew with each seed; the
 # *words permuted*, likewise, so that each impurity goes by another's (the tower was aligned to them: only their meaning is
 # wrong); ours *not aligned*; and SegFormer's decoder on the *aligned tower*.
 
@@ -211,8 +211,9 @@ collect(results_dir)
 even = tables.main_runs(study, tag=tables.EVEN)
 even_bands = scene_tables.labels(source)
 if len(even):
-    shown = scene_tables.SHOWN
-    display(figures.quality_curve(tables.with_images(even_bands, even, data_dir), shown))
+    drawn = scene_tables.shared_seeds(even[even["method"].isin(scene_tables.SHOWN)])
+    alike = scene_tables.bands(source, drawn)
+    display(figures.quality_curve(tables.with_images(alike, drawn, data_dir)))
 
 # %% [markdown]
 # In points of impurity mIoU: ours minus each other method at the same steps, a star as above, and below it what the study's steps in

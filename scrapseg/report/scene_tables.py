@@ -81,6 +81,13 @@ def bands(
     return pd.DataFrame(rows, columns=columns)
 
 
+def shared_seeds(runs: pd.DataFrame) -> pd.DataFrame:
+    """Those of the seeds that all methods among `runs` have at a number of labels: seeds draw the
+    labelled scenes, so that means over others are not to be drawn side by side."""
+    having = runs.groupby(["shots", "seed"])["method"].transform("nunique")
+    return runs[having == runs.groupby("shots")["method"].transform("nunique")]
+
+
 def labels(results_dir: Path | str) -> pd.DataFrame:
     """As `fewshot_bands` where all numbers of labels have the same steps."""
     return bands(results_dir, main_runs(records.read_metrics(results_dir), tag=tables.EVEN))
@@ -127,21 +134,21 @@ def alignment_paired(results_dir: Path | str) -> pd.DataFrame:
 
 
 def starts(results_dir: Path | str) -> pd.DataFrame:
-    """Runs from the alignment's controls, and from ours as shipped or not aligned."""
+    """Runs from the alignment's controls; of their seeds from ours as shipped or not aligned."""
     frame = records.read_metrics(results_dir)
     tags = (tables.CONTROL, tables.EVEN, "zero-shot")
     controls, *others = (main_runs(frame, tag=tag) for tag in tags)
     beside = pd.concat(others)
     beside = beside[beside["method"].isin(tables.STARTS) & beside["shots"].isin(controls["shots"])]
-    return pd.concat([controls, beside])
+    return pd.concat([controls, beside[beside["seed"].isin(controls["seed"])]])
 
 
 def long_bands(results_dir: Path | str) -> pd.DataFrame:
-    """As `fewshot_bands` of longer runs and the comparison's of their methods and labels, by
+    """As `fewshot_bands` of longer runs and the comparison's of their methods, labels and seeds, by
     steps."""
     frame, folder = records.read_metrics(results_dir), Path(results_dir) / "runs"
     long, even = tables.longer(frame), main_runs(frame, tag=tables.EVEN)
-    even = even.merge(long[["method", "shots"]].drop_duplicates())
+    even = even.merge(long[["method", "shots", "seed"]].drop_duplicates())
     steps = {r: records.read_run(folder / f"{r}.json").config["steps"] for r in set(even["run"])}
     both = pd.concat([even.assign(steps=even["run"].map(steps)), long]).astype({"steps": str})
     return by_steps(both, lambda runs: bands(results_dir, runs))
@@ -327,6 +334,7 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:
             shown = [n for n in names if n in SHOWN] or names
+            few = shared_seeds(few[few["method"].isin(shown)]) if tag else few
             known = bands(results_dir, few)
             counted = tables.with_images(known, few, data_dir) if tag else known
             fig = figures.quality_curve(counted, shown)

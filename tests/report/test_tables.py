@@ -254,7 +254,7 @@ def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
     made = [("scrapseg", "", 0, 400, worse), ("unet", "", 0, 400, worse)]
     made += [("scrapseg", "2000-steps", k, 2000, better) for k in (0, 1)]
     made += [("unet", "2000-steps", k, 2000, worse) for k in (1, 2)]
-    made += [("fpn", "", 0, 400, better), ("scrapseg", "", 1, 400, worse)]
+    made += [("fpn", "", 0, 400, better)] + [("scrapseg", "", k, 400, worse) for k in (1, 2)]
     made = [("all", *run) for run in made]
     made += [
         (4, "scrapseg", "2000-steps", 0, 2000, worse),
@@ -270,9 +270,9 @@ def test_longer_runs_stand_beside_the_comparison_s_of_their_methods(tmp_path):
     records.collect(tmp_path)
     table = scene_tables.long_bands(tmp_path)
     counted = table[table["metric"] == "ap"].set_index(["shots", "method", "steps"])["seeds"]
-    assert counted.to_dict() == {  # without FPN, which has no longer run
-        ("all", "scrapseg", "400"): 2, ("all", "scrapseg", "2000"): 2,
-        ("all", "unet", "400"): 1, ("all", "unet", "2000"): 2,
+    # Without FPN, which has no longer run, and the seeds that have none.
+    assert counted.to_dict() == {
+        ("all", "scrapseg", "400"): 2, ("all", "scrapseg", "2000"): 2, ("all", "unet", "2000"): 2,
         ("4", "scrapseg", "400"): 1, ("4", "scrapseg", "2000"): 1, ("4", "unet", "2000"): 1,
         ("16", "fpn", "2000"): 1,
     }  # fmt: skip
@@ -333,3 +333,20 @@ def test_a_difference_of_ours_has_one_p_in_both_of_its_tables():
     assert set(both["scrapseg minus"]) >= {"scrapseg-frozen", "segformer", "scrapseg-random"}
     for column in ("value", "lo", "hi", "p_holm"):
         assert both[f"{column}_x"].tolist() == pytest.approx(both[f"{column}_y"].tolist())
+
+
+def test_curves_are_of_the_seeds_that_all_methods_have():
+    rows = [
+        ("a", "1", 0),
+        ("a", "1", 1),
+        ("b", "1", 0),
+        ("a", "4", 0),
+        ("b", "4", 0),
+        ("c", "4", 0),
+    ]
+    rows += [("a", "4", 1), ("b", "4", 1)]  # c lacks the second there, and is not at one at all
+    runs = pd.DataFrame(rows, columns=["method", "shots", "seed"])
+    kept = scene_tables.shared_seeds(runs)
+    assert sorted(kept.itertuples(index=False, name=None)) == [
+        ("a", "1", 0), ("a", "4", 0), ("b", "1", 0), ("b", "4", 0), ("c", "4", 0)
+    ]  # fmt: skip
