@@ -303,6 +303,7 @@ def test_a_missing_figure_stops_the_paper_with_one_line(tmp_path, tiny_scrapsim)
 TYPED = {
     "4": "labels a class in the figure of photographs, a number of the protocol",
     "5": "per cent, the IoU below which a class counts as given up",
+    "10": "per cent, the AP below which a class counts as hardly found by its words",
     "95": "per cent of an interval, a convention",
     "0.05": "level of a test, a convention",
     "14": "part of a name: CLIP ViT-L/14",
