@@ -289,7 +289,7 @@ def corrected(table: pd.DataFrame, by: list) -> pd.DataFrame:
     return table.assign(p_holm=table.groupby(by)["p"].transform(holm).astype(float))
 
 
-#: Of the methods with few labels, those of the figure; the table has all.
+#: Of more methods with few labels than these, those of the figure; the table has all.
 SHOWN = (tables.OURS, "scrapseg-frozen", "scrapseg-random", "segformer", "segformer-aligned")
 MAKERS = (paired, paired_fewshot, fewshot_bands, labels, labels_paired, labels_rival)
 MAKERS += (alignment, alignment_paired, long_bands, long_paired)
@@ -333,7 +333,7 @@ def make(results_dir: Path | str, data_dir: Path | str) -> list[Path]:
         few = main_runs(frame, tag=tag)
         names = sorted(set(few.loc[few["shots"] != "all", "method"]))
         if names:
-            shown = [n for n in names if n in SHOWN] or names
+            shown = [n for n in names if n in SHOWN or len(names) <= len(SHOWN)] or names
             few = shared_seeds(few[few["method"].isin(shown)]) if tag else few
             known = bands(results_dir, few)
             counted = tables.with_images(known, few, data_dir) if tag else known

@@ -350,3 +350,11 @@ def test_curves_are_of_the_seeds_that_all_methods_have():
     assert sorted(kept.itertuples(index=False, name=None)) == [
         ("a", "1", 0), ("a", "4", 0), ("b", "1", 0), ("b", "4", 0), ("c", "4", 0)
     ]  # fmt: skip
+
+
+def test_a_curve_of_few_methods_has_them_all(tmp_path, tiny_scrapsim):
+    """U-Net is not among those of the figure of profile full; the laptop's has ours and it alone."""
+    write_results(tmp_path, figures=())
+    scene_tables.make(tmp_path, tiny_scrapsim)
+    drawn = json.loads((tmp_path / "figures/fewshot.json").read_text())["runs"]
+    assert {run.split("_")[0] for run in drawn} == {"scrapseg", "unet"}
