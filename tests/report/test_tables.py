@@ -353,7 +353,7 @@ def test_curves_are_of_the_seeds_that_all_methods_have():
 
 
 def test_a_curve_of_few_methods_has_them_all(tmp_path, tiny_scrapsim):
-    """U-Net is not among those of the figure of profile full; the laptop's has ours and it alone."""
+    """U-Net is not drawn among profile full's many; the laptop's curve is of ours and it alone."""
     write_results(tmp_path, figures=())
     scene_tables.make(tmp_path, tiny_scrapsim)
     drawn = json.loads((tmp_path / "figures/fewshot.json").read_text())["runs"]
