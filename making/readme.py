@@ -332,19 +332,8 @@ def _clock(seconds: float) -> str:
     return minutes if seconds >= 90 else f"{seconds:.0f} s"
 
 
-BLOCKS = {
-    block.__name__: block
-    for block in (
-        findings,
-        differences,
-        definitions,
-        results,
-        adaptation,
-        photographs,
-        targets,
-        times,
-    )
-}
+MADE = (findings, differences, definitions, results, adaptation, photographs, targets, times)
+BLOCKS = {block.__name__: block for block in MADE}
 
 
 def fresh(text: str, results_dir: Path) -> str:

@@ -94,7 +94,8 @@ def apply(
         except OSError as error:  # of a full disk papermill's own names no file
             raise WriteFailed(f"cannot go on in {made}: {error.strerror or error}") from error
         except KeyboardInterrupt:
-            print(f"Stopped. {made} holds what is done; the same command goes on there.")
+            print(f"Stopped. {made} holds what is done; the same command goes on there,")
+            print("but for learning from labels, which begins anew.")
             raise
     objects = pd.read_csv(made / "images.csv")["objects"]
     used = yaml.safe_load((made / "model/model.yaml").read_text(encoding="utf-8"))["threshold"]

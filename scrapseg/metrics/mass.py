@@ -205,15 +205,8 @@ def heat_table(recalls: Iterable[tuple[str, float, float]]) -> pd.DataFrame:
             kg = float(heat(share, recall))
             out = kg / (HEAT_T * 1000)
             rows.append((method, recall, without_buried, share, out, kg, out <= COPPER_LIMIT))
-    columns = [
-        "method",
-        "recall",
-        "without_buried",
-        "copper_in",
-        "copper_out",
-        "copper_kg",
-        "within",
-    ]
+    columns = ["method", "recall", "without_buried", "copper_in", "copper_out"]
+    columns += ["copper_kg", "within"]
     return pd.DataFrame(rows, columns=columns)
 
 
