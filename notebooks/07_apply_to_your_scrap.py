@@ -58,10 +58,10 @@ import pandas as pd
 from IPython.display import Markdown, display
 from matplotlib.patches import Patch
 from PIL import Image
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 # %%
-from scrapseg.app.finetune import MOST_STEEL, RATES, Tuned, doubt, tune
+from scrapseg.app.finetune import MOST_STEEL, RATES, Tuned, doubt, in_words, tune
 from scrapseg.app.outputs import Writer, new_folder, save_image, tinted
 from scrapseg.app.plan import plan
 from scrapseg.app.report import write_report
@@ -209,10 +209,12 @@ Markdown(f"Now: {plain(segmenter.origin)}.")
 # %% [markdown]
 # ## Training on the labels
 #
-# The labelled images are dealt into folds, and each fold is predicted by a model that was trained on the
-# others. Those predictions choose where to start, how long to train and the threshold, and they say what is missed;
-# but a fold is measured with what the *other* folds chose, never with what was chosen on its own predictions.
-# The model that is kept then learns from all labelled images, with what all folds together choose.
+# The labelled images are dealt into folds, and each fold is predicted by a model that was trained on the others. Those
+# predictions choose where to start, how long to train, which may be not at all, and the threshold; and they say what is
+# missed. But a fold is measured with what the *other* folds chose, never with what was chosen on its own predictions.
+# The model that is kept then learns from all labelled images, with what all folds together choose. Where a class has
+# words and no label, so that the folds cannot judge it, it starts from the model that knows rendered scrap; else from
+# the better of that one and the one before it, which knows words and ImageNet alone.
 # Where images are taken to show mostly steel, those without labels are half of what is learned from: pieces of the
 # labelled ones are laid on them, what the model is sure of is not called steel, and the threshold rises until they are
 # quiet, as far as half of the labelled objects is still found.
@@ -225,7 +227,8 @@ if planned.train and interrupted:
     tables = [pd.DataFrame(said[name]) for name in ("history", "objects")]
     tuned = Tuned(segmenter, *tables, said["summary"])
 elif planned.train:
-    if not model_file:
+    named = [c for c in folder.classes[1:] if any(map(str.isascii, c.words))]
+    if not model_file and all(counts[c.slug] for c in named):
         starts["aligned"] = starting_model(folder.classes, shipped=False)
         starts["aligned"] = replace(starts["aligned"], side=start.side)
     steel = [folder.files[i] for i in planned.steel]
@@ -255,18 +258,9 @@ shutil.rmtree(unfinished, ignore_errors=True)
 # %%
 text = "Nothing is measured, for want of labels: look at the pictures, and label a few images."
 if tuned:
-    s = tuned.summary
     found = tuned.objects.groupby("class")["found"].agg(["size", "sum"])
     display(found.set_axis(["objects", "found"], axis=1))
-    text = (
-        f"{s['found']:.0f} of {s['objects']:.0f} labelled objects are found, miss rate "
-        f"{100 * s['miss_rate']:.0f} % (95 % interval {100 * s['miss_low']:.0f} to "
-        f"{100 * s['miss_high']:.0f} %), with {s['false_alarms']:.1f} false alarms an image, on "
-        f"{s['images']} images in {s['folds']} folds."
-    )
-    if s["small"]:
-        text += f" {s['small']} objects of fewer than 25 pixels are not counted."
-    text += f" {doubt(s)}".rstrip()
+    text = in_words(tuned.summary)
 promise = risk.in_words(tuned.segmenter.promises.get("objects") if tuned else None)
 Markdown(f"{text} {promise}")
 

@@ -20,6 +20,7 @@ import yaml
 
 from scrapseg import __version__
 from scrapseg.app.asked import NOTEBOOK, check
+from scrapseg.app.finetune import in_words
 from scrapseg.app.outputs import new_folder
 from scrapseg.app.plan import plan
 from scrapseg.data.base import fingerprint
@@ -97,6 +98,8 @@ def apply(
             print(f"Stopped. {made} holds what is done; the same command goes on there,")
             print("but for learning from labels, which begins anew.")
             raise
+    if (measured := made / "model/measured.json").is_file():
+        print(in_words(json.loads(measured.read_text(encoding="utf-8"))["summary"]))
     objects = pd.read_csv(made / "images.csv")["objects"]
     used = yaml.safe_load((made / "model/model.yaml").read_text(encoding="utf-8"))["threshold"]
     shown = f"{(objects > 0).sum()} of {len(objects)} images show something that is not "

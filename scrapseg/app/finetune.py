@@ -3,11 +3,12 @@
 With few labels there is none to spare for a fixed validation set. So the images are dealt into
 folds, and each fold is predicted by a model trained on the others. On those predictions three
 things are chosen, by the IoU of the classes: the model to start from, after a short race of all
-that are offered; when to stop; and the threshold. And what is missed is measured; but never on the
-same ones. A fold is measured with what the *other* folds chose (cross-fitting): each labelled image
-counts once, judged by a model that was not trained on it and by a start, a stop and a threshold
-that were not chosen on its predictions. (It did help to train the models on whose predictions they
-were chosen, and to choose their starts; to spare it that too would take three times the trainings.)
+that are offered; when to stop, which may be before the first step, where learning makes a start no
+better; and the threshold. And what is missed is measured; but never on the same ones. A fold is
+measured with what the *other* folds chose (cross-fitting): each labelled image counts once, judged
+by a model that was not trained on it and by a start, a stop and a threshold that were not chosen on
+its predictions. (It did help to train the models on whose predictions they were chosen, and to
+choose their starts; to spare it that too would take three times the trainings.)
 
 The model that is kept is trained on all labelled images, from the start that all folds together
 choose. Stop and threshold are chosen by the folds that went on from that start, since another's
@@ -19,14 +20,14 @@ last training goes on from the mean of the folds' weights, so that what was spen
 lost: trainings from one start stay near enough to one another to be averaged (Wortsman et al.,
 arXiv:2203.05482). Photographs without labels that show mostly the normal class, where there are
 any, raise the threshold of each fold, as far as the labels of the others allow. The last training
-has seen more than theirs, so it should miss no more; `doubt` says where it does.
+has seen more than theirs, so it should miss no more; where it does, even of what it was trained on,
+its threshold is lowered, and `doubt` says so.
 """
 
 from __future__ import annotations
 
 import copy
 import functools
-import itertools
 import math
 import time
 from collections import Counter
@@ -68,8 +69,9 @@ THRESHOLDS = expit(np.arange(-1, 1.01, 0.25))
 NOISE = 0.02
 #: Rates of the head and of the encoder's deepest layer: so few steps need larger ones than many.
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
-#: Share of the time for the race of the starts, and of what is then left for the folds.
-RACE, FOLDS = 0.1, 0.2
+#: Share of the time for the race of the starts, and of what is then left for the folds. A race of
+#: fewer steps tells what the first ones spoil, not what is learned: the first start is kept then.
+RACE, FOLDS, SHORTEST_RACE = 0.1, 0.2, 5
 #: Photographs of steel that are worth reading; each is looked at before it is learned from, and
 #: that may take so much of the time.
 MOST_STEEL, LABELLING = 80, 0.1
@@ -95,12 +97,12 @@ class Tuned:
             and val: the mean IoU of the classes on the fold left out, at its best threshold.
         objects: one row per labelled object that counts: image, class, pixels, and whether it was
             found.
-        summary: step (of the last training) and threshold of `segmenter`; and, measured on each
-            fold by a model that was not trained on it, with a start, a stop and a threshold that
-            the other folds chose: objects, found, miss_rate with its 95 % interval (Wilson)
-            miss_low and miss_high, false_alarms per image; images and folds say on how many images
-            in how many folds, and small how many objects are too small to count. Of the images it
-            was trained on `segmenter` finds own_found of own_objects.
+        summary: step (of the last training; 0 where the start stays as it is) and threshold of
+            `segmenter`, which folds_threshold was before it was lowered; and, measured on each fold
+            by a model that was not trained on it, with a start, a stop and a threshold that the
+            other folds chose: objects, found, miss_rate with its 95 % interval (Wilson) miss_low
+            and miss_high, false_alarms per image; images and folds say on how many images in how
+            many folds, and small how many objects are too small to count.
     """
 
     segmenter: Segmenter
@@ -366,35 +368,41 @@ def tune(
     normal = (steel, photo_labels(first, steel, AdaptConfig.surer)) if steel else ((), ())
     clock.time_step(first, images, config, normal)
 
-    def on_fold(k: int, start: Segmenter, config: TrainConfig, most: int, label: str):
-        """`start` trained on all but fold k; and what it says of the fold, by number of steps."""
+    def on_fold(k: int, name: str, model: Segmenter, config: TrainConfig, most: int, label: str):
+        """`model`, from a start, trained on all but fold k; and what it says of the fold, by number
+        of steps: at 0 what its start says, which is untrained."""
         said, ids = [], spread(images, groups[k], most)
 
         def val(s: Segmenter) -> float:
             said.append(predict_maps(s, images, ids))
             return float(class_iou(images, said[-1]).max())
 
+        history = [{"step": 0, "val": val(starts[name])}]
         rest, label = [i for i in images.ids if i not in groups[k]], f"{label}, fold {k + 1}"
-        model, history = train_on(start, images, rest, config, val, label, normal)
+        model, rows = train_on(model, images, rest, config, val, label, normal)
+        history += rows
         looked = [row["step"] for row in history if "val" in row]
         return model, history, dict(zip(looked, said, strict=True))
 
-    # The race: every start, trained a little on each fold's rest.
-    share = RACE if len(starts) > 1 else 0.0
-    few, most = clock.steps(share, folds * len(starts), size)
-    config, raced, race = replace(config, steps=few, evals=1), {}, {}
-    for k, (name, s) in itertools.product(range(folds), starts.items()):
-        raced[k, name], history, _ = on_fold(k, s, config, most, f"from {name}")
-        race[k, name] = history[-1]["val"]
+    # The race: every start, trained a little on each fold's rest. Of equal ones the first wins.
+    few, most = clock.steps(RACE, folds * len(starts), size, looks=2)
+    raced = {(k, name): s for k in range(folds) for name, s in starts.items()}
+    race = dict.fromkeys(raced, 0.0)
+    if len(starts) > 1 and few >= SHORTEST_RACE:
+        config = replace(config, steps=few, evals=1)
+        for k, name in raced:
+            given = config, most, f"from {name}"
+            raced[k, name], history, _ = on_fold(k, name, starts[name], *given)
+            race[k, name] = max(row.get("val", 0.0) for row in history)
 
     def best(of: Sequence[int]) -> str:
         return max(starts, key=lambda name: sum(race[k, name] for k in of))
 
     # Each fold goes on from the start that the others chose.
-    few, most = clock.steps(FOLDS, folds, size, looks=2)
+    few, most = clock.steps(FOLDS, folds, size, looks=3)
     config = replace(config, steps=few, evals=2)
     chosen = [best([j for j in range(folds) if j != k]) for k in range(folds)]
-    trained = [on_fold(k, raced[k, n], config, most, "on") for k, n in enumerate(chosen)]
+    trained = [on_fold(k, n, raced[k, n], config, most, "on") for k, n in enumerate(chosen)]
     history = pd.concat(
         [
             pd.DataFrame(h).assign(fold=k, start=chosen[k - 1])
@@ -409,14 +417,14 @@ def tune(
     stop, threshold = results.choose(range(folds), name)
 
     # What is kept goes on from the folds' mean, as far as they shared its start.
-    before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
-    before = mean_weights(before or [raced[k, name] for k in range(folds)])
     heard = steel[:THRESHOLD_PHOTOS] if threshold_of is None else ()
     few, most = clock.steps(1.0, images=len(images.ids) + len(heard))
-    steps = max(1, round(few * stop / config.steps))
-    config = replace(config, steps=steps, evals=1)
-    last = "all labelled images"
-    kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, last, normal)
+    kept, steps = starts[name], stop and max(1, round(few * stop / config.steps))
+    if steps:
+        before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
+        before = mean_weights(before or [raced[k, name] for k in range(folds)])
+        last, config = "all labelled images", replace(config, steps=steps, evals=1)
+        kept, _ = train_on(before, images, images.ids, config, lambda _: 0.0, last, normal)
     kept = replace(kept, mirrored=True).compiled()
     if heard:
         quiet = quiet_threshold(kept, heard[:most], min(threshold, *thresholds.values()), 1.0)
@@ -431,15 +439,21 @@ def tune(
         thresholds = {i: raised(thresholds[i], by) for i, by in others.items()}
 
     objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
-    summary = {"threshold": threshold, "images": len(maps), "folds": folds, "step": steps}
-    summary |= {"false_alarms": false_alarms / len(maps)} | miss_rate(objects)
+    measured = miss_rate(objects)
+    # As much of what it was trained on is to be found as the folds' models found of what was new.
+    rule = threshold_of or functools.partial(at_recall, recall=1 - measured["miss_rate"])
+    summary = {"threshold": threshold, "folds_threshold": threshold}
+    if steps:
+        own = scores_of(predict_maps(kept, images, spread(images, images.ids, most)))
+        summary["threshold"] = min(threshold, rule(images, own))
+    summary |= {"images": len(maps), "folds": folds, "step": steps} | measured
+    summary["false_alarms"] = false_alarms / len(maps)
     summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
-    own = predict_maps(kept, images, spread(images, images.ids, most))
-    found = judge(first, images, scores_of(own), dict.fromkeys(own, threshold))[0]["found"]
-    summary |= {"own_objects": len(found), "own_found": int(found.sum())}
-    origin = f"fine-tuned on {len(images)} labelled images, "
-    origin += f"{len(steel)} without labels, for {minutes:.2g} minutes, from {name}: "
-    kept = replace(kept, threshold=threshold, promises=promises)
+    origin = f"threshold chosen on {len(images)} labelled images, from {name}: "
+    if steps:
+        origin = f"fine-tuned on {len(images)} labelled images, {len(steel)} without labels, for "
+        origin += f"{minutes:.2g} minutes, from {name}: "
+    kept = replace(kept, threshold=summary["threshold"], promises=promises)
     return Tuned(replace(kept, origin=origin + starts[name].origin), history, objects, summary)
 
 
@@ -457,13 +471,34 @@ def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
     return risk.promise(losses, "labelled images, each by a model that had not learned from it")
 
 
+def in_words(summary: dict[str, float]) -> str:
+    """What was measured, and `doubt`."""
+    s = summary
+    text = (
+        f"{s['found']:.0f} of {s['objects']:.0f} labelled objects are found, miss rate "
+        f"{100 * s['miss_rate']:.0f} % (95 % interval {100 * s['miss_low']:.0f} to "
+        f"{100 * s['miss_high']:.0f} %), with {s['false_alarms']:.1f} false alarms an image, on "
+        f"{s['images']:.0f} images in {s['folds']:.0f} folds."
+    )
+    small = f"{s['small']:.0f} objects of fewer than {metrics.ALARM_AREA} pixels are not counted."
+    return " ".join(filter(None, [text, small if s["small"] else "", doubt(s)]))
+
+
 def doubt(summary: dict[str, float]) -> str:
-    """What to say where the model that is kept misses more of what it was trained on than the
-    folds' models, of which the miss rate is, did of what was new to them; else nothing."""
-    found, objects = (summary.get(f"own_{k}", 0) for k in ("found", "objects"))
-    if objects == 0 or (objects - found) / objects <= summary["miss_rate"]:
+    """What to say where nothing was learned, or where the model that is kept would miss more of
+    what it was trained on than the folds' models, of which the miss rate is, did of what was new
+    to them; else nothing."""
+    if not summary["step"]:
+        return (
+            "Learning from these labels made the model no better on labelled images that it had "
+            "not learned from: it stays as it was, with a threshold that they choose. More labels, "
+            "or more MINUTES, may help."
+        )
+    if summary["threshold"] == summary["folds_threshold"]:
         return ""
     return (
-        f"After {summary['step']} steps the model that is kept finds {found} of {objects} objects "
-        "of the images that it was trained on: the miss rate is not its own. Give it more MINUTES."
+        f"After {summary['step']} steps the model that is kept is less sure of what it was trained "
+        "on than the models that were measured were of what was new to them: its threshold was "
+        f"lowered from {summary['folds_threshold']:.3f} to {summary['threshold']:.3f}, so that it "
+        "finds as much. The miss rate and the false alarms are not its own. Give it more MINUTES."
     )

@@ -183,14 +183,16 @@ def test_images_without_labels_stand_beside_the_labels_and_what_is_not_counted_i
         history = pd.DataFrame({"fold": [1, 2], "step": [5, 5], "loss": [1.0, 1.0], "val": [1, 1]})
         objects = pd.DataFrame({"class": ["motor"] * 4, "found": [True, True, True, False]})
         summary = {"objects": 4, "found": 3, "miss_rate": 0.25, "miss_low": 0.05, "miss_high": 0.7}
-        summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3}
+        summary |= {"false_alarms": 0.5, "images": 4, "folds": 2, "small": 3, "step": 5}
+        summary |= {"threshold": 0.4, "folds_threshold": 0.4}
         promises = {"objects": {"on": "folds", "scenes": 4, "thresholds": {0.2: 0.25}}}
         kept = replace(starts["scrapsim"], threshold=threshold_of(None, None), promises=promises)
         return Tuned(kept, history, objects, summary)
 
     monkeypatch.setattr("scrapseg.app.finetune.tune", tune)
     space = run(images, threshold=0.4)
-    assert not adapted and calls["minutes"] > 0 and list(calls["starts"]) == ["scrapsim", "aligned"]
+    # No label shows a cable: how well another start would find one cannot be judged.
+    assert not adapted and calls["minutes"] > 0 and list(calls["starts"]) == ["scrapsim"]
     assert [photo.shape for photo in calls["steel"]] == [(48, 64, 3)] * 2  # a and b, of side 64
     assert scrapseg.load(space["out"] / "model").threshold == 0.4
     text = " ".join((space["out"] / "report.html").read_text().split())
@@ -198,6 +200,9 @@ def test_images_without_labels_stand_beside_the_labels_and_what_is_not_counted_i
     assert "at most 20 % from a score of 0.25 on" in text and "19 for 5 %, 9 for 10 %" in text
     assert scrapseg.load(space["out"] / "model").promises["objects"]["scenes"] == 4
     assert "3 of 4 labelled objects are found" in space["text"] and "3 objects of" in space["text"]
+    (images / "classes.yaml").write_text("steel scrap: {}\nmotor: {}\n電線: {}\n")
+    run(images, threshold=0.4, out_dir=str(space["out"].with_name("other")))
+    assert list(calls["starts"]) == ["scrapsim", "aligned"]  # the last is found by labels alone
 
 
 # An interrupted run -------------------------------------------------------------------------------
