@@ -2,13 +2,14 @@
 
     SCRAPSEG_DATA=... python -m making.studies few_labels --results results/real
 
-Each set becomes a folder of one's own with a few labelled images of its train split: `tune` gets it
-as a user's. The plain thing starts from the same ImageNet weights and trains on the same images,
-with the same augmentation, sampler and loss, for all of the minutes; it is a SegFormer decoder as
-segmentation-models-pytorch has it, takes the most likely class, and looks at an image and at its
-mirror image, as what `tune` gives does. Test images are looked at once, at the end of each run.
-With one thread the minutes are of processor time, so that they are equal whatever else the machine
-does.
+Each set becomes a folder of one's own with a few labelled images of its train split (of ScrapSim,
+whose train split our model knows, of val): `tune` gets it as a user's. Beside it stands the model
+that comes along as it is, without labels. The plain thing starts from the same ImageNet weights and
+trains on the same images, with the same augmentation, sampler and loss, for all of the minutes; it
+is a SegFormer decoder as segmentation-models-pytorch has it, takes the most likely class, and looks
+at an image and at its mirror image, as what `tune` gives does. Test images are looked at once, at
+the end of each run. With one thread the minutes are of processor time, so that they are equal
+whatever else the machine does.
 """
 
 from __future__ import annotations
@@ -40,16 +41,19 @@ from scrapseg.data.classes import as_yaml
 from scrapseg.data.folder import OwnFolder, open_folder
 from scrapseg.data.magnetic_tile import MagneticTile
 from scrapseg.data.photographs import Photographs
+from scrapseg.data.scrapsim import ScrapSim
 from scrapseg.experiments.records import save_table
+from scrapseg.files import REPOSITORY
 from scrapseg.models.segmenter import SIDE, Segmenter, starting_model
 from scrapseg.models.tiles import normalised
 from scrapseg.train.loop import TrainConfig
 
+SCRAPSIM = REPOSITORY / "data" / "scrapsim"
 SEEDS = (0, 1, 2)
 MINUTES, CONFIG = 2.5, TrainConfig(evals=3)
 #: Rates of the head and of the encoder's deepest layer. SegFormer was tried with ours, too, on
 #: another draw of Magnetic-Tile: mIoU .560, with these .563.
-METHODS = {"scrapseg": RATES, "segformer": {"lr": 2e-3, "encoder_lr": 1e-3}}
+METHODS = {"scrapseg": RATES, "segformer": {"lr": 2e-3, "encoder_lr": 1e-3}, "no labels": {}}
 KEYS = ["dataset", "method", "labels", "seed", "minutes"]
 
 
@@ -57,9 +61,13 @@ KEYS = ["dataset", "method", "labels", "seed", "minutes"]
 class Task:
     """A data set, the number of labelled images, and which impurities, all where none is named."""
 
-    data: type[Photographs]
+    data: type[Photographs] | type[ScrapSim]
     labels: int
     only: tuple[str, ...] = ()
+
+    def sha256(self) -> str:
+        """Of what is measured."""
+        return self.data("test").sha256
 
     def export(self, split: str, root: Path, seed: int | None = None) -> Path:
         """A folder of one's own, of `labels` images by a seed, else of all."""
@@ -80,10 +88,31 @@ class Task:
         return root
 
 
+@dataclass(frozen=True)
+class RenderedTask(Task):
+    """ScrapSim, which our model knows."""
+
+    def sha256(self) -> str:
+        """Of what is measured."""
+        return ScrapSim(SCRAPSIM, "test").sha256
+
+    def export(self, split: str, root: Path, seed: int | None = None) -> Path:
+        """As `Task.export`; in place of train, val."""
+        data = ScrapSim(SCRAPSIM, "val" if split == "train" else split)
+        held = {i: {o["class"] for o in data.meta[i]["instances"]} for i in data.ids}
+        for id in data.ids if seed is None else drawn(held, data.ids, self.labels, seed):
+            for part in ("images", "labels"):
+                file = data.path(id, part)
+                (root / part).mkdir(parents=True, exist_ok=True)
+                (root / part / file.name).write_bytes(file.read_bytes())
+        return root
+
+
 TASKS = {
     "belt-waste": Task(BeltWaste, 8),
     "cables": Task(Cables, 8),
     "magnetic-tile": Task(MagneticTile, 24, ("blowhole", "break", "uneven")),
+    "scrapsim": RenderedTask(ScrapSim, 8),
 }
 
 
@@ -139,6 +168,13 @@ def plain(
     return label, {"steps": config.steps, "start": "imagenet"}
 
 
+def as_it_is(folder: OwnFolder, *_) -> tuple[Callable[[np.ndarray], np.ndarray], dict]:
+    """The model that comes along, with its own threshold."""
+    start = starting_model(folder.classes)
+    told = {"steps": 0, "start": "scrapsim", "threshold": start.threshold}
+    return lambda image: start.predict(image).label, told
+
+
 def measure(label: Callable[[np.ndarray], np.ndarray], test: OwnFolder) -> dict[str, float]:
     """Mean IoU over the pixels of all test images at their own size."""
     images, table = test.images(), 0
@@ -162,19 +198,21 @@ def make(
     rows = pd.read_csv(path).to_dict("records") if path.is_file() else []
     alone = torch.get_num_threads() == 1
     now = time.process_time if alone else time.perf_counter
+    makers = {"scrapseg": ours, "segformer": plain, "no labels": as_it_is}
     for method, seed, (name, task) in itertools.product(METHODS, SEEDS, TASKS.items()):
         row = dict(zip(KEYS, (name, method, task.labels, seed, minutes), strict=True))
+        if method == "no labels" and seed != SEEDS[0]:  # it is the same one
+            continue
         if any(all(r[k] == row[k] for k in KEYS) for r in rows):
             continue
         with tempfile.TemporaryDirectory() as made:
             folder = open_folder(task.export("train", Path(made) / "train", seed))
             test = open_folder(task.export("test", Path(made) / "test"))
             setting = replace(config, seed=seed, **METHODS[method])
-            train = ours if method == "scrapseg" else plain
-            label, told = train(folder, setting, minutes, now)
+            label, told = makers[method](folder, setting, minutes, now)
             rows.append(row | told | measure(label, test))
         save_table(pd.DataFrame(rows).sort_values(KEYS), results, "few_labels")
-    hashes = [task.data("test").sha256 for task in TASKS.values()]
+    hashes = [task.sha256() for task in TASKS.values()]
     beside = {"config": asdict(config), "rates": METHODS, "clock": now.__name__}
     beside["threads"] = torch.get_num_threads()
     return pd.DataFrame(rows), beside | {"sha256": "+".join(hashes)}

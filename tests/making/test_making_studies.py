@@ -110,6 +110,17 @@ def test_a_folder_of_few_labels_says_what_the_data_set_says(tmp_path, monkeypatc
     assert len(ids[0]) == 5 and ids[0] == ids[1] != ids[2]
 
 
+def test_labels_on_renders_are_of_val_and_measured_on_test(tiny_scrapsim, tmp_path, monkeypatch):
+    monkeypatch.setattr(few_labels, "SCRAPSIM", tiny_scrapsim)
+    task = few_labels.TASKS["scrapsim"]
+    val, test = ScrapSim(tiny_scrapsim, "val"), ScrapSim(tiny_scrapsim, "test")
+    folder = open_folder(replace(task, labels=2).export("train", tmp_path / "a", 0))
+    assert set(folder.labelled) < set(val.ids) and len(folder.labelled) == 2
+    whole = open_folder(task.export("test", tmp_path / "b")).images()
+    assert whole.ids == sorted(test.ids) and task.sha256() == test.sha256
+    assert np.array_equal(whole.sample(test.ids[0]).label, test.sample(test.ids[0]).label)
+
+
 def test_few_labels_study_in_small(tmp_path, monkeypatch):
     monkeypatch.setenv("SCRAPSEG_DATA", str(tmp_path))
     draw_cables(tmp_path / "cables")
@@ -119,10 +130,13 @@ def test_few_labels_study_in_small(tmp_path, monkeypatch):
     table, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
     assert table["method"].tolist() == list(few_labels.METHODS)
     assert table[["miou", "miou_impurity"]].stack().between(0, 1).all()
+    learned = table.set_index("method")["steps"]
+    assert learned["no labels"] == 0 < learned["segformer"]
     # What is in the table is not run again.
     monkeypatch.setattr(few_labels, "tune", None)
     again, _ = few_labels.make(tmp_path, tmp_path, 0.02, config)
-    assert again["miou"].tolist() == pytest.approx(table["miou"].tolist(), rel=1e-5)
+    again, table = (t.set_index("method")["miou"].to_dict() for t in (again, table))
+    assert again == pytest.approx(table, rel=1e-5)
 
 
 def test_study_of_labels_on_steel_in_small(tmp_path, monkeypatch):
