@@ -151,7 +151,7 @@ figure
 
 # %%
 burial = [0, 0.25, 0.5, 0.75, 0.95, 1]
-figure = recall_curves("visible_fraction", burial, 100, "visible share of the piece, %")
+figure = recall_curves("visible_fraction", burial, 100, "visible share, %")
 save_figure(figure, results_dir, "recall_by_burial", runs=runs)
 figure
 
