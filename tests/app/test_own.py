@@ -155,7 +155,7 @@ def test_overlays_show_what_was_found(applied):
             assert change[label > 0].mean() > change[label == 0].mean()
 
 
-def report_of(applied, tuned: bool = True) -> Path:
+def report_of(applied, tuned: bool = True, **summary) -> Path:
     out, result, folder, images, _ = applied
     curve = figures.training_curves(result.history.drop(columns="fold"))
     return write_report(
@@ -166,7 +166,7 @@ def report_of(applied, tuned: bool = True) -> Path:
         origin=result.segmenter.origin,
         threshold=0.3,
         to_label=list(images["stem"])[:2],
-        summary=result.summary if tuned else None,
+        summary=result.summary | summary if tuned else None,
         curve=curve._repr_png_() if tuned else None,
     )
 
@@ -176,6 +176,11 @@ def test_report_without_labels_claims_nothing(applied):
     assert "nothing here is measured" in text and "missed" not in text
     assert "false alarms" not in text
     assert "my &lt;scrap&gt;" in text
+
+
+@pytest.mark.parametrize(("step", "said"), [(0, "none of them"), (7, "all of them")])
+def test_report_says_whether_anything_was_learned(applied, step, said):
+    assert f"has learned from {said}" in report_of(applied, step=step).read_text()
 
 
 def test_report_says_what_there_was_before_and_shows_what_is_found_first(tmp_path):
