@@ -31,7 +31,6 @@ from scrapseg.data.layouts import Masks, find_labels
 from scrapseg.data.listing import check_empty, class_list, find_images, list_files
 
 SMALLEST_SIDE = 32
-ANEW = "save it anew"  # what to do with a broken image
 #: Images with one side so many times the other are looked at with very few pixels across.
 STRIP = 8
 
@@ -181,7 +180,7 @@ def open_folder(
         if path.suffix.casefold() in listing.OTHER_ENDINGS:
             continue
         try:
-            depths[id], sizes[id] = base.camera_bits(path, ANEW), read_photo(path).shape[:2]
+            depths[id], sizes[id] = base.camera_bits(path), read_photo(path).shape[:2]
         except BrokenImage as error:
             broken.append(f"{error}")
             continue
@@ -226,7 +225,7 @@ def read_photo(path: str | Path, bits: int | None = None) -> np.ndarray:
     Raises:
         MissingFile, BrokenImage: see `base.read_image`; or it is too small.
     """
-    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy=ANEW)
+    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy=base.ANEW)
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise BrokenImage(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
     return image

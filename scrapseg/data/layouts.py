@@ -154,7 +154,7 @@ def find_labels(
     if kind == MASKS:
         masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
         for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded
-            if sorted(size := base.image_size(path, "save the mask anew")) != sorted(sizes[id]):
+            if sorted(size := base.image_size(path, base.ANEW)) != sorted(sizes[id]):
                 formats.check_size(f"{path}: is", size, sizes[id], "save it at the image's size")
         paint = partial(_read_mask, read_coding(masks, classes, table, notes))
     turns = {id: base.photo_turn(files[id]) for id in by_id}
@@ -181,7 +181,7 @@ def _painted(
     notes: Notes | None = None,
 ) -> Masks:
     """Labels of an image, turned with it where they are of the size of its sensor."""
-    made = labels.size if isinstance(labels, ImageLabels) else base.image_size(labels)
+    made = labels.size if isinstance(labels, ImageLabels) else base.image_size(labels, base.ANEW)
     if turn >= 5 and made == size[::-1] != size:
         return tuple(base.turned(m, turn) for m in paint(labels, made, notes=notes))
     if notes is not None and turn > 1 and (turn < 5 or not made or made[0] == made[1]):

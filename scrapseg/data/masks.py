@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scrapseg.data.base import open_image
+from scrapseg.data.base import ANEW, open_image
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
 from scrapseg.data.errors import BrokenImage, LabelFileError, UnknownLabel
 from scrapseg.data.labels import Notes, find_all, read_lines, read_text, understood
@@ -65,7 +65,7 @@ def read_codes(path: Path, colours: Collection[int], two: bool) -> np.ndarray:
     Raises:
         BrokenImage, UnknownLabel: naming the file.
     """
-    with open_image(path, "save the mask anew") as image:
+    with open_image(path, ANEW) as image:
         deep = ";16" in str(image.tile) and image.mode[0] != "I"
         if deep or image.mode in ("CMYK", "YCbCr", "LAB") or getattr(image, "n_frames", 1) > 1:
             raise BrokenImage(f"{path}: has 16 bits of colour, inks or pages; save it as grey PNG")
