@@ -161,6 +161,17 @@ def test_one_name_from_two_tasks_is_no_label_of_one_image(root):
         open_folder(root)
 
 
+def test_all_that_is_labelled_twice_is_told_at_once(root):
+    for name in "ab":
+        save(root / f"masks/{name}.png", square(1))
+        save(root / f"masks/more/{name}.png", square(1))
+    with pytest.raises(DataError) as caught:
+        open_folder(root)
+    said = str(caught.value)
+    assert all(f"{name} has labels in two places" in said for name in "ab")
+    assert said.endswith("; keep one") and "\n" not in said
+
+
 def test_an_image_that_is_not_there_cannot_be_saved_anew(root):
     with pytest.raises(MissingFile, match=r"none\.jpg: file is missing; is the name right, or was"):
         read_photo(root / "none.jpg")
