@@ -11,6 +11,23 @@ JOBS ?= $(if $(filter clip,$(PROFILE)),1,2)
 THREADS ?= 4
 PORT ?= 8866
 
+# What may stand on make's line, by target and for all; another name is mistyped, and make itself passes it over.
+apply_takes := DATA MINUTES ADAPT MODEL THRESHOLD RECALL EMPTY CLASSES SIDE OUT
+watch_takes := SOURCE MODEL THRESHOLD MAX_MISS EVERY PIXEL_MM OUT
+app_takes := PORT MODEL VOILA
+gpu_takes := REHEARSE
+torture_takes := KILLS ONLY OUT
+all_take := PROFILE JOBS PYTHON THREADS EXECUTOR SNAKEMAKE
+takes := $(foreach goal,$(MAKECMDGOALS),$($(goal)_takes))
+# So may these, which come from the environment or are set below.
+also := SHELL PATH HOME TMPDIR LANG LC_% SCRAPSEG_% OMP_% MKL_% CUDA_% HF_% UV_% PIP_% PYTHON% PYTEST_% GLIBC_% MALLOC_% \
+  JUPYTER_% TOKENIZERS_% SLURM_% XDG_% http_% https_% HTTP_% HTTPS_% PY UV RENDER READY QUIET ENGINE
+given_here := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
+mistyped := $(filter-out $(takes) $(all_take) $(also),$(given_here))
+# A make within another's recipe is given what that one was.
+$(if $(mistyped),$(if $(filter 0,$(MAKELEVEL)),$(error $(mistyped): make $(MAKECMDGOALS) takes no such variable but \
+  $(or $(strip $(takes)),$(all_take)); what the environment is to hold goes first, as in NAME=value make)))
+
 PY := .venv/bin/python
 UV := $(PY) -m uv
 RENDER := .venv-render

@@ -19,9 +19,10 @@ from contextlib import nullcontext
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from scrapseg.files import REPOSITORY
 
@@ -32,7 +33,22 @@ os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
 # Torch warns of a CUDA toolkit without a GPU, which nothing here compiles with.
 logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
+
+class Commands(TyperGroup):
+    """The commands; a value that cannot be is told in a line, by the name that make has for it."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        """Read the line and run its command."""
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            name = f"{error.param.name.upper()}: " if error.param else ""
+            print(f"error: {name}{error.message or 'is missing'}", file=sys.stderr)
+            raise typer.Exit(error.exit_code) from None
+
+
 app = typer.Typer(
+    cls=Commands,
     add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -173,9 +189,7 @@ def verify(profile: Profile = "laptop") -> None:
 def leaderboard(
     folder: Path,
     data: Path = SCRAPSIM,
-    collect: Annotated[
-        Path | None, typer.Option(help="first write the entries of these results' runs")
-    ] = None,
+    collect: Annotated[Path | None, typer.Option(help="first write these results' entries")] = None,
 ) -> None:
     """Score a folder of predictions, and compare each with ours."""
     from scrapseg.data.scrapsim import ScrapSim
@@ -202,10 +216,11 @@ def apply(
     empty: Annotated[str, typer.Option(help="images labelled empty: clean, unlabelled")] = "clean",
 ) -> None:
     """Find what is in a folder of your own images; learn from them first, labelled or not."""
-    from scrapseg.app.asked import check
+    from scrapseg.app.asked import check, check_place
 
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
     check(data, classes, model, empty, side=side, **options)
+    check_place(out or REPOSITORY / "results/apply/_", "folder", "OUT=results")
     from scrapseg.app.apply import apply
 
     made = apply(data, out, classes, side, empty=empty, model=model, **options)

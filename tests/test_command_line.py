@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -38,6 +39,7 @@ def test_what_cannot_be_applied_is_told_in_a_line_before_anything_heavy_is_loade
     bad |= {"mine --model mine": "holds no model (.safetensors); one made here"}
     bad |= {"mine --model none.safetensors": "no such model"}
     bad |= {"mine --side -5": "SIDE is -5", "mine --threshold nan": "THRESHOLD is nan"}
+    bad |= {"mine --out mine/a.jpg/out": "name another folder, as in OUT=results"}
     code = f"""
 import sys
 from typer.testing import CliRunner
@@ -60,6 +62,29 @@ def test_adapt_is_yes_or_no(adapt, refused):
     assert done.returncode
     assert refused == ("ADAPT is 'maybe'; it may be yes or no" in done.stderr)
     assert refused != ("elsewhere: no such folder" in done.stderr)
+
+
+@pytest.mark.parametrize("variable", ["MINUTES", "THRESHOLD", "SIDE"])
+def test_a_word_for_a_number_is_told_in_a_line_by_its_name_in_make(variable):
+    make = ["make", "-o", ".venv/.ready", "apply", "DATA=elsewhere", f"{variable}=abc"]
+    done = subprocess.run(make, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode
+    told = [line for line in done.stderr.splitlines() if not re.match(r"make(\[\d+\])?: ", line)]
+    assert len(told) == 1 and told[0].startswith(f"error: {variable}: ")
+
+
+def test_an_argument_that_is_left_out_is_told_in_a_line():
+    done = CliRunner().invoke(app, ["apply"])
+    assert (done.exit_code, done.output) == (2, "error: DATA: is missing\n")
+
+
+def test_results_may_go_where_there_are_some(tmp_path, monkeypatch):
+    """The folder's name gets a number then."""
+    (tmp_path / "a.jpg").write_text("")
+    (tmp_path / "out").mkdir()
+    monkeypatch.setattr("scrapseg.app.apply.apply", lambda data, out, *_, **options: out)
+    done = CliRunner().invoke(app, ["apply", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 0 and "error" not in done.output
 
 
 def test_a_run_that_there_is_not():

@@ -48,6 +48,13 @@ def test_no_import_is_hidden_in_a_function_without_a_reason():
     assert {path for path, names in late.items() if names} == set(LATE)
 
 
+def test_bars_are_for_a_terminal():
+    """In a notebook `tqdm.auto` draws a widget, of which the terminal that runs it sees nothing."""
+    texts = [path.read_text() for path in MODULES]
+    assert any("from tqdm import" in text for text in texts)
+    assert not any("tqdm.auto" in text or "tqdm.notebook" in text for text in texts)
+
+
 def code_lines(path: Path) -> int:
     """Lines of a Python file that are neither empty nor comment nor docstring."""
     text = path.read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import tomllib
@@ -109,6 +110,61 @@ def test_make_help_lists_every_target():
     assert phony
     assert listed == set(phony[1].split())
     assert listed >= TARGETS
+
+
+def make(*words: str) -> subprocess.CompletedProcess[str]:
+    """What a person's make would do; the tests themselves may run in a recipe of another one."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", "-n", "-o", ".venv/.ready", *words]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("words", "wrong", "known"),
+    [
+        ("apply DATA=x MINUTE=1", "MINUTE", "DATA MINUTES ADAPT"),
+        ("watch SOURCE=x RECALL=0.5", "RECALL", "SOURCE MODEL THRESHOLD MAX_MISS"),
+        ("reproduce PROFIL=full", "PROFIL", "PROFILE JOBS"),
+    ],
+)
+def test_a_mistyped_variable_is_told_in_a_line_and_nothing_is_run(words, wrong, known):
+    done = make(*words.split())
+    assert done.returncode and not done.stdout
+    target = words.split()[0]
+    assert f"{wrong}: make {target} takes no such variable but {known}" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["apply", "DATA=my images = all", "MINUTES=2", "OMP_WAIT_POLICY=ACTIVE", "PYTHON=python3"],
+        ["watch", "SOURCE=a film.mp4", "MAX_MISS=0.1", "UV_HTTP_TIMEOUT=9", "OUT=here"],
+        ["grid", "EXECUTOR=slurm", "JOBS=4", "THREADS=2", "SNAKEMAKE=-n --config a=b"],
+        ["app", "PORT=8877", "MODEL=a model", "VOILA=--no-browser --debug"],
+        ["torture", "KILLS=2", 'ONLY=training "make apply"', "OUT=out"],
+        ["gpu", "REHEARSE=1", "PROFILE=full"],
+        ["PROFILE=laptop"],
+    ],
+)
+def test_what_there_is_may_be_set(words):
+    assert make(*words).returncode == 0
+
+
+@pytest.mark.parametrize("target", ["apply", "watch", "torture"])
+def test_make_takes_what_its_help_names(target):
+    text = (ROOT / "Makefile").read_text()
+    told = re.search(rf"^{target}:.*##(.*)$", text, re.M)
+    takes = re.search(rf"^{target}_takes := (.*)$", text, re.M)
+    assert told and takes
+    assert set(re.findall(r"([A-Z_]+)=", told[1])) == set(takes[1].split())
+
+
+def test_a_make_within_another_is_given_what_that_one_was():
+    """As `make torture KILLS=2` has other targets made."""
+    environment = os.environ | {"MAKELEVEL": "1", "MAKEFLAGS": " -- KILLS=2"}
+    command = ["make", "-n", "-o", ".venv/.ready", "apply", "DATA=x"]
+    subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True)
 
 
 def test_a_python_that_is_too_old_gets_one_clear_line(tmp_path):

@@ -101,13 +101,11 @@ def plan(
     # Larger images are looked at in tiles, at another scale than these would be learned from.
     alike = trains and adapts and start.side <= WHOLE_SIDE
     bare = [i for i in ids if i not in folder.labelled] if alike else []
-    assumed = (
-        f"to show mostly {normal.name}, and what else is in view (ground, walls, sky) to be no "
-        "impurity; if that is wrong, ADAPT=no."
-    )
+    assumed = f"to show mostly {normal.name}, and what else is in view (ground, walls, sky) to be "
+    assumed += "no impurity; if that is wrong, ADAPT=no."
     if bare:
         notes.append(
-            f"Images without labels, {min(len(bare), MOST_STEEL)} of {len(bare)}, are taken "
+            f"Images without labels, up to {min(len(bare), MOST_STEEL)} of {len(bare)}, are taken "
             f"{assumed} Pieces of the labelled ones are laid on them. What impurities they show "
             "may be overlooked: the miss rate is of labelled images."
         )

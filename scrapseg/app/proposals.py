@@ -46,10 +46,8 @@ def outline(mask: np.ndarray) -> np.ndarray:
     do not matter for that are filled.
     """
     # At half the height between 0 and 1: lines between pixels' centres, which corners lie 1/2 off.
-    rings = [
-        ring[:, ::-1] - 0.5 for ring in find_contours(np.pad(mask, 1), 0.5, fully_connected="high")
-    ]
-    rings.sort(key=lambda ring: -abs(_area(ring)))
+    contours = find_contours(np.pad(mask, 1), 0.5, fully_connected="high")
+    rings = sorted((c[:, ::-1] - 0.5 for c in contours), key=lambda ring: -abs(_area(ring)))
     true = coco_mask.encode(np.asfortranarray(mask, np.uint8))
     tolerance = np.sqrt(mask.sum()) / 16
     while True:
@@ -74,8 +72,7 @@ def _joined(rings: list[np.ndarray]) -> np.ndarray:
     for hole in rings[1:]:
         here, there = np.unravel_index(cdist(polygon, hole).argmin(), (len(polygon), len(hole)))
         hole = np.roll(hole, -there, axis=0)
-        parts = (polygon[: here + 1], hole, hole[:1], polygon[here:])
-        polygon = np.concatenate(parts)
+        polygon = np.concatenate((polygon[: here + 1], hole, hole[:1], polygon[here:]))
     return polygon
 
 

@@ -99,12 +99,8 @@ def watch(
         busy = time.monotonic() - begun - frames.idle_s
         rate = round(seen / max(busy, 1e-9), 2)
         summary = {"source": frames.name, "time_s_since": frames.since, "frames": seen}
-        summary |= {
-            "dropped": frames.dropped,
-            "frames_per_s": rate,
-            "objects": dict(tally.objects),
-            "cuts": tracker.cuts,
-        }
+        summary |= {"dropped": frames.dropped, "frames_per_s": rate}
+        summary |= {"objects": dict(tally.objects), "cuts": tracker.cuts}
         summary |= {"flickers": tally.flickers, "copper_share": tally.copper_share}
         text = json.dumps(summary, ensure_ascii=False)
         print(text)

@@ -38,6 +38,8 @@ MIN_PIXELS = 60
 """A scene holds a class for few-shot drawing when a view shows this many pixels of it."""
 
 RESTORE = "fetch the data set again or restore it with git"
+#: What to do about a file of the user's own that is broken, and about one that is not there.
+ANEW, LOST = "save it anew", "is the name right, or was it moved or deleted meanwhile?"
 #: What Pillow may take a file for. Any other way PostScript goes to Ghostscript, which runs it.
 FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 #: What Pillow raises on damaged files.
@@ -201,13 +203,15 @@ def open_image(path: Path | str, remedy: str = RESTORE) -> Iterator[Image.Image]
     """An image file opened by Pillow; what goes wrong meanwhile gets its name.
 
     Raises:
-        MissingFile, BrokenImage: naming the file; the message ends in ``remedy``.
+        MissingFile, BrokenImage: naming the file; the message ends in ``remedy``, but nobody can
+            save `ANEW` what is not there.
     """
     path = Path(path)
     try:
         with Image.open(path, formats=FORMATS) as opened:
             yield opened
     except FileNotFoundError:
+        remedy = LOST if remedy == ANEW else remedy
         raise MissingFile(f"{path}: file is missing; {remedy}") from None
     except Image.DecompressionBombError:
         raise BrokenImage(f"{path}: has over 170 million pixels; cut it into parts") from None
@@ -280,9 +284,9 @@ def bits_of(values: np.ndarray) -> int:
     return min(b for b in (8, 10, 12, 14, 16) if int(values.max()) < 1 << b)
 
 
-def camera_bits(path: Path | str, remedy: str = RESTORE) -> int:
-    """How many bits the values of an image need: 8, or up to 16; errors as of `read_image`."""
-    with open_image(path, remedy) as image:
+def camera_bits(path: Path | str) -> int:
+    """How many bits the values of a user's image need: 8 to 16; errors as of `read_image`."""
+    with open_image(path, ANEW) as image:
         return bits_of(_deep_values(path)) if _is_deep(image) else 8
 
 
@@ -293,8 +297,8 @@ def orientation_of(image: Image.Image) -> int:
 
 
 def photo_turn(path: Path | str) -> int:
-    """`orientation_of` an image file."""
-    with open_image(path) as image:
+    """`orientation_of` an image file of a user's."""
+    with open_image(path, ANEW) as image:
         return orientation_of(image)
 
 

@@ -5,7 +5,8 @@
     battery: {words: [car battery, lead battery], colour: "#d55e00"}
 
 A class's position in the list is its value in label images; the first one is the normal class.
-Words and colour may be left out: the name is then the only word, and colours come from ScrapSim's.
+Words and colour may be left out: the name is then the only word, and colours come from ScrapSim's,
+or are such as none that is there looks like.
 `name` may give another name to show, `kind` and `why` say what it does in the melt shop. ScrapSim's
 list is `classes.yaml` beside this file. The scene generator reads it from Blender's environment, so
 nothing heavy is imported here.
@@ -25,8 +26,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,10 +39,14 @@ from scrapseg.data.errors import DataError, MissingFile, UnknownLabel
 from scrapseg.files import small_text
 
 Kind = Literal["steel", "hazard", "tramp", "non-metal"]
+Colour = tuple[int, int, int]
+"""Red, green, blue, each 0..255."""
 
 #: A label image holds one byte a pixel, and nobody tells more colours apart.
 MOST_CLASSES = 64
 BLACK = (0, 0, 0)
+#: Difference (CIEDE2000) of two colours that are told apart at a glance; ScrapSim's least is 21.7.
+APART = 20
 #: Label of pixels that no loss and no figure looks at.
 IGNORED = 255
 #: What tools call the pixels that no loss should look at, and those of the normal class.
@@ -66,7 +72,7 @@ class ScrapClass:
         slug: short name for files, columns and metric names (``iou/<slug>``).
         name: the name as it is written in prose and in prompts, without an article.
         words: synonyms a sorter might use, the name first; prompts average them.
-        colour: red, green, blue, each 0..255.
+        colour: in label images and pictures.
         kind: ``steel``, ``hazard``, ``tramp`` (a foreign metal) or ``non-metal``; none for classes
             that are not of scrap.
         why: one sentence on why it matters in the melt shop.
@@ -76,7 +82,7 @@ class ScrapClass:
     slug: str
     name: str
     words: tuple[str, ...]
-    colour: tuple[int, int, int]
+    colour: Colour
     kind: Kind | None = None
     why: str = ""
 
@@ -119,12 +125,15 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
             f"impurity, {MOST_CLASSES} in all at most; {_EXAMPLE}"
         )
     classes: list[ScrapClass] = []
-    colours: list[tuple[int, int, int] | None] = []
+    colours: list[Colour | None] = []
     for index, (name, entry) in enumerate(content.items()):
         name, entry = str(name).strip(), entry or {}
         where = f"{path}, class {name!r}"
-        if not isinstance(entry, Mapping) or not set(entry) <= _KEYS:
+        if not isinstance(entry, Mapping):
             raise DataError(f"{where}: not of words and colour; {_EXAMPLE}")
+        if odd := [str(key) for key in entry if key not in _KEYS]:
+            near = "".join(f", is {key} meant?" for key in get_close_matches(odd[0], _KEYS, 1))
+            raise DataError(f"{where}: has an unknown key {odd[0]!r}{near}; {_EXAMPLE}")
         words = entry.get("words", [name.replace("_", " ")])
         words = [words] if isinstance(words, str) else words
         shown, why = entry.get("name") or name, entry.get("why") or ""
@@ -141,22 +150,34 @@ def classes_from(content: Any, path: str | Path) -> list[ScrapClass]:
         colours.append(given if given is None else _colour(given, where))
         if given is not None and (first := colours.index(colours[-1])) < index:
             other = classes[first].slug
-            raise DataError(
-                f"{where}: its colour is that of {other!r}; masks and pictures need two"
-            )
+            raise DataError(f"{where}: its colour is that of {other!r}; masks and images need two")
         classes.append(ScrapClass(index, slug, shown, tuple(map(str, words)), BLACK, kind, why))
-    given = zip(classes, colours, strict=True)
-    return [replace(c, colour=own or _default(c.index, colours)) for c, own in given]
+    for k, own in enumerate(colours):
+        colours[k] = own or _default(k, [c for c in colours if c])
+    return [replace(c, colour=colours[c.index]) for c in classes]
 
 
-def _default(index: int, taken: Collection[Any]) -> tuple[int, int, int]:
-    """ScrapSim's colour of this number, or another where there is none or it is taken."""
-    own = [c.colour for c in CLASSES[index : index + 1]]
-    hues = (f"hsl({k * 137 % 360}, 60%, 50%)" for k in range(index, index + MOST_CLASSES))
-    return next(c for c in (*own, *(ImageColor.getrgb(h)[:3] for h in hues)) if c not in taken)
+def _default(index: int, taken: list[Colour]) -> Colour:
+    """ScrapSim's colour of this number where it is `APART` from those that are taken, else the
+    one of ninety that is least like any of them and of ScrapSim's."""
+    theirs = [c.colour for c in CLASSES]
+    own, others = theirs[index : index + 1], [c for c in taken if c not in theirs]
+    if own and own[0] not in taken and not (others and _differences(own, others)[0] < APART):
+        return own[0]
+    hues = [f"hsl({hue}, 60%, {light}%)" for light in (50, 30, 70) for hue in range(0, 360, 12)]
+    tried = [ImageColor.getrgb(hue)[:3] for hue in hues]
+    return tried[int(_differences(tried, [*taken, *theirs]).argmax())]
 
 
-def _colour(value: Any, where: str) -> tuple[int, int, int]:
+def _differences(colours: Sequence[Colour], others: Sequence[Colour]) -> Any:
+    """How much each of N colours differs from the one that it is most like, CIEDE2000, (N,)."""
+    from skimage.color import deltaE_ciede2000, rgb2lab  # takes a second, and is seldom needed
+
+    of, to = (rgb2lab([[[v / 255 for v in c] for c in some]]) for some in (colours, others))
+    return deltaE_ciede2000(of.swapaxes(0, 1), to).min(1)
+
+
+def _colour(value: Any, where: str) -> Colour:
     try:
         red, green, blue = map(int, value) if isinstance(value, list) else ImageColor.getrgb(value)
         if not all(0 <= v <= 255 for v in (red, green, blue)):
@@ -169,12 +190,9 @@ def _colour(value: Any, where: str) -> tuple[int, int, int]:
 
 def as_yaml(classes: Sequence[ScrapClass]) -> dict[str, dict]:
     """A class list as `classes_from` reads it."""
+    coded = "#{:02x}{:02x}{:02x}".format
     return {
-        c.slug: {
-            "name": c.name,
-            "words": list(c.words),
-            "colour": "#{:02x}{:02x}{:02x}".format(*c.colour),
-        }
+        c.slug: {"name": c.name, "words": list(c.words), "colour": coded(*c.colour)}
         for c in classes
     }
 

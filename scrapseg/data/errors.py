@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 from scrapseg.files import OneLine
 
 
@@ -39,3 +41,25 @@ class EmptySplit(DataError):
 
 class NotEnoughShots(DataError):
     """A class has fewer labelled scenes than shots were asked for."""
+
+
+def several(faults: Sequence[str]) -> str:
+    """Faults in one line, the first three in full."""
+    more = f", and {len(faults) - 3} more" if len(faults) > 3 else ""
+    return ", ".join(faults[:3]) + more
+
+
+def check_sizes(
+    found: Mapping[str, tuple[Sequence[int], Sequence[int]]], remedy: str = "export it anew"
+) -> None:
+    """`SizeMismatch` where labels are not as large as their images.
+
+    Args:
+        found: size (H, W) of a label and that of its image, by what messages call the label.
+    """
+    if wrong := [
+        f"{what} {size[1]} x {size[0]} pixels, its image {image[1]} x {image[0]}"
+        for what, (size, image) in found.items()
+        if tuple(size) != tuple(image)
+    ]:
+        raise SizeMismatch(f"{several(wrong)}; {remedy}")

@@ -107,14 +107,9 @@ def unzipped(url: str, where: Path, checksum: str | None = None) -> Path:
     shutil.rmtree(where, ignore_errors=True)  # what an interrupted unpacking left
     archive = where.with_name(f"{where.name}.zip")
     with _named(url, archive):
-        pooch.retrieve(
-            url,
-            checksum,
-            archive.name,
-            where.parent,
-            pooch.Unzip(extract_dir=where.name),
-            pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT_S),
-        )
+        unzip = pooch.Unzip(extract_dir=where.name)
+        downloader = pooch.HTTPDownloader(progressbar=True, timeout=TIMEOUT_S)
+        pooch.retrieve(url, checksum, archive.name, where.parent, unzip, downloader)
     archive.unlink()
     return where
 
@@ -160,8 +155,7 @@ def _named(what: str, archive: Path | None = None) -> Iterator[None]:
         reason = reason if len(reason) < 160 else type(error).__name__
         raise DownloadFailed(f"{what}: {reason}; look whether it opens, run it again") from None
     except (ValueError, KeyError, TypeError) as error:
+        fault = f"the answer is no record with files ({error!r})"
         if "hash" in str(error):  # pooch's word for it; what has arrived is gone
-            raise DownloadFailed(
-                f"{what}: what came is not what its checksum says; run it again"
-            ) from None
-        raise DownloadFailed(f"{what}: the answer is no record with files ({error!r})") from None
+            fault = "what came is not what its checksum says; run it again"
+        raise DownloadFailed(f"{what}: {fault}") from None

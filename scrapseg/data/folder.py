@@ -31,7 +31,9 @@ from scrapseg.data.layouts import Masks, find_labels
 from scrapseg.data.listing import check_empty, class_list, find_images, list_files
 
 SMALLEST_SIDE = 32
-ANEW = "save it anew"  # what to do with a broken image
+#: What becomes of classes that no label shows, those with English words and those without.
+BY_WORDS = "found by their words alone, unless the model knew them before"
+BY_NOTHING = "not found at all without English words, unless the model knew them before"
 #: Images with one side so many times the other are looked at with very few pixels across.
 STRIP = 8
 
@@ -171,9 +173,8 @@ def open_folder(
     listed = class_list(paths, classes)
     known = read_classes(listed) if listed else list(default)
     foreign = [c.name for c in known if not any(word.isascii() for word in c.words)]
-    notes["classes without English words, so found by labels alone; add some to the list"] += (
-        foreign
-    )
+    wordless = "classes without English words, so found by labels alone; add some to the list"
+    notes[wordless] += foreign
     files = find_images(root, paths, notes)
     depths, sizes, seen = {}, {}, {}
     broken = [f"{BrokenImage(f'{path}: {listing.UNREAD}')}" for path in notes.pop(listing.UNREAD)]
@@ -181,7 +182,7 @@ def open_folder(
         if path.suffix.casefold() in listing.OTHER_ENDINGS:
             continue
         try:
-            depths[id], sizes[id] = base.camera_bits(path, ANEW), read_photo(path).shape[:2]
+            depths[id], sizes[id] = base.camera_bits(path), read_photo(path).shape[:2]
         except BrokenImage as error:
             broken.append(f"{error}")
             continue
@@ -213,6 +214,10 @@ def open_folder(
     shown = [f"{known[k].slug} {n}" for k, n in sorted(held.items())]
     lines = [f"passed over: {line}" for line in broken] + notes.lines()
     lines += [f"images that show {', '.join(shown)}"] if shown else []
+    unseen = [c for c in known[1:] if labelled and c.index not in held]
+    for how, worded in ((BY_WORDS, True), (BY_NOTHING, False)):
+        some = [c.slug for c in unseen if worded != (c.name in foreign)]
+        lines += [f"no label shows {', '.join(some)}: {how}"] if some else []
     files = {id: files[id] for id in sizes}
     return OwnFolder(root, known, kind, files, labelled, free, bits, lines)
 
@@ -226,7 +231,7 @@ def read_photo(path: str | Path, bits: int | None = None) -> np.ndarray:
     Raises:
         MissingFile, BrokenImage: see `base.read_image`; or it is too small.
     """
-    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy=ANEW)
+    image = base.read_image(path, as_rgb=True, upright=True, bits=bits, remedy=base.ANEW)
     if min(image.shape[:2]) < SMALLEST_SIDE:
         raise BrokenImage(f"{path}: {image.shape[1]} x {image.shape[0]} pixels are too few to see")
     return image

@@ -29,7 +29,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from scrapseg.data.classes import IGNORED
-from scrapseg.data.errors import LabelFileError, SizeMismatch, UnknownLabel
+from scrapseg.data.errors import LabelFileError, UnknownLabel, check_sizes
 from scrapseg.files import OneLine, small_text
 
 #: Polygons may leave the image by this share of its sides, where nothing says its size; tools
@@ -117,17 +117,6 @@ def find_all(find: Callable[[str, str], int], named: Mapping[Any, tuple[str, str
         told = [*unknown.values()][:1] + [repr(name) for name in unknown][1:]
         raise UnknownLabel(", and ".join(told))
     return found
-
-
-def check_size(
-    what: str, size: Sequence[int], image_size: Sequence[int], remedy: str = "export it anew"
-) -> None:
-    """`SizeMismatch` where a label of `size` (H, W) is not as large as its image."""
-    if tuple(size) != tuple(image_size):
-        raise SizeMismatch(
-            f"{what} {size[1]} x {size[0]} pixels, its image {image_size[1]} x {image_size[0]}; "
-            f"{remedy}"
-        )
 
 
 def read_text(path: Path) -> str:
@@ -262,7 +251,7 @@ def read_coco(
 def _from_rle(rle: Mapping, where: str, size: tuple[int, int]) -> np.ndarray:
     with understood(where, "broken run lengths"):
         counts, (height, width) = rle["counts"], rle["size"]
-        check_size(f"{where}: its mask is", (height, width), size)
+        check_sizes({f"{where}: its mask is": ((height, width), size)})
         runs = counts if isinstance(counts, list) else _unpacked(counts)
         return _filled(runs, size[::-1], size).T  # column by column
 
@@ -317,10 +306,8 @@ def read_yolo_names(folders: Sequence[Path]) -> list[str] | None:
                 if isinstance(names, dict):
                     by_number = {int(k): n for k, n in names.items()}
                     names = [by_number.get(k, "") for k in range(min(max(by_number), 9999) + 1)]
-                if names:
-                    listed[path] = [
-                        "".join((n,)) for n in names
-                    ]  # a TypeError where one is no text
+                if names:  # a TypeError where one is no text
+                    listed[path] = ["".join((n,)) for n in names]
     first = next(iter(listed), None)
     if other := [path for path, names in listed.items() if names != listed[first]]:
         raise LabelFileError(f"{other[0]}: lists other classes than {first}; keep the right one")
@@ -491,7 +478,7 @@ def paint(
     notes = Notes() if notes is None else notes
     if labels.size:
         made = f"{labels.source}: made for an image of"
-        check_size(made, labels.size, size, "label the image as it is")
+        check_sizes({made: (labels.size, size)}, "label the image as it is")
     label, instances = np.zeros(size, np.uint8), np.zeros(size, np.int32)
     shapes = [(k, find(s.name, s.where), s) for k, s in enumerate(labels.shapes, start=1)]
     if nested:

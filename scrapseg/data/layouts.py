@@ -26,7 +26,7 @@ from skimage.measure import label as connected
 from scrapseg.data import base, listing
 from scrapseg.data import labels as formats
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
-from scrapseg.data.errors import DataError, LabelFileError, MissingFile
+from scrapseg.data.errors import DataError, LabelFileError, MissingFile, check_sizes, several
 from scrapseg.data.labels import ImageLabels, Notes
 from scrapseg.data.listing import IMAGE_ENDINGS, LABEL_FOLDER, OTHER_ENDINGS, SUFFIX
 from scrapseg.data.masks import read_coding, read_table
@@ -41,9 +41,8 @@ _LABEL_WORD = re.compile("label|annot|mask|via_", re.IGNORECASE)
 #: Text files that lie beside YOLO labels and are none.
 _NO_YOLO = re.compile(r"(classes|class_names|labels?|labelmap|notes|readme.*|licen[cs]e)\.txt")
 #: Kinds of labels, as messages name them.
-MASKS, YOLO, COCO, LABELME, CVAT = (
-    "PNG masks", "YOLO polygons", "COCO json", "labelme json", "CVAT XML"
-)  # fmt: skip
+MASKS, YOLO, COCO = "PNG masks", "YOLO polygons", "COCO json"
+LABELME, CVAT = "labelme json", "CVAT XML"
 #: Label and instances (H, W) of an image.
 Masks = tuple[np.ndarray, np.ndarray]
 
@@ -127,21 +126,19 @@ def find_labels(
         return None, {}
     ((kind, held),) = found.items()
     by_id: dict[str, ImageLabels | Path] = {}
-    missing = []
+    missing, twice = [], []
     for name, labels in read_labels(root, kind, held, notes):
         source, id = _source(labels), find_image(name, _source(labels))
         if id is None:
             missing.append(f"{source}: labels an image {name!r} that is not there")
         elif id in by_id:
-            raise DataError(
-                f"{source}: {id} has labels in two places, {_source(by_id[id])} too; keep one"
-            )
+            twice.append(f"{source}: {id} has labels in two places, {_source(by_id[id])} too")
         else:
             by_id[id] = labels
+    if twice:
+        raise DataError(f"{several(twice)}; keep one")
     if missing and not by_id:
-        raise MissingFile(
-            f"{missing[0]}; are names changed? The mask of a.jpg is a.png or a_mask.png"
-        )
+        raise MissingFile(f"{missing[0]}; renamed? The mask of a.jpg is a.png or a_mask.png")
     notes["labels of images that are not there, left out"] += missing
     left = [f"{_source(by_id.pop(id))}: of {id}" for id in sorted(by_id.keys() - sizes.keys())]
     notes["labels of images that cannot be read, left out"] += left
@@ -151,13 +148,16 @@ def find_labels(
     shapes = (s for v in by_id.values() if isinstance(v, ImageLabels) for s in v.shapes)
     formats.find_all(find, {k: (s.name, s.where) for k, s in enumerate(shapes)})
     paint = partial(formats.paint, find=find)
-    if kind == MASKS:
-        masks, table = [_source(path) for path in by_id.values()], read_table(_folders(root, held))
-        for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded
-            if sorted(size := base.image_size(path, "save the mask anew")) != sorted(sizes[id]):
-                formats.check_size(f"{path}: is", size, sizes[id], "save it at the image's size")
-        paint = partial(_read_mask, read_coding(masks, classes, table, notes))
     turns = {id: base.photo_turn(files[id]) for id in by_id}
+    if kind == MASKS:
+        masks, measured = [_source(path) for path in by_id.values()], {}
+        for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded
+            size = base.image_size(path, base.ANEW)
+            of_sensor = turns[id] >= 5 and size == sizes[id][::-1]
+            measured[f"{path}: is"] = size, size if of_sensor else sizes[id]
+        check_sizes(measured, "save masks at their images' size")
+        table = read_table(_folders(root, held))
+        paint = partial(_read_mask, read_coding(masks, classes, table, notes))
     painted = {id: partial(_painted, paint, by_id[id], sizes[id], turns[id]) for id in by_id}
     return kind, {id: painted[id] for id in files if id in painted}
 
@@ -166,10 +166,13 @@ def _source(labels: ImageLabels | Path) -> Path:
     return labels.source if isinstance(labels, ImageLabels) else labels
 
 
-def _read_mask(read: Callable[[Path], np.ndarray], path: Path, size: tuple[int, int], **_) -> Masks:
+def _read_mask(
+    read: Callable[[Path], np.ndarray], path: Path, _: tuple[int, int], notes: Notes | None = None
+) -> Masks:
     """A mask image has no objects: each connected part of one class is taken for one."""
     label = read(path)
-    formats.check_size(f"{path}: is", label.shape, size, "save the mask at the image's size")
+    if notes is not None and (label == IGNORED).any():
+        notes["masks with pixels that are ignored, by 255 or as void"].append(str(path))
     return label, connected(np.where(label == IGNORED, 0, label), background=0, connectivity=2)
 
 
@@ -181,7 +184,7 @@ def _painted(
     notes: Notes | None = None,
 ) -> Masks:
     """Labels of an image, turned with it where they are of the size of its sensor."""
-    made = labels.size if isinstance(labels, ImageLabels) else base.image_size(labels)
+    made = labels.size if isinstance(labels, ImageLabels) else base.image_size(labels, base.ANEW)
     if turn >= 5 and made == size[::-1] != size:
         return tuple(base.turned(m, turn) for m in paint(labels, made, notes=notes))
     if notes is not None and turn > 1 and (turn < 5 or not made or made[0] == made[1]):

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from scrapseg.data.base import open_image
+from scrapseg.data.base import ANEW, open_image
 from scrapseg.data.classes import IGNORED, ScrapClass, class_finder
 from scrapseg.data.errors import BrokenImage, LabelFileError, UnknownLabel
 from scrapseg.data.labels import Notes, find_all, read_lines, read_text, understood
@@ -65,7 +65,7 @@ def read_codes(path: Path, colours: Collection[int], two: bool) -> np.ndarray:
     Raises:
         BrokenImage, UnknownLabel: naming the file.
     """
-    with open_image(path, "save the mask anew") as image:
+    with open_image(path, ANEW) as image:
         deep = ";16" in str(image.tile) and image.mode[0] != "I"
         if deep or image.mode in ("CMYK", "YCbCr", "LAB") or getattr(image, "n_frames", 1) > 1:
             raise BrokenImage(f"{path}: has 16 bits of colour, inks or pages; save it as grey PNG")
@@ -150,8 +150,6 @@ def read_coding(
     at = {value: first[code] for code, value in numbers.items()}
     by_value = _classes_of(values, at, classes, table, white, notes)
     coding |= {code: by_value[value] for code, value in numbers.items()}
-    if void := [str(first[code]) for code, index in coding.items() if index == IGNORED]:
-        notes["values or colours of masks that are ignored, such as 255 or void"] += void
     keys = np.array(sorted(coding))
     index = np.array([coding[key] for key in keys.tolist()], np.uint8)
     return lambda path: index[np.searchsorted(keys, read_codes(path, colours, two))]
@@ -195,10 +193,8 @@ def _classes_of(
                 )
             if 2 * sum(values[v] for v in between) > values.total():
                 raise UnknownLabel(f"{at[between[0]]}: is grey for the most part; save 0 and 255")
-            if between:
-                notes["masks with soft edges, cut at one half"] += sorted(
-                    {str(p) for p in at.values()}
-                )
+            soft = {str(at[value]) for value in between}
+            notes["masks with soft edges, cut at one half"] += sorted(soft)
         elif 255 in values and set(values) <= {0, 255}:
             raise UnknownLabel(
                 f"{at[255]}: 0 and 255 tell two classes apart, and the list has {n} ({listed}); "

@@ -24,7 +24,7 @@ from PIL import Image
 from scrapseg.data import base, fetch
 from scrapseg.data.base import Sample, SamplesById, components, read_image
 from scrapseg.data.classes import ScrapClass
-from scrapseg.data.errors import ChecksumMismatch, EmptySplit, MissingFile
+from scrapseg.data.errors import ChecksumMismatch, EmptySplit, MissingFile, several
 from scrapseg.data.shots import first_mixed
 
 
@@ -148,11 +148,8 @@ class Photographs(SamplesById):
             return hashlib.sha256(text + "".join(found).encode()).hexdigest()
         wrong = [r["id"] for r, digest in zip(records, found, strict=True) if digest != r["sha256"]]
         if wrong:
-            named = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if wrong[3:] else "")
-            raise ChecksumMismatch(
-                f"{root}: photographs or masks are not those of the index: {named}; "
-                f"{fetch.again(cls.name)}"
-            )
+            fault = f"photographs or masks are not those of the index: {several(wrong)}"
+            raise ChecksumMismatch(f"{root}: {fault}; {fetch.again(cls.name)}")
         return hashlib.sha256(text).hexdigest()
 
     @classmethod

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
+from scrapseg.data.base import open_image
 from scrapseg.data.classes import IMPURITIES
-from scrapseg.data.errors import BrokenImage, MissingFile
+from scrapseg.data.errors import MissingFile
 from scrapseg.files import REPOSITORY
 
 PIECES = REPOSITORY / "data" / "pieces"
@@ -37,9 +37,7 @@ def load_pieces(root: str | os.PathLike[str] = PIECES) -> list[RenderedPiece]:
         raise MissingFile(f"{root}: no pieces; restore it with git, or `make render-pieces`")
     pieces = []
     for path, label in paths:
-        try:
-            rgba = torch.from_numpy(np.array(Image.open(path).convert("RGBA"))).permute(2, 0, 1)
-        except OSError as error:
-            raise BrokenImage(f"{path}: not a readable image; restore it with git") from error
+        with open_image(path, "restore it with git") as image:
+            rgba = torch.from_numpy(np.array(image.convert("RGBA"))).permute(2, 0, 1)
         pieces.append(RenderedPiece(rgba[:3].contiguous(), rgba[3] > 127, label))
     return pieces

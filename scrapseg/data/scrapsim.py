@@ -28,7 +28,7 @@ import pandas as pd
 from scrapseg.data import base
 from scrapseg.data.base import MIN_PIXELS, RESTORE, Sample, SamplesById, read_image
 from scrapseg.data.classes import CLASSES, SLUGS, STEEL
-from scrapseg.data.errors import DataError, EmptySplit, MissingFile, SizeMismatch, UnknownLabel
+from scrapseg.data.errors import DataError, EmptySplit, MissingFile, UnknownLabel, check_sizes
 from scrapseg.data.shots import class_pixels, first_mixed
 
 
@@ -86,8 +86,7 @@ class ScrapSim(SamplesById):
         if not records:
             raise EmptySplit(f"{path}: no image of split {split!r}; {RESTORE}")
         records.sort(key=lambda r: r["id"])
-        if limit is not None:
-            records = first_mixed(records, limit)
+        records = first_mixed(records, limit) if limit else records
         self.ids: list[str] = [r["id"] for r in records]
         self.meta: dict[str, dict[str, Any]] = {r["id"]: r for r in records}
 
@@ -119,11 +118,8 @@ class ScrapSim(SamplesById):
                     f"{path}: has {mask.shape[2]} channels, not one; "
                     "save it as a palette or grey PNG"
                 )
-            if mask.shape != image.shape[:2]:
-                raise SizeMismatch(
-                    f"{path}: is {mask.shape[1]} x {mask.shape[0]} pixels, its image "
-                    f"{image.shape[1]} x {image.shape[0]}; save the mask at the image's size"
-                )
+            sizes = {f"{path}: is": (mask.shape, image.shape[:2])}
+            check_sizes(sizes, "save the mask at the image's size")
             masks.append(mask)
         label, instances = masks
         if label.max() >= len(CLASSES):

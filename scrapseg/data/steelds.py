@@ -136,8 +136,7 @@ class SteelDS(SamplesById):
         self.sha256: str | None = digest.hexdigest()
         for record in tqdm(records, desc="labels", delay=2, leave=False):
             record["instances"] = base.instance_rows(*self._masks(record), CLASSES)
-        if limit is not None:
-            records = first_mixed(records, limit)
+        records = first_mixed(records, limit) if limit else records
         self.ids: list[str] = [r["id"] for r in records]
         self.meta: dict[str, dict[str, Any]] = {r["id"]: r for r in records}
 

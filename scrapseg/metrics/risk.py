@@ -144,10 +144,8 @@ def in_words(made: dict[str, Any] | None) -> str:
     given = [f"{100 * a:g} % from a score of {kept[a]:.2g} on" for a in SAID if a in kept]
     vain = [f"{100 * a:g} %" for a in SAID if scenes_needed(a) <= n and a not in kept]
     more = [f"{scenes_needed(a)} for {100 * a:g} %" for a in SAID if scenes_needed(a) > n]
-    text = (
-        "Objects missed on average, promised of the folds' models, where the one that is kept may "
-    )
-    text += f"miss more, from {n} labelled images that hold any: "
+    text = "Objects missed on average, promised of the folds' models, where the one that is kept "
+    text += f"may miss more, from {n} labelled images that hold any: "
     text += f"at most {', '.join(given)} (`max_miss` of `predict`)" if given else "no share"
     text += f"; short of flagging every pixel not {', '.join(vain)}" if vain else ""
     return text + (f"; it takes {', '.join(more)}." if more else ".")

@@ -213,15 +213,18 @@ class Segmenter:
         """
         if of not in PIECES:
             raise ValueError(f"of is {of!r}; it may be {' or '.join(PIECES)}")
-        needed = scenes_needed(max_miss)
-        made = self.promises.get(of, {"scenes": 0, "thresholds": {}})
-        kept = [t for alpha, t in made["thresholds"].items() if alpha <= max_miss]
-        if not kept:
+        needed, made = scenes_needed(max_miss), self.promises.get(of)
+        kept = [t for alpha, t in made["thresholds"].items() if alpha <= max_miss] if made else []
+        if kept:
+            return replace(self, threshold=max(kept))
+        why = "none of its thresholds keeps it short of flagging every pixel"
+        if not made:
+            known = " and ".join(self.promises) or "nothing"
+            why = f"this model has promises of {known}; those of objects take {needed} labelled "
+            why += "images at least, those of copper come with the model that comes along, as it is"
+        elif made["scenes"] < needed:
             why = f"it takes {needed} labelled scenes, and there were {made['scenes']}"
-            if made["scenes"] >= needed:
-                why = "none of its thresholds keeps it short of flagging every pixel"
-            raise SegmenterError(f"at most {100 * max_miss:g} % of {of} missed: {why}")
-        return replace(self, threshold=max(kept))
+        raise SegmenterError(f"at most {100 * max_miss:g} % of {of} missed: {why}")
 
     def thresholded(self, p: Prediction) -> Prediction:
         """A prediction with its label and objects anew, at this model's threshold."""

@@ -201,9 +201,7 @@ def publish(source: Path, executed: Path) -> Path:
     done.cells = [cell for cell in done.cells if INJECTED not in cell.metadata.get("tags", [])]
     target = source.with_suffix(".ipynb")
     if cells_of(notebook) != cells_of(done):
-        raise NotebookError(
-            f"{executed}: made from other cells than {source.name} has; run it anew"
-        )
+        raise NotebookError(f"{executed}: made from other cells than {source.name}; run it anew")
     if target.is_file():
         edited = target.stat().st_mtime > source.stat().st_mtime
         if edited and not in_step(source):

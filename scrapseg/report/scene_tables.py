@@ -220,9 +220,8 @@ def domains(results_dir: Path | str) -> pd.DataFrame:
     table["method"] = pd.Categorical(table["method"], tables.method_order(table["method"]))
     columns = ["method", "label", "source", "target", "seeds", "metric", "value", "lo", "hi"]
     gaps = {"value_gap": "gap", "lo_gap": "gap_lo", "hi_gap": "gap_hi"}
-    return table.sort_values("method", kind="stable").rename(columns=gaps)[
-        [*columns, *gaps.values()]
-    ]
+    table = table.sort_values("method", kind="stable").rename(columns=gaps)
+    return table[[*columns, *gaps.values()]]
 
 
 def wrong_pixels(results_dir: Path | str) -> pd.DataFrame:

@@ -40,7 +40,7 @@ from torch.utils.data import ConcatDataset, Dataset
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F2
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from scrapseg.data.base import LabelledImages, SegDataset, shrunk
 from scrapseg.data.classes import CLASSES

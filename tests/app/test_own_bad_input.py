@@ -101,6 +101,14 @@ BAD = {
     ),
     "a misspelt key": (
         lambda r: write(r / "classes.yaml", "steel:\ncable: {wrods: [x]}"),
+        "class 'cable': has an unknown key 'wrods', is words meant?; write lines",
+    ),
+    "a key like none": (
+        lambda r: write(r / "classes.yaml", "steel:\ncable: {weight: 3}"),
+        "class 'cable': has an unknown key 'weight'; write lines",
+    ),
+    "a list for a class": (
+        lambda r: write(r / "classes.yaml", "steel:\ncable: [x]"),
         "class 'cable': not of words and colour",
     ),
     "a class without a name": (lambda r: write(r / "classes.yaml", "steel:\n'!':"), "no letter"),

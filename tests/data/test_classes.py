@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from skimage.color import deltaE_ciede2000, rgb2lab
 
 from scrapseg.data import classes
 from scrapseg.data.classes import CLASSES, IMPURITIES, SLUGS, STEEL, palette
@@ -126,6 +127,34 @@ def test_no_two_classes_without_colours_look_alike(tmp_path):
     found = classes.read_classes(tmp_path / "c.yaml")
     assert len({c.colour for c in found}) == 64
     assert [c.colour for c in found[:9]] == [c.colour for c in CLASSES]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'steel:\ncopper: {colour: "#e69f00"}\ncable:\nwood:\n',  # ScrapSim's fourth is that orange
+        'steel:\ncopper: {colour: "#b87333"}\ncable:\nwood:\nrubber:\nmotor:\n',
+        'steel: {colour: "#c0c0c0"}\nwood:\nglass: {colour: "#50b0f0"}\na:\nb:\nc:\n',
+        "".join(f"class {k}:\n" for k in range(16)),
+    ],
+)
+def test_colours_by_default_are_told_apart_from_all_others(tmp_path, text):
+    (tmp_path / "c.yaml").write_text(text)
+    found = classes.read_classes(tmp_path / "c.yaml")
+    assert found == classes.read_classes(tmp_path / "c.yaml")
+    lab = [rgb2lab(np.array([[c.colour]]) / 255) for c in found]
+    for a, b in itertools.combinations(range(len(found)), 2):
+        assert deltaE_ciede2000(lab[a], lab[b]) >= 20, (found[a], found[b])
+
+
+def test_a_class_more_leaves_the_colours_before_it(tmp_path):
+    lines = [f"class {k}:\n" for k in range(14)]
+    lines[2] = 'class 2: {colour: "#e09000"}\n'
+    colours = []
+    for n in (13, 14):
+        (tmp_path / "c.yaml").write_text("".join(lines[:n]))
+        colours.append([c.colour for c in classes.read_classes(tmp_path / "c.yaml")])
+    assert colours[0] == colours[1][:13]
 
 
 @pytest.mark.parametrize("text", ["steel:\nwood:\nwood:\n", "classes: {a: , b: , a: }\n"])

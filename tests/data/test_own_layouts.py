@@ -212,6 +212,22 @@ def test_words_that_are_not_english_are_told(tmp_path):
     assert ": 1, such as 废钢" in str(open_folder(tmp_path))
 
 
+def test_classes_that_no_label_shows_are_told(tmp_path):
+    photo(tmp_path / "a.jpg")
+    write(tmp_path / "classes.yaml", "steel:\nmotor:\nwood:\n铜线: {words: [铜线]}\nrubber:\n")
+    assert "no label shows" not in str(open_folder(tmp_path))  # without labels none does
+    mask(tmp_path / "masks/a.png", 2)
+    notes = [n for n in open_folder(tmp_path).notes if n.startswith("no label shows")]
+    assert [n.partition(", unless")[0] for n in notes] == [
+        "no label shows motor, rubber: found by their words alone",
+        "no label shows 铜线: not found at all without English words",
+    ]
+    write(tmp_path / "classes.yaml", "steel:\nmotor:\nwood:\n")
+    photo(tmp_path / "b.jpg")
+    mask(tmp_path / "masks/b.png", 1)
+    assert "no label shows" not in str(open_folder(tmp_path))
+
+
 def test_long_strips_are_told(tmp_path):
     Image.new("RGB", (900, 40)).save(tmp_path / "strip.png")
     assert "long strips; SIDE=900 looks at them in full: 1" in str(open_folder(tmp_path))

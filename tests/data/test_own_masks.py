@@ -98,7 +98,10 @@ def test_void_is_neither_steel_nor_impurity(root):
     images = folder.images(["a"])
     assert images.meta["a"]["instances"] == [{"id": 1, "class": "copper_coil", "pixels": 240}]
     assert (images.sample("a").label[OTHER] == IGNORED).all()
-    assert "ignored, such as 255 or void: 1" in str(folder)
+    said = "masks with pixels that are ignored, by 255 or as void: "
+    assert f"{said}1, such as {root / 'masks/a.png'}" in str(folder)
+    save(root / "masks/b.png", label)
+    assert f"{said}2, such as {root / 'masks/a.png'}" in str(open_folder(root))
 
 
 def test_of_two_classes_255_is_void_only_beside_numbers(root):
@@ -198,6 +201,20 @@ def test_a_mask_of_another_size_is_an_error(root):
     save(root / "masks/a.png", drawn(1)[::2])
     with pytest.raises(SizeMismatch, match=r"a\.png: is 70 x 25 pixels, its image 70 x 50"):
         open_folder(root)
+
+
+def test_masks_of_another_size_are_told_at_once(root):
+    for name in "abcdefg":
+        save(root / f"images/{name}.png", np.full((*SIZE, 3), 90, np.uint8))
+        save(root / f"masks/{name}.png", drawn(1)[::2] if name != "b" else drawn(1))
+    save(root / "masks/c.png", np.rot90(drawn(1)).copy())  # nothing says that its image lies
+    with pytest.raises(SizeMismatch) as error:
+        open_folder(root)
+    said = str(error.value)
+    for name, size in {"a": "70 x 25", "c": "50 x 70", "d": "70 x 25"}.items():
+        assert f"{root / 'masks' / name}.png: is {size} pixels, its image 70 x 50" in said
+    assert "b.png" not in said and "e.png" not in said
+    assert said.endswith(", and 3 more; save masks at their images' size") and "\n" not in said
 
 
 @pytest.mark.parametrize("orientation", [6, 8])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from scrapseg.data.base import DataError
+from scrapseg.data.base import DataError, MissingFile
 from scrapseg.data.classes import CLASSES
 from scrapseg.data.folder import open_folder, read_photo
 
@@ -159,6 +159,26 @@ def test_one_name_from_two_tasks_is_no_label_of_one_image(root):
     (root / "c.xml").write_text(f"<annotations>{both}</annotations>")
     with pytest.raises(DataError, match="a has labels in two places"):
         open_folder(root)
+
+
+def test_all_that_is_labelled_twice_is_told_at_once(root):
+    for name in "ab":
+        save(root / f"masks/{name}.png", square(1))
+        save(root / f"masks/more/{name}.png", square(1))
+    with pytest.raises(DataError) as caught:
+        open_folder(root)
+    said = str(caught.value)
+    assert all(f"{name} has labels in two places" in said for name in "ab")
+    assert said.endswith("; keep one") and "\n" not in said
+
+
+def test_an_image_that_is_not_there_cannot_be_saved_anew(root):
+    with pytest.raises(MissingFile, match=r"none\.jpg: file is missing; is the name right, or was"):
+        read_photo(root / "none.jpg")
+    folder = open_folder(root)
+    (root / "images/a.jpg").unlink()
+    with pytest.raises(MissingFile, match=r"a\.jpg: .* moved or deleted meanwhile\?$"):
+        folder.photo("a")
 
 
 def test_images_labelled_as_free_are_told(root):

@@ -103,7 +103,7 @@ def test_a_model_carries_its_promise_and_refuses_what_it_cannot_keep(tmp_path):
     for asked, of, says in (
         (0.05, "objects", "takes 19 labelled scenes, and there were 12"),
         (0.1, "objects", "short of flagging every pixel"),
-        (0.2, "copper", "takes 4 labelled scenes, and there were 0"),
+        (0.2, "copper", "has promises of objects; .*copper come with the model that comes along"),
     ):
         with pytest.raises(SegmenterError, match=says):
             model.predict(image, max_miss=asked, of=of)
@@ -113,7 +113,10 @@ def test_a_model_carries_its_promise_and_refuses_what_it_cannot_keep(tmp_path):
         with pytest.raises(ValueError, match=rf"lies between 0 and 1, not {odd!r}$"):
             model.predict(image, max_miss=odd)
     # Other classes, another promise: none.
-    assert not model.with_classes(model.classes[:2]).promises
+    other = model.with_classes(model.classes[:2])
+    assert not other.promises
+    with pytest.raises(SegmenterError, match=r"promises of nothing; .*take 4 labelled images"):
+        other.promising(0.2)
 
 
 def test_what_is_said_of_a_promise_is_what_it_holds():
