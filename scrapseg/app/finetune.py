@@ -380,7 +380,7 @@ def tune(
         history = [{"step": 0, "val": val(starts[name])}]
         rest, label = [i for i in images.ids if i not in groups[k]], f"{label}, fold {k + 1}"
         model, rows = train_on(model, images, rest, config, val, label, normal)
-        history += rows
+        history = [row | {"fold": k + 1, "start": name} for row in history + rows]
         looked = [row["step"] for row in history if "val" in row]
         return model, history, dict(zip(looked, said, strict=True))
 
@@ -391,8 +391,7 @@ def tune(
     if len(starts) > 1 and few >= SHORTEST_RACE:
         config = replace(config, steps=few, evals=1)
         for k, name in raced:
-            given = config, most, f"from {name}"
-            raced[k, name], history, _ = on_fold(k, name, starts[name], *given)
+            raced[k, name], history, _ = on_fold(k, name, starts[name], config, most, name)
             race[k, name] = max(row.get("val", 0.0) for row in history)
 
     def best(of: Sequence[int]) -> str:
@@ -403,13 +402,7 @@ def tune(
     config = replace(config, steps=few, evals=2)
     chosen = [best([j for j in range(folds) if j != k]) for k in range(folds)]
     trained = [on_fold(k, n, raced[k, n], config, most, "on") for k, n in enumerate(chosen)]
-    history = pd.concat(
-        [
-            pd.DataFrame(h).assign(fold=k, start=chosen[k - 1])
-            for k, (_, h, _) in enumerate(trained, 1)
-        ],
-        ignore_index=True,
-    )
+    history = pd.DataFrame([row for _, rows, _ in trained for row in rows])
     results = Folds(images, [maps for *_, maps in trained], chosen, threshold_of)
     maps, thresholds = results.measured()
     promises = {"objects": promised(images, scores_of(maps))}
@@ -438,8 +431,8 @@ def tune(
         others = {i: [j for j in maps if j not in g] for g in groups for i in g if i in maps}
         thresholds = {i: raised(thresholds[i], by) for i, by in others.items()}
 
-    objects, false_alarms = judge(first, images, scores_of(maps), thresholds)
-    measured = miss_rate(objects)
+    objects, alarms = judge(first, images, scores_of(maps), thresholds)
+    measured = miss_rate(objects) | {"false_alarms": alarms / len(maps)}
     # As much of what it was trained on is to be found as the folds' models found of what was new.
     rule = threshold_of or functools.partial(at_recall, recall=1 - measured["miss_rate"])
     summary = {"threshold": threshold, "folds_threshold": threshold}
@@ -447,7 +440,6 @@ def tune(
         own = scores_of(predict_maps(kept, images, spread(images, images.ids, most)))
         summary["threshold"] = min(threshold, rule(images, own))
     summary |= {"images": len(maps), "folds": folds, "step": steps} | measured
-    summary["false_alarms"] = false_alarms / len(maps)
     summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
     origin = f"threshold chosen on {len(images)} labelled images, from {name}: "
     if steps:
@@ -471,9 +463,8 @@ def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
     return risk.promise(losses, "labelled images, each by a model that had not learned from it")
 
 
-def in_words(summary: dict[str, float]) -> str:
-    """What was measured, and `doubt`."""
-    s = summary
+def in_words(s: dict[str, float]) -> str:
+    """What a summary of `Tuned` measured, and `doubt`."""
     text = (
         f"{s['found']:.0f} of {s['objects']:.0f} labelled objects are found, miss rate "
         f"{100 * s['miss_rate']:.0f} % (95 % interval {100 * s['miss_low']:.0f} to "
@@ -484,21 +475,20 @@ def in_words(summary: dict[str, float]) -> str:
     return " ".join(filter(None, [text, small if s["small"] else "", doubt(s)]))
 
 
-def doubt(summary: dict[str, float]) -> str:
+def doubt(s: dict[str, float]) -> str:
     """What to say where nothing was learned, or where the model that is kept would miss more of
     what it was trained on than the folds' models, of which the miss rate is, did of what was new
     to them; else nothing."""
-    if not summary["step"]:
+    if not s["step"]:
         return (
-            "Learning from these labels made the model no better on labelled images that it had "
-            "not learned from: it stays as it was, with a threshold that they choose. More labels, "
-            "or more MINUTES, may help."
+            "These labels made the model no better on images that it had not learned from: it "
+            "stays as it was, with a threshold that they choose. More labels or MINUTES may help."
         )
-    if summary["threshold"] == summary["folds_threshold"]:
+    if s["threshold"] == s["folds_threshold"]:
         return ""
     return (
-        f"After {summary['step']} steps the model that is kept is less sure of what it was trained "
-        "on than the models that were measured were of what was new to them: its threshold was "
-        f"lowered from {summary['folds_threshold']:.3f} to {summary['threshold']:.3f}, so that it "
-        "finds as much. The miss rate and the false alarms are not its own. Give it more MINUTES."
+        f"After {s['step']} steps the model that is kept is less sure of what it was trained on "
+        "than those measured were of what was new to them: to find as much, its threshold was "
+        f"lowered from {s['folds_threshold']:.3f} to {s['threshold']:.3f}. Miss rate and false "
+        "alarms are not its own. Give it more MINUTES."
     )

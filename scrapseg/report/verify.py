@@ -227,17 +227,6 @@ def check_figures(comp: Compendium, names: list[str]) -> Iterator[Check]:
         yield examined(what, partial(figure_problem, comp, name))
 
 
-def check_readme(comp: Compendium) -> Iterator[Check]:
-    """The README's pictures are committed."""
-    path = comp.root / "README.md"
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-
-    for link in re.findall(r"!\[[^\]]*\]\(([^)\s]+)\)", text):
-        if "://" not in link:
-            problem = "not a committed file; commit it or mend the link"
-            yield Check(f"README.md's picture {link}", "" if link in comp.committed else problem)
-
-
 def check_pdf(comp: Compendium) -> Iterator[Check]:
     """The PDF is committed, and compiling the paper gives its bytes again."""
     path, source = comp.root / "paper/paper.pdf", comp.root / "paper/paper.typ"
@@ -335,7 +324,6 @@ def checks(comp: Compendium) -> Iterator[Check]:
     if comp.profile == "laptop":
         if tables.real_of(comp.results):
             yield from check_real(Compendium(comp.root, "real"), used)
-        yield from check_readme(comp)
         yield from check_pdf(comp)
     yield from check_repeat(comp)
 

@@ -197,10 +197,10 @@ def test_metrics_that_the_records_do_not_say(checkout):
     assert record.name in line and "\n" not in line
 
 
-def test_a_picture_from_elsewhere(checkout):
+def test_a_picture_of_the_readme_that_no_run_is_behind(checkout):
     edit(checkout / "README.md", "qualitative.png", "other.png")
-    lines = failures(verify.check_readme(Compendium(checkout)))
-    assert any("other.png" in line for line in lines)
+    lines = failures(verify.checks(Compendium(checkout)))
+    assert any("figures/other is drawn from committed runs" in line for line in lines)
 
 
 def test_a_pdf_that_is_stale_or_not_committed(checkout):
