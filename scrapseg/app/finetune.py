@@ -471,7 +471,7 @@ def in_words(s: dict[str, float]) -> str:
         f"{100 * s['miss_high']:.0f} %), with {s['false_alarms']:.1f} false alarms an image, on "
         f"{s['images']:.0f} images in {s['folds']:.0f} folds."
     )
-    small = f"{s['small']:.0f} objects of fewer than {metrics.ALARM_AREA} pixels are not counted."
+    small = f"Not counted: {s['small']:.0f} of fewer than {metrics.ALARM_AREA} pixels."
     return " ".join(filter(None, [text, small if s["small"] else "", doubt(s)]))
 
 

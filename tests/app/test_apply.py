@@ -199,7 +199,7 @@ def test_images_without_labels_stand_beside_the_labels_and_what_is_not_counted_i
     assert "3 labelled objects smaller than 25 pixels" in text and "0.4, set by hand" in text
     assert "at most 20 % from a score of 0.25 on" in text and "19 for 5 %, 9 for 10 %" in text
     assert scrapseg.load(space["out"] / "model").promises["objects"]["scenes"] == 4
-    assert "3 of 4 labelled objects are found" in space["text"] and "3 objects of" in space["text"]
+    assert "3 of 4 labelled objects are found" in space["text"] and "counted: 3 of" in space["text"]
     (images / "classes.yaml").write_text("steel scrap: {}\nmotor: {}\n電線: {}\n")
     run(images, threshold=0.4, out_dir=str(space["out"].with_name("other")))
     assert list(calls["starts"]) == ["scrapsim", "aligned"]  # the last is found by labels alone
