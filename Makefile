@@ -21,7 +21,8 @@ all_take := PROFILE JOBS PYTHON THREADS EXECUTOR SNAKEMAKE
 takes := $(foreach goal,$(MAKECMDGOALS),$($(goal)_takes))
 # So may these, which come from the environment or are set below.
 also := SHELL PATH HOME TMPDIR LANG LC_% SCRAPSEG_% OMP_% MKL_% CUDA_% HF_% UV_% PIP_% PYTHON% PYTEST_% GLIBC_% MALLOC_% \
-  JUPYTER_% TOKENIZERS_% SLURM_% XDG_% http_% https_% HTTP_% HTTPS_% PY UV RENDER READY QUIET ENGINE
+  JUPYTER_% TOKENIZERS_% SLURM_% XDG_% http_% https_% HTTP_% HTTPS_% NO_PROXY no_proxy ALL_PROXY TERM CI BROWSER TORCH_% KMP_% \
+  NVIDIA_% TQDM_% SBATCH_% PY UV RENDER READY QUIET ENGINE
 given_here := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 mistyped := $(filter-out $(takes) $(all_take) $(also),$(given_here))
 # A make within another's recipe is given what that one was.

@@ -213,8 +213,9 @@ Markdown(f"Now: {plain(segmenter.origin)}.")
 # predictions choose where to start, how long to train, which may be not at all, and the threshold; and they say what is
 # missed. But a fold is measured with what the *other* folds chose, never with what was chosen on its own predictions.
 # The model that is kept then learns from all labelled images, with what all folds together choose. Where a class has
-# words and no label, so that the folds cannot judge it, it starts from the model that knows rendered scrap; else from
-# the better of that one and the one before it, which knows words and ImageNet alone.
+# words and no label, so that the folds cannot judge it, and where there is no time for a race of starts, it starts from
+# the model that knows rendered scrap; else from the better of that one and the one before it, which knows words and
+# ImageNet alone.
 # Where images are taken to show mostly steel, those without labels are half of what is learned from: pieces of the
 # labelled ones are laid on them, what the model is sure of is not called steel, and the threshold rises until they are
 # quiet, as far as half of the labelled objects is still found.

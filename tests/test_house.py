@@ -50,7 +50,7 @@ def test_no_import_is_hidden_in_a_function_without_a_reason():
 
 def test_bars_are_for_a_terminal():
     """In a notebook `tqdm.auto` draws a widget, of which the terminal that runs it sees nothing."""
-    texts = [path.read_text() for path in MODULES]
+    texts = [path.read_text() for path in (*MODULES, *REPOSITORY.glob("notebooks/*.py"))]
     assert any("from tqdm import" in text for text in texts)
     assert not any("tqdm.auto" in text or "tqdm.notebook" in text for text in texts)
 

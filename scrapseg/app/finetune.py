@@ -40,6 +40,7 @@ import pandas as pd
 import torch
 from scipy.special import expit
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from scrapseg import metrics
 from scrapseg.app.judge import Scores, counts, judge, miss_rate, object_scores
@@ -92,9 +93,11 @@ class Tuned:
 
     Attributes:
         segmenter: trained on all labelled images, with the start, the stop and the threshold that
-            the folds of its start choose, and with what `promised` makes of all.
+            the folds of its start choose, and with what `promised` makes of all, unless `doubt`
+            says that it is less sure than theirs; or, with a stop before the first step, the start.
         history: of the folds' training, with columns fold, start (its name), step, loss, its parts,
-            and val: the mean IoU of the classes on the fold left out, at its best threshold.
+            and val: the mean IoU of the classes on the fold left out, at its best threshold. Step 0
+            is the start's, without losses.
         objects: one row per labelled object that counts: image, class, pixels, and whether it was
             found.
         summary: step (of the last training; 0 where the start stays as it is) and threshold of
@@ -102,7 +105,8 @@ class Tuned:
             by a model that was not trained on it, with a start, a stop and a threshold that the
             other folds chose: objects, found, miss_rate with its 95 % interval (Wilson) miss_low
             and miss_high, false_alarms per image; images and folds say on how many images in how
-            many folds, and small how many objects are too small to count.
+            many folds, and small how many objects are too small to count. Of the images it was
+            trained on `segmenter` finds own_found of own_objects.
     """
 
     segmenter: Segmenter
@@ -273,11 +277,10 @@ class Folds:
 
 def mean_weights(models: Sequence[Segmenter]) -> Segmenter:
     """The mean of trainings from one start, weight by weight."""
-    mean, states = copy.deepcopy(models[0]), [m.model.state_dict() for m in models]
-    mean.model.load_state_dict(
-        {k: torch.stack([s[k].double() for s in states]).mean(0) for k in states[0]}
-    )
-    return mean
+    mean = AveragedModel(models[0].model, use_buffers=True)
+    for trained in models:
+        mean.update_parameters(trained.model)
+    return replace(models[0], model=mean.module)
 
 
 class Clock:
@@ -302,12 +305,6 @@ class Clock:
 
         self.step_s = seconds_a_step(train, self.now)
 
-    def time_image(self, start: Segmenter, images: OwnImages) -> None:
-        """See how long a prediction takes."""
-        began = self.now()
-        predict_maps(start, images, images.ids[:1])
-        self.image_s = self.now() - began
-
     def steps(
         self, share: float, trainings: int = 1, images: int = 0, looks: int = 1
     ) -> tuple[int, int]:
@@ -321,8 +318,7 @@ class Clock:
 
 def spread(images: OwnImages, ids: Sequence[str], most: int) -> list[str]:
     """About `most` of some images, those with and those without an impurity at their rate."""
-    impure = [any(map(counts, images.meta[i]["instances"])) for i in ids]
-    order = [i for _, i in sorted(zip(impure, ids, strict=True), key=lambda p: not p[0])]
+    order = sorted(ids, key=lambda i: not any(map(counts, images.meta[i]["instances"])))
     return order[:: -(-len(order) // most)]
 
 
@@ -356,14 +352,16 @@ def tune(
         TooFewLabels: see `deal`.
     """
     clock = Clock(minutes, now)
-    starts = start if isinstance(start, dict) else {"start": start}
-    starts = {name: held_back(s) for name, s in starts.items()}
+    given = start if isinstance(start, dict) else {"start": start}
+    starts = {name: held_back(s) for name, s in given.items()}
     first = next(iter(starts.values()))
     images = folder.images(list(folder.labelled), "labelled", limit_side=first.side)
     images.sample = functools.lru_cache(64)(images.sample)  # each is looked at many times
     groups = deal(images, folds)
     size = max(map(len, groups))
-    clock.time_image(first, images)
+    began = now()
+    predict_maps(first, images, images.ids[:1])
+    clock.image_s = now() - began
     steel = steel[: max(SMALLEST_FOLD, int(60 * LABELLING * minutes / max(clock.image_s, 1e-3)))]
     normal = (steel, photo_labels(first, steel, AdaptConfig.surer)) if steel else ((), ())
     clock.time_step(first, images, config, normal)
@@ -377,7 +375,7 @@ def tune(
             said.append(predict_maps(s, images, ids))
             return float(class_iou(images, said[-1]).max())
 
-        history = [{"step": 0, "val": val(starts[name])}]
+        history = [{"step": 0, "val": val(given[name])}]
         rest, label = [i for i in images.ids if i not in groups[k]], f"{label}, fold {k + 1}"
         model, rows = train_on(model, images, rest, config, val, label, normal)
         history = [row | {"fold": k + 1, "start": name} for row in history + rows]
@@ -405,14 +403,13 @@ def tune(
     history = pd.DataFrame([row for _, rows, _ in trained for row in rows])
     results = Folds(images, [maps for *_, maps in trained], chosen, threshold_of)
     maps, thresholds = results.measured()
-    promises = {"objects": promised(images, scores_of(maps))}
     name = best(range(folds))
     stop, threshold = results.choose(range(folds), name)
 
     # What is kept goes on from the folds' mean, as far as they shared its start.
     heard = steel[:THRESHOLD_PHOTOS] if threshold_of is None else ()
     few, most = clock.steps(1.0, images=len(images.ids) + len(heard))
-    kept, steps = starts[name], stop and max(1, round(few * stop / config.steps))
+    kept, steps = given[name], stop and max(1, round(few * stop / config.steps))
     if steps:
         before = [m for n, (m, *_) in zip(chosen, trained, strict=True) if n == name]
         before = mean_weights(before or [raced[k, name] for k in range(folds)])
@@ -422,31 +419,34 @@ def tune(
     if heard:
         quiet = quiet_threshold(kept, heard[:most], min(threshold, *thresholds.values()), 1.0)
 
-        def raised(to: float, by: Sequence[str]) -> float:
-            """As quiet as can be, by the labels of some images."""
-            found = scores_of({i: maps[i] for i in by})
+        def raised(to: float, without: Sequence[str] = ()) -> float:
+            """As quiet as can be, by the labels of the other images."""
+            found = scores_of({i: m for i, m in maps.items() if i not in without})
             return max(to, min(quiet, at_recall(images, found, STILL_FOUND)))
 
-        threshold = raised(threshold, list(maps))
-        others = {i: [j for j in maps if j not in g] for g in groups for i in g if i in maps}
-        thresholds = {i: raised(thresholds[i], by) for i, by in others.items()}
+        threshold = raised(threshold)
+        thresholds = {i: raised(thresholds[i], g) for g in groups for i in g if i in maps}
 
     objects, alarms = judge(first, images, scores_of(maps), thresholds)
-    measured = miss_rate(objects) | {"false_alarms": alarms / len(maps)}
-    # As much of what it was trained on is to be found as the folds' models found of what was new.
-    rule = threshold_of or functools.partial(at_recall, recall=1 - measured["miss_rate"])
-    summary = {"threshold": threshold, "folds_threshold": threshold}
+    summary = miss_rate(objects) | {"folds_threshold": threshold}
+    origin = f"kept as it was with {len(images)} labelled images, from {name}: "
     if steps:
         own = scores_of(predict_maps(kept, images, spread(images, images.ids, most)))
-        summary["threshold"] = min(threshold, rule(images, own))
-    summary |= {"images": len(maps), "folds": folds, "step": steps} | measured
-    summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
-    origin = f"threshold chosen on {len(images)} labelled images, from {name}: "
-    if steps:
+        # To find as much of what it was trained on as the folds' models found of what was new.
+        lowest = THRESHOLDS[0] if summary["found"] else 1.0
+        rule = threshold_of or (lambda *_: max(lowest, at_recall(*_, 1 - summary["miss_rate"])))
+        threshold = min(threshold, rule(images, own))
+        found = judge(first, images, own, dict.fromkeys(own, threshold))[0]["found"]
+        summary |= {"own_objects": len(found), "own_found": int(found.sum())}
         origin = f"fine-tuned on {len(images)} labelled images, {len(steel)} without labels, for "
         origin += f"{minutes:.2g} minutes, from {name}: "
-    kept = replace(kept, threshold=summary["threshold"], promises=promises)
-    return Tuned(replace(kept, origin=origin + starts[name].origin), history, objects, summary)
+    summary |= {"threshold": threshold, "images": len(maps), "folds": folds, "step": steps}
+    summary["false_alarms"] = alarms / len(maps)
+    summary["small"] = sum(not counts(o) for i in maps for o in images.meta[i]["instances"])
+    kept = replace(kept, threshold=threshold, origin=origin + starts[name].origin)
+    if not (steps and doubt(summary)):
+        kept = replace(kept, promises={"objects": promised(images, scores_of(maps))})
+    return Tuned(kept, history, objects, summary)
 
 
 def promised(images: OwnImages, scores: Scores) -> dict[str, Any]:
@@ -476,19 +476,22 @@ def in_words(s: dict[str, float]) -> str:
 
 
 def doubt(s: dict[str, float]) -> str:
-    """What to say where nothing was learned, or where the model that is kept would miss more of
-    what it was trained on than the folds' models, of which the miss rate is, did of what was new
-    to them; else nothing."""
+    """What to say where nothing was learned, or where the model that is kept is less sure of what
+    it was trained on than the folds' models, of which the miss rate is, were of what was new to
+    them; else nothing."""
     if not s["step"]:
         return (
             "These labels made the model no better on images that it had not learned from: it "
-            "stays as it was, with a threshold that they choose. More labels or MINUTES may help."
+            "stays as it was. What is measured is of what the folds chose for one another, which "
+            "may be one that learned. More labels or MINUTES may help."
         )
-    if s["threshold"] == s["folds_threshold"]:
+    found, objects = (s.get(f"own_{k}", 0) for k in ("found", "objects"))
+    lowered = s["threshold"] < (before := s.get("folds_threshold", 0))
+    if not lowered and objects - found <= objects * s["miss_rate"] + 1e-9:
         return ""
+    lower = f"with its threshold lowered from {before:.3f}, " if lowered else ""
     return (
         f"After {s['step']} steps the model that is kept is less sure of what it was trained on "
-        "than those measured were of what was new to them: to find as much, its threshold was "
-        f"lowered from {s['folds_threshold']:.3f} to {s['threshold']:.3f}. Miss rate and false "
-        "alarms are not its own. Give it more MINUTES."
+        f"than those measured were of what was new to them: {lower}it finds {found} of {objects} "
+        "objects of that. Miss rate and false alarms are not its own. Give it more MINUTES."
     )

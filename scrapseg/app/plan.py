@@ -79,7 +79,7 @@ def plan(
     """
     if own:
         check_fit(start.classes, folder.classes)
-    trains, notes = True, [f"{len(folder.labelled)} labelled images are trained on."]
+    trains, notes = True, [f"{len(folder.labelled)} labelled images, to learn from if it helps."]
     try:
         deal(folder.images(list(folder.labelled), limit_side=start.side), folds=2)
     except TooFewLabels as error:

@@ -280,7 +280,8 @@ def plan(study: str, parameters: Mapping[str, Any]) -> list[RunSpec]:
     """
     if study not in STUDIES:
         raise StudyError(f"no study {study!r} in {PATH.name}; there are {', '.join(STUDIES)}")
-    return [spec for block in STUDIES[study] for spec in _runs(block, parameters)]
+    sets = [(b, d) for b in STUDIES[study] for d in _axis(b, parameters, "datasets", "scrapsim")]
+    return [spec for block, dataset in sets for spec in _runs_on(dataset, block, parameters)]
 
 
 def plan_profile(name: str) -> dict[str, RunSpec]:
@@ -301,11 +302,6 @@ def _values(value: Any, parameters: Mapping[str, Any]) -> Any:
     if name not in parameters:
         raise StudyError(f"{PATH.name}: no parameter {name!r} among those given")
     return parameters[name][0] if first else parameters[name]
-
-
-def _runs(block: Mapping[str, Any], parameters: Mapping[str, Any]) -> Iterator[RunSpec]:
-    for dataset in _axis(block, parameters, "datasets", "scrapsim"):
-        yield from _runs_on(dataset, block, parameters)
 
 
 def _axis(block: Mapping, parameters: Mapping, name: str, default: Any, dataset: str = "") -> list:
