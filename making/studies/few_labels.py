@@ -3,13 +3,13 @@
     SCRAPSEG_DATA=... python -m making.studies few_labels --results results/real
 
 Each set becomes a folder of one's own with a few labelled images of its train split (of ScrapSim,
-whose train split our model knows, of val, now and then two of one heap): `tune` gets it as a user's. Beside it stands the model
-that comes along as it is, without labels. The plain thing starts from the same ImageNet weights and
-trains on the same images, with the same augmentation, sampler and loss, for all of the minutes; it
-is a SegFormer decoder as segmentation-models-pytorch has it, takes the most likely class, and looks
-at an image and at its mirror image, as what `tune` gives does. Test images are looked at once, at
-the end of each run. With one thread the minutes are of processor time, so that they are equal
-whatever else the machine does.
+whose train split our model knows, of val, now and then two of one heap): `tune` gets it as a
+user's. Beside it stands the model that comes along as it is, without labels. The plain thing starts
+from the same ImageNet weights and trains on the same images, with the same augmentation, sampler
+and loss, for all of the minutes; it is a SegFormer decoder as segmentation-models-pytorch has it,
+takes the most likely class, and looks at an image and at its mirror image, as what `tune` gives
+does. Test images are looked at once, at the end of each run. With one thread the minutes are of
+processor time, so that they are equal whatever else the machine does.
 """
 
 from __future__ import annotations
