@@ -71,8 +71,9 @@ NOISE = 0.02
 #: Rates of the head and of the encoder's deepest layer: so few steps need larger ones than many.
 RATES = {"lr": 5e-3, "encoder_lr": 2.5e-3}
 #: Share of the time for the race of the starts, and of what is then left for the folds. A race of
-#: fewer steps tells what the first ones spoil, not what is learned: the first start is kept then.
-RACE, FOLDS, SHORTEST_RACE = 0.1, 0.2, 5
+#: fewer steps tells what the first ones spoil, not what is learned: the first start is kept then. A
+#: fold takes so many in any case, or it would say nothing of learning.
+RACE, FOLDS, SHORTEST_RACE, SHORTEST_FOLD = 0.1, 0.2, 5, 10
 #: Photographs of steel that are worth reading; each is looked at before it is learned from, and
 #: that may take so much of the time.
 MOST_STEEL, LABELLING = 80, 0.1
@@ -397,7 +398,7 @@ def tune(
 
     # Each fold goes on from the start that the others chose.
     few, most = clock.steps(FOLDS, folds, size, looks=3)
-    config = replace(config, steps=few, evals=2)
+    config = replace(config, steps=max(few, SHORTEST_FOLD), evals=2)
     chosen = [best([j for j in range(folds) if j != k]) for k in range(folds)]
     trained = [on_fold(k, n, raced[k, n], config, most, "on") for k, n in enumerate(chosen)]
     history = pd.DataFrame([row for _, rows, _ in trained for row in rows])
