@@ -117,7 +117,8 @@ def training_curves(history: pd.DataFrame) -> style.Figure:
     fig = style.figure(style.FULL * 0.8, 2.3)
     left, right = fig.subplots(1, 2)
     names = {"loss": "sum", "focal": "cross-entropy", "image": "image level"}
-    palette = [*(m.colour for m in METHODS.values() if m.colour), *style.SPARE_COLOURS]
+    # Each once: two methods that never meet may share one.
+    palette = dict.fromkeys(m.colour for m in METHODS.values() if m.colour)
     for axes, columns in ((left, losses), (right, ["val"])):
         for column, colour in zip(columns, palette, strict=False):
             rows = history[["step", column]].dropna()

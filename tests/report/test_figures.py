@@ -159,3 +159,9 @@ def test_unknown_methods_get_a_style_and_come_last():
     order = tables.method_order(["mine", "unet", "scrapseg"])
     assert order == ["scrapseg", "unet", "mine"]
     assert style.method_style("mine")["color"] not in {m.colour for m in METHODS.values()}
+
+
+def test_losses_of_a_training_run_are_told_apart():
+    parts = {"focal": 0.5, "dice": 0.4, "image": 0.1}
+    fig = figures.training_curves(pd.DataFrame({"step": [1, 2], "loss": 1.0, **parts, "val": 0.3}))
+    assert len({line.get_color() for line in fig.axes[0].lines}) == 4
