@@ -230,8 +230,7 @@ if planned.train and interrupted:
 elif planned.train:
     named = [c for c in folder.classes[1:] if any(map(str.isascii, c.words))]
     if not model_file and all(counts[c.slug] for c in named):
-        starts["aligned"] = starting_model(folder.classes, shipped=False)
-        starts["aligned"] = replace(starts["aligned"], side=start.side)
+        starts["aligned"] = replace(starting_model(folder.classes, shipped=False), side=start.side)
     steel = [folder.files[i] for i in planned.steel]
     looked_at = min(start.side, WHOLE_SIDE), seed, folder.bits, MOST_STEEL
     steel = adaptation.read_photos(steel, *looked_at)
