@@ -20,6 +20,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,6 @@ from scrapseg.models.segmenter import SIDE, Segmenter, starting_model
 from scrapseg.models.tiles import normalised
 from scrapseg.train.loop import TrainConfig
 
-SCRAPSIM = REPOSITORY / "data" / "scrapsim"
 SEEDS = (0, 1, 2)
 MINUTES, CONFIG = 2.5, TrainConfig(evals=3)
 #: Rates of the head and of the encoder's deepest layer. SegFormer was tried with ours, too, on
@@ -61,13 +61,9 @@ KEYS = ["dataset", "method", "labels", "seed", "minutes"]
 class Task:
     """A data set, the number of labelled images, and which impurities, all where none is named."""
 
-    data: type[Photographs] | type[ScrapSim]
+    data: Callable[[str], Photographs | ScrapSim]  # by split
     labels: int
     only: tuple[str, ...] = ()
-
-    def sha256(self) -> str:
-        """Of what is measured."""
-        return self.data("test").sha256
 
     def export(self, split: str, root: Path, seed: int | None = None) -> Path:
         """A folder of one's own, of `labels` images by a seed, else of all."""
@@ -92,13 +88,9 @@ class Task:
 class RenderedTask(Task):
     """ScrapSim, which our model knows."""
 
-    def sha256(self) -> str:
-        """Of what is measured."""
-        return ScrapSim(SCRAPSIM, "test").sha256
-
     def export(self, split: str, root: Path, seed: int | None = None) -> Path:
         """As `Task.export`; in place of train, val."""
-        data = ScrapSim(SCRAPSIM, "val" if split == "train" else split)
+        data = self.data("val" if split == "train" else split)
         held = {i: {o["class"] for o in data.meta[i]["instances"]} for i in data.ids}
         for id in data.ids if seed is None else drawn(held, data.ids, self.labels, seed):
             for part in ("images", "labels"):
@@ -112,7 +104,7 @@ TASKS = {
     "belt-waste": Task(BeltWaste, 8),
     "cables": Task(Cables, 8),
     "magnetic-tile": Task(MagneticTile, 24, ("blowhole", "break", "uneven")),
-    "scrapsim": RenderedTask(ScrapSim, 8),
+    "scrapsim": RenderedTask(partial(ScrapSim, REPOSITORY / "data" / "scrapsim"), 8),
 }
 
 
@@ -212,7 +204,7 @@ def make(
             label, told = makers[method](folder, setting, minutes, now)
             rows.append(row | told | measure(label, test))
         save_table(pd.DataFrame(rows).sort_values(KEYS), results, "few_labels")
-    hashes = [task.sha256() for task in TASKS.values()]
+    hashes = [task.data("test").sha256 for task in TASKS.values()]
     beside = {"config": asdict(config), "rates": METHODS, "clock": now.__name__}
     beside["threads"] = torch.get_num_threads()
     return pd.DataFrame(rows), beside | {"sha256": "+".join(hashes)}
