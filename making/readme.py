@@ -22,6 +22,7 @@ from scrapseg.experiments.methods import method_label
 from scrapseg.files import REPOSITORY, ResultsError, WriteFailed, atomic_write
 from scrapseg.report import tables
 from scrapseg.report.paper import ALIGNMENT
+from scrapseg.report.verify import Compendium
 
 NOT_YET = "Not measured yet."
 OBJECTS = "yard/false_objects"
@@ -368,6 +369,9 @@ def main(root: Path = REPOSITORY) -> None:
         raise SystemExit(str(error)) from error
     if check and new != text:
         raise SystemExit("README.md: its blocks are stale; run `python -m making.readme`")
+    pictures = set(re.findall(r"!\[[^\]]*\]\((?!\w+://)([^)\s]+)\)", new))
+    if check and (lost := sorted(pictures - Compendium(root).committed)):
+        raise SystemExit(f"README.md: {lost[0]} is no committed file; commit it or mend the link")
 
 
 if __name__ == "__main__":

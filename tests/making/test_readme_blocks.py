@@ -225,6 +225,10 @@ def test_a_stale_page_is_told_and_brought_up_to_date(tmp_path, folder, monkeypat
     assert page.read_text() == readme.fresh(TEXT, folder)
     monkeypatch.setattr("sys.argv", ["readme", "--check"])
     readme.main(tmp_path)
+    sound = page.read_text()
+    page.write_text(sound + "![web](https://a.org/b.png) ![here](results/b.png)")
+    with pytest.raises(SystemExit, match=r"results/b\.png is no committed file"):
+        readme.main(tmp_path)
     page.write_text("no marks")
     with pytest.raises(SystemExit, match=r"README\.md: needs the marks <!-- findings:begin -->"):
         readme.main(tmp_path)
