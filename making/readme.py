@@ -115,6 +115,7 @@ def findings(results_dir: Path) -> str:
     few, told = saved(study, "labels_paired"), []
     for other in SET_APART if len(few) else ():
         rows = few[(few["scrapseg minus"] == other) & few["metric"].isin(DIFFERENCES)]
+        rows = rows.dropna(subset="p_holm")  # those that are tested
         shown = ((rows["value"] > 0) & (rows["p_holm"] < 0.05)).groupby(rows["metric"])
         of = (f"in {tables.METRIC_LABELS[m]} at {x.sum()} of {len(x)}" for m, x in shown)
         behind = " or ".join(dict.fromkeys(rows["seeds"].astype(str)))
