@@ -25,9 +25,12 @@ also := SHELL PATH HOME TMPDIR LANG LC_% SCRAPSEG_% OMP_% MKL_% CUDA_% HF_% UV_%
   NVIDIA_% TQDM_% SBATCH_% PY UV RENDER READY QUIET ENGINE
 given_here := $(foreach name,$(.VARIABLES),$(if $(filter command,$(origin $(name))),$(name)))
 mistyped := $(filter-out $(takes) $(all_take) $(also),$(given_here))
-# A make within another's recipe is given what that one was.
-$(if $(mistyped),$(if $(filter 0,$(MAKELEVEL)),$(error $(mistyped): make $(MAKECMDGOALS) takes no such variable but \
-  $(or $(strip $(takes)),$(all_take)); what the environment is to hold goes first, as in NAME=value make)))
+asked := $(or $(MAKECMDGOALS),help)
+# A make within another's recipe is given what that one was; of a mistyped target make itself tells.
+known_targets = $(shell grep -oE '^[a-z][a-z -]*:' $(firstword $(MAKEFILE_LIST)) | tr -d :)
+$(if $(mistyped),$(if $(filter 0,$(MAKELEVEL)),$(if $(filter-out $(known_targets),$(asked)),,$(error $(mistyped): \
+  make $(asked) takes no such variable but $(or $(strip $(takes)),$(all_take)); what the environment is to hold goes \
+  first, as in NAME=value make))))
 
 PY := .venv/bin/python
 UV := $(PY) -m uv

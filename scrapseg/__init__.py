@@ -9,6 +9,7 @@ along.
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ from typing import TYPE_CHECKING
 # as long when another process is busy, and gains nothing on an idle machine. torch's OpenMP reads
 # this when it is loaded: here every command, notebook and test passes before it comes to torch.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Torch warns of a CUDA toolkit without a GPU, which nothing here compiles with.
+logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import signal
 import sys
@@ -30,8 +29,6 @@ SCRAPSIM = REPOSITORY / "data/scrapsim"
 
 # Notebooks run on this environment's own kernel, whatever kernels the user has registered.
 os.environ.setdefault("JUPYTER_PREFER_ENV_PATH", "1")
-# Torch warns of a CUDA toolkit without a GPU, which nothing here compiles with.
-logging.getLogger("torch.utils.cpp_extension").setLevel(logging.ERROR)
 
 
 class Commands(TyperGroup):
@@ -220,7 +217,7 @@ def apply(
 
     options = {"adapt": adapt, "minutes": minutes, "threshold": threshold, "recall": recall}
     check(data, classes, model, empty, side=side, **options)
-    check_place(out or REPOSITORY / "results/apply/_", "folder", "OUT=results")
+    check_place(out or REPOSITORY / "results/apply" / data.name, "folder", "OUT=results")
     from scrapseg.app.apply import apply
 
     made = apply(data, out, classes, side, empty=empty, model=model, **options)

@@ -135,6 +135,11 @@ def test_a_mistyped_variable_is_told_in_a_line_and_nothing_is_run(words, wrong, 
     assert done.stderr.count("\n") == 1
 
 
+def test_a_mistyped_target_is_what_is_told():
+    assert "No rule to make target 'aply'" in make("aply", "DATA=x").stderr
+    assert "DATA: make help takes no such variable" in make("DATA=x").stderr
+
+
 @pytest.mark.parametrize(
     "words",
     [

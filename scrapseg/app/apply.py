@@ -31,6 +31,10 @@ from scrapseg.files import REPOSITORY, WriteFailed, atomic_write
 from scrapseg.models.segmenter import load, starting_model
 from scrapseg.report import notebook
 from scrapseg.report.engine import Busy, lock
+from scrapseg.train.loop import SAVE_EVERY
+
+GOES_ON = "Stopped. {} holds what is done; the same command goes on there, adaptation at its last "
+GOES_ON += f"{SAVE_EVERY} steps; but learning from labels begins anew."
 
 
 def apply(
@@ -84,19 +88,18 @@ def apply(
     made = made or new_folder(wanted)
     if made != wanted and not held:
         print(f"{wanted} is there already; this goes to {made.name}.")
-    log = made / "run.log"
     with held or lock(made / ".lock"):
         atomic_write(made / "settings.json", settings)
         try:
             values |= {"out_dir": str(made)}
-            notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", log)
+            notebook.execute(NOTEBOOK, values, made / "notebook.ipynb", made / "run.log")
         except notebook.NotebookError as error:
-            raise notebook.NotebookError(f"{error}; see {log}") from None
+            raise notebook.NotebookError(f"{error}; see {made / 'run.log'}") from None
         except OSError as error:  # of a full disk papermill's own names no file
             raise WriteFailed(f"cannot go on in {made}: {error.strerror or error}") from error
         except KeyboardInterrupt:
-            print(f"Stopped. {made} holds what is done; the same command goes on there,")
-            print("but for learning from labels, which begins anew.")
+            done = made / "report.html"  # it is written last
+            print(f"Stopped, but all was done: {done}" if done.exists() else GOES_ON.format(made))
             raise
     if (measured := made / "model/measured.json").is_file():
         print(in_words(json.loads(measured.read_text(encoding="utf-8"))["summary"]))

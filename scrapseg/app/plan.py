@@ -121,6 +121,8 @@ def plan(
         )
 
     rule, said = None, f"the model's own, {start.threshold:.3f}"
+    if (kept := start.threshold_with(folder.classes)) != start.threshold:
+        said = f"{kept:g}, since the model's own, {start.threshold:.3f}, is of other classes"
     if adapts or trains:
         said = f"to be chosen on {'the labelled images' if trains else 'these images'}"
     if bare:

@@ -217,6 +217,7 @@ def open_image(path: Path | str, remedy: str = RESTORE) -> Iterator[Image.Image]
         raise BrokenImage(f"{path}: has over 170 million pixels; cut it into parts") from None
     except _OF_PILLOW as error:
         reason = str(error).replace(str(path), path.name)
+        remedy = "let it be read" if isinstance(error, PermissionError) else remedy
         raise BrokenImage(f"{path}: cannot be decoded ({reason}); {remedy}") from None
 
 

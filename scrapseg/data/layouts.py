@@ -1,7 +1,7 @@
 """Where labels lie in a folder as people and tools have it; where images do is in `listing`.
 
 Images may lie in subfolders; where one is called `images`, as in tools' exports, only what lies in
-such ones counts. Labels are of one kind: masks of the images' names in a folder called so (`masks`,
+such ones counts. Labels are masks of the images' names in a folder called so (`masks`,
 `labels`, `ground_truth`, ...) or beside the images as `a_mask.png`; YOLO polygons with a
 `classes.txt` or `data.yaml`; labelme json; one or more COCO json files; or CVAT for images XML.
 What a label file does not mention has no label; what it mentions without objects is labelled as
@@ -16,6 +16,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -99,35 +100,29 @@ def find_labels(
     classes: Sequence[ScrapClass],
     notes: Notes,
 ) -> tuple[str | None, dict[str, Callable[..., Masks]]]:
-    """The kind of labels in a folder, and for each labelled id what makes its masks.
+    """The kinds of labels in a folder, and for each labelled id what makes its masks.
 
     Args:
         files: of all images. sizes: (H, W) of those that can be read; labels of others are left
             out.
 
     Raises:
-        DataError: two kinds, labels of no image, or a file that cannot be understood.
+        DataError: two labels of an image, labels of none, or a file that cannot be understood.
     """
     find_image = image_finder(files)
     found: dict[str | None, list[LabelFile]] = defaultdict(list)
     for f in label_files(root, paths, files, find_image, notes):
         found[f.kind].append(f)
     unread = [str(f.path) for f in found.pop(None, ())]
-    if len(found) > 1:
-        kinds = " and ".join(f"{kind} ({held[0].path})" for kind, held in found.items())
-        raise DataError(f"{root}: holds {kinds}; keep one kind of labels")
     if not found and unread:
         raise LabelFileError(
             f"{unread[0]}: neither COCO nor labelme nor CVAT for images; export it as one of them, "
             "or move it away"
         )
     notes["files of no kind known here, passed over"] += unread
-    if not found:
-        return None, {}
-    ((kind, held),) = found.items()
     by_id: dict[str, ImageLabels | Path] = {}
     missing, twice = [], []
-    for name, labels in read_labels(root, kind, held, notes):
+    for name, labels in chain(*(read_labels(root, *of, notes) for of in found.items())):
         source, id = _source(labels), find_image(name, _source(labels))
         if id is None:
             missing.append(f"{source}: labels an image {name!r} that is not there")
@@ -147,19 +142,20 @@ def find_labels(
     find = class_finder(classes)
     shapes = (s for v in by_id.values() if isinstance(v, ImageLabels) for s in v.shapes)
     formats.find_all(find, {k: (s.name, s.where) for k, s in enumerate(shapes)})
-    paint = partial(formats.paint, find=find)
+    paints = dict.fromkeys(by_id, partial(formats.paint, find=find))
     turns = {id: base.photo_turn(files[id]) for id in by_id}
-    if kind == MASKS:
-        masks, measured = [_source(path) for path in by_id.values()], {}
-        for id, path in zip(by_id, masks, strict=True):  # before a pixel is decoded
+    if masks := {id: path for id, path in by_id.items() if isinstance(path, Path)}:
+        measured = {}
+        for id, path in masks.items():  # before a pixel is decoded
             size = base.image_size(path, base.ANEW)
             of_sensor = turns[id] >= 5 and size == sizes[id][::-1]
             measured[f"{path}: is"] = size, size if of_sensor else sizes[id]
         check_sizes(measured, "save masks at their images' size")
-        table = read_table(_folders(root, held))
-        paint = partial(_read_mask, read_coding(masks, classes, table, notes))
-    painted = {id: partial(_painted, paint, by_id[id], sizes[id], turns[id]) for id in by_id}
-    return kind, {id: painted[id] for id in files if id in painted}
+        table = read_table(_folders(root, found[MASKS]))
+        coding = read_coding([*masks.values()], classes, table, notes)
+        paints |= dict.fromkeys(masks, partial(_read_mask, coding))
+    painted = {i: partial(_painted, paints[i], by_id[i], sizes[i], turns[i]) for i in by_id}
+    return " and ".join(found), {id: painted[id] for id in files if id in painted}
 
 
 def _source(labels: ImageLabels | Path) -> Path:

@@ -255,8 +255,14 @@ class Segmenter:
             found.append(Object(index, name, int(region.area), mean, box, number))
         return np.where(instances > 0, label, 0).astype(np.uint8), instances, found
 
+    def threshold_with(self, classes: Sequence[ScrapClass]) -> float:
+        """Its threshold where other classes are its own and more at their end, else 0.5: of scores
+        of others it was not chosen."""
+        old, new = ([(c.slug, c.words) for c in of] for of in (self.classes, classes))
+        return self.threshold if new[: len(old)] == old else 0.5
+
     def with_classes(self, classes: Sequence[ScrapClass]) -> Segmenter:
-        """The same weights with other classes, found by their words alone.
+        """The same weights with other classes, found by their words alone, and `threshold_with`.
 
         Raises:
             SegmenterError: the model has another text tower than the pocket one.
@@ -267,7 +273,8 @@ class Segmenter:
             raise SegmenterError(f"new classes need {name}'s text tower: set them by set_classes")
         model = copy.deepcopy(self.model)
         model.set_classes(class_embeddings(classes))
-        changed = replace(self, model=model, classes=classes, threshold=0.5, promises={})
+        told = {"threshold": self.threshold_with(classes), "promises": {}}
+        changed = replace(self, model=model, classes=classes, **told)
         return changed.compiled() if self.runtime else changed
 
     def fingerprint(self) -> str:

@@ -141,7 +141,8 @@ def execute(source: Path, values: Mapping[str, Any], out: Path, log: Path) -> Pa
     from nbclient.exceptions import DeadKernelError
     from papermill.exceptions import PapermillExecutionError
 
-    for name in ("asyncio", "traitlets"):  # after Ctrl-C they tell of a kernel that died
+    # After Ctrl-C they tell of a kernel that died.
+    for name in ("asyncio", "traitlets", "papermill"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
     log.parent.mkdir(parents=True, exist_ok=True)
     working = log.with_suffix(".ipynb")

@@ -96,19 +96,14 @@ def main_runs(metrics: pd.DataFrame, dataset: str = DATASET, tag: str = "") -> p
 def all_labels(metrics: pd.DataFrame) -> pd.DataFrame:
     """Main runs with all labels; the quality of a method that has several seeds (`EVEN`) is that of
     those, while what it costs stays that of its main run, which had the machine to itself."""
-    main, even = (main_runs(metrics, tag=tag) for tag in ("", EVEN))
-    main, even = (rows[rows["shots"] == "all"] for rows in (main, even))
+    main, even = (main_runs(metrics, tag=t).query("shots == 'all'") for t in ("", EVEN))
     even = even[even["method"].isin(main["method"]) & ~even["metric"].isin(COSTS)]
     seeded = main["method"].isin(even["method"]) & ~main["metric"].isin(COSTS)
     return pd.concat([main[~seeded], even])
 
 
 #: Column -> the order of its values.
-ORDERS: dict[str, Callable[[Iterable], list[str]]] = {
-    "method": method_order,
-    "shots": shots_order,
-    "steps": shots_order,
-}
+ORDERS = {"method": method_order, "shots": shots_order, "steps": shots_order}
 
 
 def means(rows: pd.DataFrame, keys: list[str], names: Sequence[str]) -> pd.DataFrame:

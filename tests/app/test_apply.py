@@ -257,6 +257,17 @@ def test_an_interrupted_run_goes_on_in_its_folder_and_no_other_does(
         patched.setattr(app.notebook, "execute", Mock(side_effect=KeyboardInterrupt))
         folder()
     assert f"Stopped. {tmp_path / 'out-5'} holds what is done" in capsys.readouterr().out
+
+    def interrupted_late(*_):
+        (tmp_path / "out-5/report.html").touch()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(app.notebook, "execute", interrupted_late)
+        folder()
+    told = f"Stopped, but all was done: {tmp_path / 'out-5/report.html'}\n"
+    assert capsys.readouterr().out.endswith(told)
+    (tmp_path / "out-5/report.html").unlink()
     ends["well"] = True
     (images / "c.jpg").write_bytes((images / "a.jpg").read_bytes())
     assert folder() == "out-6"

@@ -142,9 +142,9 @@ BAD = {
         "masks/a.jpg: a mask as JPEG",
     ),
     "a broken mask": (lambda r: write(r / "masks/a.png", "x"), "a.png: cannot be decoded"),
-    "two kinds of labels": (
-        lambda r: mask(r / "masks/a.png", box(1)) or write(r / "b.json", labelme()),
-        "keep one kind of labels",
+    "two kinds of labels of an image": (
+        lambda r: mask(r / "masks/a.png", box(1)) or write(r / "a.json", labelme()),
+        "a has labels in two places",
     ),
     # COCO
     "json cut short": (lambda r: write(r / "coco.json", '{"images": ['), "coco.json: not JSON"),

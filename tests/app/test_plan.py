@@ -141,6 +141,19 @@ def test_class_lists_that_do_not_fit(tmp_path):
     assert plan(longer, own, own=True).train > 0
 
 
+def test_a_threshold_that_was_chosen_for_other_classes_is_not_announced(tmp_path):
+    own = replace(START, threshold=0.866)
+    more = [*own.classes, replace(own.classes[1], slug="battery", name="battery")]
+    alone = {"adapt": False, "own": True}
+    known, added = (replace(folder_of(tmp_path / k), classes=c) for k, c in
+                    (("a", own.classes), ("b", more)))  # fmt: skip
+    for folder in (known, added):
+        assert "Threshold: the model's own, 0.866." in plan(folder, own, **alone).notes
+    others = folder_of(tmp_path / "c", classes="tile:\nblowhole:\n")
+    said = "Threshold: 0.5, since the model's own, 0.866, is of other classes."
+    assert said in plan(others, own).notes
+
+
 def test_a_model_brings_its_classes_where_the_folder_names_none(tmp_path):
     folder_of(tmp_path, labels=1)
     assert len(open_folder(tmp_path, default=CLASSES[:3]).classes) == 3

@@ -85,6 +85,21 @@ def test_checked_labelme_json_is_labels_of_what_was_found(written):
         assert len(np.unique(folder.labelled[id]()[1])) == 1 + 5
 
 
+def test_checked_proposals_join_the_masks_of_other_images(written):
+    out, images, found = written
+    (images / "masks").mkdir()
+    mask = np.zeros(SIZE, np.uint8)
+    mask[5:40, 5:50] = 2
+    Image.fromarray(mask).save(images / "masks/b.png")
+    before = open_folder(images).labelled["b"]()
+    copied(out, images, checked={"a": True, "ö c": False})
+    folder = open_folder(images)
+    assert {*folder.kind.split(" and ")} == {"PNG masks", "labelme json"}
+    assert [*folder.labelled] == ["a", "b"] and min(ious(folder, "a", found["a"])) >= 0.97
+    for now, then in zip(folder.labelled["b"](), before, strict=True):
+        assert np.array_equal(now, then) and then.any()
+
+
 def test_a_correction_is_what_counts(written):
     out, images, found = written
     copied(out, images, checked={"a": True})

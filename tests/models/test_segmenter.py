@@ -47,6 +47,17 @@ def test_a_mirrored_look_says_the_mirror_image_of_the_mirror_image(start, tmp_pa
     np.testing.assert_allclose(p, (one + other[..., ::-1]) / 2, atol=1e-5)
 
 
+def test_a_threshold_stays_where_classes_are_added_and_goes_with_them(start):
+    own = segmenter.replace(start, threshold=0.8, promises={"objects": {}})
+    battery = segmenter.replace(own.classes[1], slug="battery", name="battery", words=("battery",))
+    longer = own.with_classes([*own.classes, battery])
+    assert longer.threshold == 0.8 and not longer.promises
+    for classes in ([*own.classes[:-1], battery], own.classes[:3]):
+        assert own.with_classes(classes).threshold == own.threshold_with(classes) == 0.5
+    same = own.with_classes(own.classes)
+    assert same.threshold == 0.8 and same.promises
+
+
 def test_another_threshold_needs_no_second_look(start):
     image = np.random.default_rng(2).integers(0, 255, (96, 64, 3), np.uint8)
     first = start.predict(image)
