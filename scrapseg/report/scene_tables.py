@@ -24,7 +24,7 @@ GROUPS = {"miou/" + "+".join(group): f"miou_{name}" for name, group in tables.TA
 #: What is drawn along labels or steps.
 CURVES = ("ap", "miou_impurity")
 AMONG_STARTS = (*CURVES, *GROUPS)
-#: Controls, which `labels_paired` does not test with one labelled scene a class.
+#: Controls, which `labels_paired` does not test in AP with one labelled scene a class.
 UNTESTED = ("scrapseg-random", "scrapseg-permuted", "scrapseg-imagenet", "segformer-aligned")
 
 
@@ -95,13 +95,13 @@ def labels(results_dir: Path | str) -> pd.DataFrame:
 def labels_paired(results_dir: Path | str, own: str = tables.OURS) -> pd.DataFrame:
     """As `paired_fewshot` where all numbers of labels have the same steps, all labels too.
 
-    With one labelled scene a class the methods of `UNTESTED` have an interval and no p: no claim
-    rests on them there, and AP's smallest p, 2 / (`AP_RESAMPLES` + 1), is above 0.05 after Holm's
-    correction for more than 25 rows.
+    With one labelled scene a class the methods of `UNTESTED` have no p in AP: its smallest, 2 /
+    (`AP_RESAMPLES` + 1), is above 0.05 after Holm's correction for more than 25 rows.
     """
     runs = main_runs(records.read_metrics(results_dir), tag=tables.EVEN)
     rows = paired_rows(results_dir, runs, own)
-    rows.loc[rows["scrapseg minus"].isin(UNTESTED) & (rows["shots"] == "1"), "p"] = np.nan
+    at_one = rows["scrapseg minus"].isin(UNTESTED) & rows["shots"].eq("1")
+    rows.loc[at_one & rows["metric"].eq("ap"), "p"] = np.nan
     return corrected(rows, ["metric"])
 
 
@@ -184,8 +184,7 @@ def photographs(results_dir: Path | str) -> pd.DataFrame:
     table = pd.concat(parts, ignore_index=True)
     table["label"] = table["method"].map(tables.label_there)
     first = frame.drop_duplicates("dataset").set_index("dataset")["run"]
-    scenes = {d: len(stats.read(results_dir, first[d]).ids) for d in sets}
-    table["scenes"] = table["dataset"].map(scenes)
+    table["scenes"] = table["dataset"].map(lambda d: len(stats.read(results_dir, first[d]).ids))
     columns = ["dataset", "method", "label", "shots", "seeds", "scenes", "metric"]
     return table[[*columns, "value", "lo", "hi"]]
 
