@@ -604,7 +604,7 @@ display(Markdown(f"{told}, after {trials['steps'].max()} steps."))
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
 # profile `full` ask two things. Does the order hold with more steps? Ours and SegFormer's decoder on the image tower that ours
 # starts from, its strongest rival, are trained for longer with three of the comparison's seeds, with 4 and 16 labelled scenes a class and with
-# all; SegFormer from ImageNet's weights and ours not aligned with one seed. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
+# all; SegFormer from ImageNet's weights, ours not aligned and U-Net, which gives classes up after fewer steps, with one seed. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
 
 # %%
 specs = plan("long", globals())
