@@ -16,6 +16,7 @@ import pandas as pd
 from making.studies.words_kept import COST
 from scrapseg.data.classes import SLUGS
 from scrapseg.experiments.methods import method
+from scrapseg.experiments.records import read_run
 from scrapseg.files import REPOSITORY, atomic_write
 from scrapseg.report.tables import METRIC_LABELS
 
@@ -268,6 +269,10 @@ def training(rows: Targets, results: Path) -> None:
     classes = pd.read_csv(tables / "per_class.csv", index_col="method").loc["unet", list(SLUGS[1:])]
     what = "classes that U-Net gives up (IoU below 5 %)"
     rows.add("full/tables/per_class.csv", what, int((classes.astype(float) < 0.05).sum()), most=0)
+    source = "full/runs/unet_scrapsim_allshots_s0_2000-steps.json"
+    longer = read_run(results / source)
+    given_up = sum(longer.metrics[f"iou/{slug}"] < 0.05 for slug in SLUGS[1:])
+    rows.add(source, f"{what}, {longer.config['steps']} steps", given_up, most=0)
 
 
 def table(results: Path = RESULTS) -> pd.DataFrame:

@@ -604,7 +604,7 @@ display(Markdown(f"{told}, after {trials['steps'].max()} steps."))
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
 # profile `full` ask two things. Does the order hold with more steps? Ours and SegFormer's decoder on the image tower that ours
 # starts from, its strongest rival, are trained for longer with three of the comparison's seeds, with 4 and 16 labelled scenes a class and with
-# all; SegFormer from ImageNet's weights, ours not aligned and U-Net, which gives classes up after fewer steps, with one seed. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
+# all; SegFormer from ImageNet's weights, ours not aligned and U-Net, which gives classes up in the comparison's steps and none with more, with one seed. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
 
 # %%
 specs = plan("long", globals())
@@ -831,7 +831,7 @@ for row in alike.dropna(subset=["ap_gap"]).itertuples():
 # %% [markdown]
 # What was tried on val and dropped, its numbers not kept: a stage fused of all four beside them; distilling the aligned model's scores of
 # everyday words while training, which cost the classes with labels more than it kept of words; for U-Net a wider last stage and instance
-# norms, with which it gave classes up all the same. Not tried: a finer stage for small things, sampling by their size, a pull
+# norms, with which it gave classes up all the same in few steps. Not tried: a finer stage for small things, sampling by their size, a pull
 # towards the first weights (L2-SP), the frozen encoder for longer. Of rivals SegFormer on our tower alone was given more scenes, for 2,000 and 8,000 steps.
 #
 # ## The answer
