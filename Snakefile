@@ -267,6 +267,7 @@ rule targets:  # what was aimed at, of tables that are measured apart
         [path for path in listed("results/bench/*.csv") if path != TARGETS],
         listed(*(f"results/real/tables/{name}.csv" for name in ("adaptation", "few_labels", "photo_paired", "steel_labels"))),
         listed("results/laptop/times.json"),
+        listed("results/full/runs/unet_scrapsim_allshots_s0_2000-steps.json"),
         listed(*(f"results/full/tables/{name}.csv" for name in ("ablation", "labels_paired", "long", "long_paired", "magnified", "per_class", "promise", "words_kept"))),
     output:
         f"{CACHE}/targets.done",

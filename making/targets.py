@@ -23,6 +23,7 @@ from scrapseg.report.tables import METRIC_LABELS
 RESULTS = REPOSITORY / "results"
 #: What starts from the same ImageNet weights as ours on photographs.
 RIVALS = ("unet", "fpn", "segformer")
+LONG_UNET = "full/runs/unet_scrapsim_allshots_s0_2000-steps.json"
 #: What `making.inference` times, and how it is called here.
 #: U-Net is not exported for frames made smaller.
 INPUTS = {("image", 1): "an image", ("image", 16): "16 images at once",
@@ -269,10 +270,9 @@ def training(rows: Targets, results: Path) -> None:
     classes = pd.read_csv(tables / "per_class.csv", index_col="method").loc["unet", list(SLUGS[1:])]
     what = "classes that U-Net gives up (IoU below 5 %)"
     rows.add("full/tables/per_class.csv", what, int((classes.astype(float) < 0.05).sum()), most=0)
-    source = "full/runs/unet_scrapsim_allshots_s0_2000-steps.json"
-    longer = read_run(results / source)
+    longer = read_run(results / LONG_UNET)
     given_up = sum(longer.metrics[f"iou/{slug}"] < 0.05 for slug in SLUGS[1:])
-    rows.add(source, f"{what}, {longer.config['steps']} steps", given_up, most=0)
+    rows.add(LONG_UNET, f"{what}, {longer.config['steps']} steps", given_up, most=0)
 
 
 def table(results: Path = RESULTS) -> pd.DataFrame:

@@ -38,6 +38,8 @@ def test_met_is_decided_by_the_number_itself_not_as_it_is_shown(options, said, m
 def test_a_job_that_lost_something_is_a_miss(tmp_path):
     for name in ("bench", "laptop", "real/tables", "full/tables"):
         shutil.copytree(RESULTS / name, tmp_path / name)
+    (tmp_path / targets.LONG_UNET).parent.mkdir()
+    shutil.copy(RESULTS / targets.LONG_UNET, tmp_path / targets.LONG_UNET)
     path = tmp_path / "bench/torture.csv"
     kills = pd.read_csv(path)
     kills.loc[0, "same"] = False
