@@ -23,6 +23,7 @@ from scrapseg.report.tables import METRIC_LABELS
 RESULTS = REPOSITORY / "results"
 #: What starts from the same ImageNet weights as ours on photographs.
 RIVALS = ("unet", "fpn", "segformer")
+#: A rival that gives classes up in as few steps as the comparison has, for longer.
 LONG_UNET = "full/runs/unet_scrapsim_allshots_s0_2000-steps.json"
 #: What `making.inference` times, and how it is called here.
 #: U-Net is not exported for frames made smaller.
