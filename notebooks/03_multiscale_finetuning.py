@@ -45,6 +45,7 @@ ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
 long_seeds = [0]
+long_rivals = []  # those that are with all labels alone
 long_once = []  # those that are with one seed
 long_steps = 5
 longest_methods = []  # those that are trained for longer still, with one seed
