@@ -47,6 +47,7 @@ STUDIES = {
     "new_head": new_head.make,
     "own_rates": own_rates.make,
     "promise": promise.make,
+    "second_rival": more_rivals.make_second,
     "small_things": small_things.make,
     "steel_labels": steel_labels.make,
     "towers": towers.make,

@@ -119,10 +119,11 @@ def run_on_more(tiny_scrapsim, tmp_path, monkeypatch):
     return run(ours, Splits(more, splits.val, splits.test), cache), splits, more, cache
 
 
-def test_a_rival_is_given_what_ours_was_given(run_on_more, tmp_path):
+@pytest.mark.parametrize("method", [more_rivals.RIVAL, more_rivals.SECOND])
+def test_a_rival_is_given_what_ours_was_given(run_on_more, tmp_path, method):
     record, splits, more, cache = run_on_more
-    told = pd.DataFrame(more_rivals.rows(record, splits, more, tmp_path, cache))
-    assert list(told["method"]) == ["scrapseg"] * 2 + [more_rivals.RIVAL] * 2
+    told = pd.DataFrame(more_rivals.rows(record, splits, more, tmp_path, cache, method))
+    assert list(told["method"]) == ["scrapseg"] * 2 + [method] * 2
     assert list(told["look"]) == [*more_rivals.LOOKS] * 2
     assert set(told["images"]) == {len(more)} != {len(splits.test)}
     (path,) = (tmp_path / "more").glob("*.json")
@@ -130,10 +131,10 @@ def test_a_rival_is_given_what_ours_was_given(run_on_more, tmp_path):
     assert theirs.config["data"] == record.config["data"] and theirs.config["steps"] == 2
     assert theirs.config["data"]["images"][0] == len(more)
     for look, rows in told.set_index("method").groupby("look"):
-        ours, rival = rows.loc["scrapseg"], rows.loc[more_rivals.RIVAL]
+        ours, rival = rows.loc["scrapseg"], rows.loc[method]
         assert rival["ap_gap"] == pytest.approx(ours["ap"] - rival["ap"], abs=0.02), look
         assert np.isnan(ours["ap_gap"]) and rival["ap_lo"] <= rival["ap_gap"] <= rival["ap_hi"]
-    for spec in (more_rivals.alike(record, m) for m in ("scrapseg", more_rivals.RIVAL)):
+    for spec in (more_rivals.alike(record, m) for m in ("scrapseg", method)):
         model = more_rivals.trained(spec, cache / "cache" / spec.name, splits.test)
         found = predict(model, whole_images(splits.test, model)).score_maps
         ap = average_precision_score(label_stack(splits.test).ravel() > 0, found.ravel())
@@ -141,7 +142,7 @@ def test_a_rival_is_given_what_ours_was_given(run_on_more, tmp_path):
         assert ap == pytest.approx(made.metrics["ap"], abs=2e-3)  # its weights are the record's
     (cache / "cache" / more_rivals.alike(record, "scrapseg").name / "done").write_text("then")
     with pytest.raises(FileNotFoundError, match="not the weights of its record"):
-        more_rivals.rows(record, splits, more, tmp_path, cache)
+        more_rivals.rows(record, splits, more, tmp_path, cache, method)
 
 
 def test_a_run_on_magnified_images_differs_in_that_alone(run_on_more, tmp_path):
