@@ -115,7 +115,8 @@ def sources(stem):
 APART = {
     PHOTOGRAPHS: ("adaptation", "class_offsets", "few_labels", "steel_labels"),
     "03_multiscale_finetuning": ("calibration", "longest", "magnified", "more_magnified", "more_rivals",
-                                 "more_scenes", "new_head", "own_rates", "towers"),
+                                 "more_scenes", "new_head", "own_rates", "second_rival", "small_things",
+                                 "towers"),
 }
 
 

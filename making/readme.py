@@ -178,7 +178,7 @@ def longer(study: Path) -> pd.DataFrame:
     new = saved(study, "new_head")
     new = new[new["minus"] == "segformer-aligned"] if len(new) else new
     rows += [(r["minus"], ", the head of ours as new", r) for _, r in new.iterrows()]
-    more = saved(study, "more_rivals")
+    more = pd.concat([saved(study, "more_rivals"), saved(study, "second_rival")])
     more = more.dropna(subset="miou_impurity_gap") if len(more) else more  # the rival's have gaps
     # Where val chooses no magnification, that look is the plain one.
     more = more.drop_duplicates(["steps", "scales", "miou_impurity_gap"]) if len(more) else more

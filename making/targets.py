@@ -251,7 +251,10 @@ def comparison(rows: Targets, tables: Path) -> None:
     table = pd.read_csv(tables / "long_paired.csv", dtype={"shots": str})
     table = table[(table["metric"] == "miou_impurity") & table["scrapseg minus"].isin(leads)]
     for row in table.itertuples():
-        label = method(table.loc[row.Index, "scrapseg minus"]).label
+        name = table.loc[row.Index, "scrapseg minus"]
+        if row.shots not in leads[name]:
+            continue
+        label = method(name).label
         what = f"points of impurity mIoU over {label}, labels {row.shots}, {row.steps} steps: "
         what += "lower end of the 95 % interval, before any correction"
         rows.add("full/tables/long_paired.csv", what, 100 * row.lo, least=0, form="{:.2f}")

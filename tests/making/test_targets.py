@@ -82,6 +82,8 @@ def test_a_lead_counts_by_the_lower_end_of_its_interval_and_the_best_is_as_val_c
     looks |= {"miou_impurity": [0.7, 0.8, 0.7], "miou": 0.5, "ap": 0.95, "object_recall_1fa": 0.1}
     pd.DataFrame(looks).to_csv(tmp_path / "magnified.csv", index=False)
     more = leads[leads["scrapseg minus"] == "segformer-aligned"].assign(steps=[5, 6, 7])
+    frozen = {"scrapseg minus": "scrapseg-frozen", "shots": "all"}  # of no aim
+    more = pd.concat([more, more.tail(1).assign(**frozen)])
     more.to_csv(tmp_path / "long_paired.csv", index=False)
     targets.comparison(rows := targets.Targets(), tmp_path)
     met = {row[1].split(":")[0]: row[4] for row in rows if "lower end" in row[1]}
