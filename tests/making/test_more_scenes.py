@@ -211,3 +211,19 @@ def test_the_committed_magnified_run_is_that_of_its_record():
         assert (row["seed"], row["steps"]) == (record.seed, record.config["steps"])
         for metric in more_scenes.TOLD:
             assert row[metric] == pytest.approx(record.metrics[metric], abs=0.01)
+
+
+def test_the_committed_second_rival_is_that_of_its_record():
+    full, like = REPOSITORY / "results/full", more_rivals.OURS[0]
+    table = pd.read_csv(full / "tables/second_rival.csv")
+    ours = records.read_run(full / "more" / f"{like}.json")
+    theirs = more_rivals.alike(ours, more_rivals.SECOND).name
+    told = (ours, records.read_run(full / "more" / f"{theirs}.json"))
+    for record, (_, row) in zip(told, table[table["look"] == "plain"].iterrows(), strict=True):
+        assert (row["method"], row["seed"]) == (record.method, record.seed)
+        assert row["images"] == record.config["data"]["images"][0]
+        for metric in more_scenes.TOLD:
+            assert row[metric] == pytest.approx(record.metrics[metric], abs=0.01)
+    first = pd.read_csv(full / "tables/more_rivals.csv")
+    same = first[(first["method"] == "scrapseg") & (first["steps"] == ours.config["steps"])]
+    assert np.allclose(same[["ap", "miou"]], table.loc[:1, ["ap", "miou"]], atol=1e-6)
