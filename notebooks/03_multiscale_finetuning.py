@@ -45,7 +45,6 @@ ablation_steps = 2
 ablation_seeds = [0]
 long_methods = []  # those that are trained for longer as well
 long_seeds = [0]
-long_few = []  # those that are with few labels alone
 long_once = []  # those that are with all of them and one seed
 long_steps = 5
 longest_methods = []  # those that are trained for longer still, with one seed

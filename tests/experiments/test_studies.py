@@ -233,7 +233,7 @@ def test_domain_runs_have_their_table_and_stay_out_of_the_others(splits, tiny_sc
 
 def test_long_runs_have_their_table_and_stay_out_of_the_others(tiny_scrapsim, tmp_path):
     given = TINY | {"long_methods": ["padim"], "long_seeds": [0, 1], "long_steps": 3}
-    given |= {"long_few": [], "long_once": [], "longest_methods": [], "longest_steps": 5}
+    given |= {"long_once": [], "longest_methods": [], "longest_steps": 5}
     planned = [spec for spec in plan("long", given) if spec.shots == "all"]
     assert [(s.seed, s.tag, s.changes["steps"]) for s in planned] == [
         (seed, "3-steps", 3) for seed in (0, 1)
