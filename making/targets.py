@@ -249,12 +249,10 @@ def comparison(rows: Targets, tables: Path) -> None:
             low = 100 * table[name, shots]
             rows.add("full/tables/labels_paired.csv", what, low, least=0, form="{:.2f}")
     table = pd.read_csv(tables / "long_paired.csv", dtype={"shots": str})
-    table = table[(table["metric"] == "miou_impurity") & table["scrapseg minus"].isin(leads)]
+    aimed = [k in leads.get(m, ()) for m, k in zip(table["scrapseg minus"], table["shots"])]
+    table = table[aimed].query("metric == 'miou_impurity'")
     for row in table.itertuples():
-        name = table.loc[row.Index, "scrapseg minus"]
-        if row.shots not in leads[name]:
-            continue
-        label = method(name).label
+        label = method(table.loc[row.Index, "scrapseg minus"]).label
         what = f"points of impurity mIoU over {label}, labels {row.shots}, {row.steps} steps: "
         what += "lower end of the 95 % interval, before any correction"
         rows.add("full/tables/long_paired.csv", what, 100 * row.lo, least=0, form="{:.2f}")

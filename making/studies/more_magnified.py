@@ -19,8 +19,7 @@ import pandas as pd
 
 from making.finished import needed
 from making.studies.more_rivals import LOOKS, alike, looks, made_beside
-from making.studies.more_scenes import NAME, MoreScenes, content, corrected
-from scrapseg.data import fetch
+from making.studies.more_scenes import MoreScenes, corrected, setting
 from scrapseg.experiments import records, studies
 from scrapseg.experiments.splits import Splits
 
@@ -56,9 +55,8 @@ def rows(
 
 def make(data_dir: Path, results_dir: Path) -> tuple[pd.DataFrame, dict[str, object]]:
     """The study in full: its table, and what stands beside it."""
-    root = fetch.folder(NAME)
-    beside = {"more": content(root), "run": LIKE}
-    splits, cache = Splits.load(data_dir), results_dir / "cache" / "more" / beside["more"][:8]
+    splits, more, cache, named = setting(data_dir, results_dir)
     record = records.read_run(results_dir / "more" / f"{LIKE}.json")
-    told = rows(record, splits, MoreScenes(splits.train, root), results_dir, cache)
-    return corrected(pd.DataFrame(told)), beside | {"sha256": splits.test.sha256}
+    told = rows(record, splits, more, results_dir, cache)
+    beside = {"more": named, "run": LIKE, "sha256": splits.test.sha256}
+    return corrected(pd.DataFrame(told)), beside

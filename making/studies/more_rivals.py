@@ -23,8 +23,7 @@ import pandas as pd
 from making.finished import needed
 from making.studies.class_offsets import trained
 from making.studies.large_scales import KEPT, SCALES, seen_at
-from making.studies.more_scenes import NAME, PAIRED, TOLD, MoreScenes, content, corrected
-from scrapseg.data import fetch
+from making.studies.more_scenes import PAIRED, TOLD, MoreScenes, corrected, setting
 from scrapseg.experiments import records, studies
 from scrapseg.experiments.run import run
 from scrapseg.experiments.splits import Splits
@@ -123,13 +122,11 @@ def make(
     data_dir: Path, results_dir: Path, only: Sequence[str] = OURS
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """The study in full: its table, and what stands beside it. Its p_holm is over all pairs."""
-    root = fetch.folder(NAME)
-    beside = {"more": content(root), "runs": list(only)}
-    splits, cache = Splits.load(data_dir), results_dir / "cache" / "more" / beside["more"][:8]
-    more, of = MoreScenes(splits.train, root), results_dir / "more"
-    ours = [records.read_run(of / f"{name}.json") for name in only]
+    splits, more, cache, named = setting(data_dir, results_dir)
+    ours = [records.read_run(results_dir / "more" / f"{name}.json") for name in only]
     told = [row for record in ours for row in rows(record, splits, more, results_dir, cache)]
-    return corrected(pd.DataFrame(told)), beside | {"sha256": splits.test.sha256}
+    beside = {"more": named, "runs": list(only), "sha256": splits.test.sha256}
+    return corrected(pd.DataFrame(told)), beside
 
 
 def make_second(
@@ -140,14 +137,12 @@ def make_second(
     Raises:
         ValueError: ours, made again, is another one than its record says.
     """
-    root = fetch.folder(NAME)
-    beside = {"more": content(root), "runs": [name]}
-    splits, cache = Splits.load(data_dir), results_dir / "cache" / "more" / beside["more"][:8]
-    more = MoreScenes(splits.train, root)
+    splits, more, cache, named = setting(data_dir, results_dir)
     record = records.read_run(results_dir / "more" / f"{name}.json")
     again = run(alike(record, "scrapseg"), Splits(more, splits.val, splits.test), cache)
     if any(abs(again.metrics[k] - record.metrics[k]) > 1e-6 for k in TOLD):
         raise ValueError(f"{name}: made again it is another one; `more_scenes` makes it anew")
     told = pd.DataFrame(rows(record, splits, more, results_dir, cache, SECOND))
     family = pd.concat([pd.read_csv(results_dir / "tables/more_rivals.csv"), told])
-    return corrected(family).tail(len(told)), beside | {"sha256": splits.test.sha256}
+    beside = {"more": named, "runs": [name], "sha256": splits.test.sha256}
+    return corrected(family).tail(len(told)), beside

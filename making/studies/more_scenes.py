@@ -93,6 +93,17 @@ def content(root: Path) -> str:
     return found.hexdigest()
 
 
+def setting(data_dir: Path, results_dir: Path) -> tuple[Splits, MoreScenes, Path, str]:
+    """ScrapSim's splits, its training scenes and more, where runs on these lie, their `content`.
+
+    Raises:
+        MissingFile: see `content`.
+    """
+    root = fetch.folder(NAME)
+    named, splits = content(root), Splits.load(data_dir)
+    return splits, MoreScenes(splits.train, root), results_dir / "cache/more" / named[:8], named
+
+
 def rows(
     like: studies.RunSpec, splits: Splits, more: MoreScenes, results_dir: Path, cache: Path
 ) -> list[dict[str, object]]:
@@ -145,10 +156,7 @@ def make(
     data_dir: Path, results_dir: Path, only: Sequence[str] = LIKE
 ) -> tuple[pd.DataFrame, dict[str, object]]:
     """The study in full: its table, and what stands beside it. Its p_holm is over all pairs."""
-    root = fetch.folder(NAME)
-    beside = {"more": content(root), "runs": list(only)}
-    splits, cache = Splits.load(data_dir), results_dir / "cache" / "more" / beside["more"][:8]
-    more = MoreScenes(splits.train, root)
+    splits, more, cache, named = setting(data_dir, results_dir)
     told = [rows(studies.planned("full", n), splits, more, results_dir, cache) for n in only]
     table = corrected(pd.DataFrame([row for pair in told for row in pair]))
-    return table, beside | {"sha256": splits.test.sha256}
+    return table, {"more": named, "runs": list(only), "sha256": splits.test.sha256}

@@ -19,7 +19,7 @@ Runs that are done stand in the git-ignored `cache`, where a stopped series goes
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +35,7 @@ from torchvision import tv_tensors
 from making.studies.towers import step_s
 from scrapseg import metrics
 from scrapseg.data.base import LabelledImages
+from scrapseg.data.shots import balanced_weights
 from scrapseg.experiments.build import build
 from scrapseg.experiments.fit import best_look, train
 from scrapseg.experiments.methods import rates
@@ -55,11 +56,9 @@ def finer_stage() -> Iterator[None]:
     aligned = build(METHOD, 0).state_dict()
 
     def load(model: ScrapSeg, _: Path) -> ScrapSeg:
-        state = {k: v for k, v in aligned.items() if k.startswith("encoder.")}
-        state |= {k: v for k, v in aligned.items() if k in ("log_scale", "image_log_scale")}
-        first, own = aligned["stage_logits"], model.state_dict()
-        state |= {"stage_logits": torch.cat([first[:1], first]), "text": model.text}
-        state["normal_bias"] = aligned["normal_bias"]
+        own, weights = model.state_dict(), aligned["stage_logits"]
+        state = {k: v for k, v in aligned.items() if not k.startswith(("pyramid.", "projections."))}
+        state |= {"stage_logits": torch.cat([weights[:1], weights]), "text": model.text}
         for key in own.keys() - state.keys():  # pyramid.lateral.<stage>..., projections.<stage>...
             part, number, rest = _stage(key)
             new = number == 0 and part == "pyramid.lateral"
@@ -86,14 +85,16 @@ def size_of(pixels: int) -> str:
     return next(size for size, (low, high) in metrics.SIZES.items() if low <= pixels <= high)
 
 
+def kinds(record: Mapping[str, Any]) -> Counter[tuple[str, str]]:
+    """Objects of each class and size in one image."""
+    seen = [x for x in record["instances"] if x["pixels"]]
+    return Counter((x["class"], size_of(x["pixels"])) for x in seen)
+
+
 def weights_by_size(dataset: LabelledImages, ids: Sequence[str]) -> torch.Tensor:
     """`shots.balanced_weights`, with a class and a size in the place of a class."""
-    records = [dataset.meta[i]["instances"] for i in ids]
-    seen = [[x for x in record if x["pixels"]] for record in records]
-    held = [{(x["class"], size_of(x["pixels"])) for x in some} or {()} for some in seen]
-    count = Counter(group for groups in held for group in groups)
-    weights = [sum(1 / count[group] for group in groups) / len(count) for groups in held]
-    return torch.tensor(weights, dtype=torch.float64)
+    with patch("scrapseg.data.shots.class_pixels", kinds):
+        return balanced_weights(dataset, ids)
 
 
 class CropBySize(ImpurityCrop):
@@ -170,11 +171,7 @@ def make(
         if not any(r["arm"] == arm and r["seed"] == seed for r in done):
             done.append(row(splits, replace(config, seed=seed), arm) | {"inputs": inputs})
             atomic_write(out, pd.DataFrame(done).to_csv(index=False))
-    told = pd.DataFrame(done).sort_values("seed", kind="stable", ignore_index=True)
-    counts = Counter(size_of(n) for n in _areas(truth(splits.val)[1]))
-    return told, {"split": "val", "sha256": splits.val.sha256, "objects": dict(counts)}
-
-
-def _areas(instances: np.ndarray) -> list[int]:
-    """Visible pixels of every object of a stack."""
-    return [n for image in instances for n in np.bincount(image.ravel())[1:].tolist() if n]
+    seen = [kinds(splits.val.meta[i]) for i in splits.val.ids]
+    counts = Counter(size for of in seen for _, size in of.elements())
+    beside = {"split": "val", "sha256": splits.val.sha256, "objects": dict(counts)}
+    return pd.DataFrame(done), beside
