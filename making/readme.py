@@ -160,7 +160,9 @@ def differences(results_dir: Path) -> str:
         parts += ["Equal steps at every number of labelled scenes a class:"]
         parts += [by_labels(even, "in", "ours minus", "seeds")]
     if len(long := longer(study)):
-        parts += ["Trained for longer, in impurity mIoU (one seed: intervals over scenes alone):"]
+        parts += [
+            "Trained for longer, in impurity mIoU (of one seed intervals are over scenes alone):"
+        ]
         parts += [by_labels(long, "ours minus", "steps", "seeds")]
     if len(worth := saved(study, "alignment_paired")):
         worth = worth[(worth["metric"] == "miou_impurity") & (worth["shots"] != "0")]

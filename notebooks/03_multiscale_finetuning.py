@@ -627,10 +627,11 @@ display(Markdown(f"{told}, after {trials['steps'].max()} steps."))
 # ## Is it trained long enough?
 #
 # The comparison gives every method the same steps, as many as a laptop has time for. The longer runs of
-# profile `full` ask two things. Does the order hold with more steps? Ours and SegFormer's decoder on the image tower that ours
-# starts from, its strongest rival, are trained for longer with three of the comparison's seeds, with 4 and 16 labelled scenes a class and with
-# all; ours with the tower frozen with 4 and 16. With all labels and one seed there are that one, SegFormer from ImageNet's weights, ours not aligned and
-# U-Net, which gives classes up in the comparison's steps and none with more. And when does it end? One run of ours goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
+# profile `full` ask two things. Does the order hold with more steps? Ours, ours with the tower frozen and SegFormer's decoder on the
+# image tower that ours starts from, its strongest rival, are trained for longer with three of the comparison's seeds, with 4 and 16
+# labelled scenes a class and with all. With all alone there are SegFormer from ImageNet's weights, ours not aligned and U-Net, which gives
+# classes up in the comparison's steps and none with more (how many seeds each has stands below). And when does it end? One run of ours
+# goes on for longer still. Each run has a learning rate that falls to zero at its own end, so a point is no look at a longer run.
 
 # %%
 specs = plan("long", globals())

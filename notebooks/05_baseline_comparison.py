@@ -507,7 +507,8 @@ for steps, pair in long.groupby("steps") if len(long) else ():
     value = 100 * pair.set_index("method")["miou_impurity"]
     if {"scrapseg-imagenet", "segformer"} <= set(value.index):
         later += f" After {steps} steps these two have {value['scrapseg-imagenet']:.1f} and {value['segformer']:.1f} %"
-        later += f" ({pair['seeds'].min()} run each)."
+        seeds = pair.set_index("method")["seeds"]
+        later += f" (seeds: {seeds['scrapseg-imagenet']}, {seeds['segformer']})."
 display(Markdown(f"**Where ours loses:** started from ImageNet's weights as SegFormer is, ours has **{said}** of impurity mIoU "
                  f"(profile `full`, equal steps, those of the comparison; p over all pairs with SegFormer at all numbers of labels).{later}"))  # fmt: skip
 
