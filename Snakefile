@@ -202,6 +202,8 @@ rule run:
     log:
         f"{RESULTS}/logs/{{name}}.log",
     threads: lambda wildcards: WHOLE if wildcards.name in ALONE else SHARED
+    # These take longest: begun last, one would keep a single core busy while the others wait for it.
+    priority: lambda wildcards: METHODS[RUNS[wildcards.name].method].family == "supervised"
     resources:
         place=lambda wildcards: JOBS if wildcards.name in ALONE else 1,  # of JOBS, however many threads there are
     shell:

@@ -138,10 +138,14 @@ def test_at_most_jobs_at_a_time_and_those_whose_costs_are_compared_alone():
         text=True,
         check=True,
     )
-    takes = r"name=(\S+)\n(?:    threads: .*\n)?    resources:.*place=(\d+)"
+    told = seen.stdout + seen.stderr
+    takes = r"name=(\S+)\n(?:    (?:threads|priority): .*\n)*    resources:.*place=(\d+)"
     alone = {spec.name for spec in studies.plan("compared", studies.profile("full"))}
     expected = {name: "3" if name in alone else "1" for name in plan_profile("full")}
-    assert dict(re.findall(takes, seen.stdout + seen.stderr)) == expected
+    assert dict(re.findall(takes, told)) == expected
+    # What takes longest begins first.
+    first = set(re.findall(r"name=(\S+)\n    priority:", told))
+    assert first == {name for name in expected if re.match("unet|fpn|deeplab|segformer", name)}
 
 
 def test_the_readme_draws_the_rules_as_they_are(tmp_path):
