@@ -41,8 +41,8 @@ def paired(results_dir: Path | str) -> pd.DataFrame:
     pairs = paired_rows(results_dir, runs[~runs["metric"].isin(tables.COSTS)])
     keys = ["shots", "scrapseg minus", "metric"]
     both = pairs.merge(labels_paired(results_dir), "left", keys, suffixes=("", "_2"))
-    told = both["p_holm_2"].where(both["seeds_2"].notna(), both["p_holm"])
-    return pairs.assign(p_holm=told).drop(columns="shots")
+    told = {p: both[f"{p}_2"].where(both["seeds_2"].notna(), both[p]) for p in ("p", "p_holm")}
+    return pairs.assign(**told).drop(columns="shots").astype({"p": float})
 
 
 def paired_fewshot(results_dir: Path | str) -> pd.DataFrame:
